@@ -1,0 +1,2 @@
+#include "base/words.hpp"
+int main() { return 0; }

@@ -1,0 +1,2 @@
+#include "base/words.hpp"
+namespace kfab::cli { }

@@ -1,0 +1,22 @@
+# nvcc where there is one: PATH, CUDA_HOME or /usr/local/cuda. Without it kfab still builds; `kfab version` then says
+# that the CUDA device is not built in. The kernels are compiled to fat binaries and loaded by the driver API, so
+# nothing of CUDA is linked and CMake's own CUDA language is not needed.
+set(KFAB_CUDA "AUTO" CACHE STRING "build the CUDA device: AUTO, ON (fail without nvcc) or OFF")
+set(KFAB_CUDA_ARCHS "75;80;86;89;90a;100;103;120" CACHE STRING "compute capabilities that the kernels are compiled for")
+set(KFAB_HAVE_CUDA OFF)
+if(NOT KFAB_CUDA STREQUAL "OFF")
+  find_program(KFAB_NVCC nvcc HINTS $ENV{CUDA_HOME}/bin $ENV{CUDACXX} /usr/local/cuda/bin)
+  if(KFAB_NVCC)
+    set(KFAB_HAVE_CUDA ON)
+    execute_process(COMMAND ${KFAB_NVCC} --version OUTPUT_VARIABLE nvcc_says)
+    string(REGEX MATCH "release ([0-9.]+)" unused "${nvcc_says}")
+    set(KFAB_CUDA_VERSION ${CMAKE_MATCH_1})
+  elseif(KFAB_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "KFAB_CUDA is ON, but nvcc is not on PATH, in $CUDA_HOME/bin or in /usr/local/cuda/bin")
+  endif()
+endif()
+if(KFAB_HAVE_CUDA)
+  message(STATUS "CUDA device: built in (nvcc ${KFAB_CUDA_VERSION}, ${KFAB_NVCC})")
+else()
+  message(STATUS "CUDA device: not built in (no nvcc)")
+endif()

@@ -1,0 +1,18 @@
+# kfab_embed(TARGET SYMBOL FILE [COMPRESS]): the bytes of FILE become kfab::embedded_SYMBOL() in TARGET, a std::string_view
+# declared in base/embedded.hpp style by whoever calls it. The assembler's .incbin costs no compile time.
+function(kfab_embed target symbol file)
+  set(asm ${CMAKE_CURRENT_BINARY_DIR}/embed_${symbol}.S)
+  file(CONFIGURE OUTPUT ${asm} CONTENT [[
+    .section .rodata
+    .global kfab_embedded_@symbol@_begin
+    .global kfab_embedded_@symbol@_end
+    .balign 16
+kfab_embedded_@symbol@_begin:
+    .incbin "@file@"
+kfab_embedded_@symbol@_end:
+    .byte 0
+    .section .note.GNU-stack,"",%progbits
+]] @ONLY)
+  set_source_files_properties(${asm} PROPERTIES LANGUAGE C OBJECT_DEPENDS ${file})
+  target_sources(${target} PRIVATE ${asm})
+endfunction()

@@ -1,0 +1,285 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "base/diagnostic.hpp"
+#include "base/words.hpp"
+#include "json/value.hpp"
+
+// What a manifest says, typed. Nothing here is computed beyond reading: what is not written is absent, and what is
+// written `unknown` is unknown, which is a legal answer and never zero. Powers are in kW, counts are whole numbers.
+namespace kfab::manifest {
+
+// A value as a document states it, with where it comes from. In YAML either the bare value, the word `unknown`, or
+// `{value: 41 MW, source: S2, as_of: 2026-11-21}` (value may be unknown there too).
+template <class T>
+struct Stated {
+  enum class State : std::uint8_t { absent, unknown, known };
+  State state = State::absent;
+  T value{};
+  std::string source{};   // key of metadata.sources, or free text
+  std::string as_of{};    // "2026-11-21", empty when the document's own as_of holds
+  SourceSpan span{};
+
+  bool known() const { return state == State::known; }
+  bool unknown() const { return state == State::unknown; }
+  explicit operator bool() const { return known(); }
+  const T& operator*() const { return value; }
+  std::optional<T> get() const { return known() ? std::optional<T>(value) : std::nullopt; }
+};
+
+struct Metadata {
+  std::string name;        // identifier: [a-z0-9-]
+  std::string title;       // for people
+  std::string country;     // ISO 3166-1 alpha-2
+  std::string federation;  // programme or federation that the site belongs to; empty when none
+  std::string as_of;       // day on which the document was true
+  std::map<std::string, std::string> sources;   // short name -> what it is
+};
+
+// A statement that no other field holds (money, purpose, a plan), kept with its source. Money is metadata, never a gate.
+struct Fact {
+  std::string id;
+  std::string text;               // what is said, in words
+  std::optional<double> value;    // when it is a number
+  std::string unit;               // "krw", "usd", "gpus", "mw", ...
+  std::string source, as_of;
+  SourceSpan span;
+};
+
+struct Party {
+  std::string name;
+  std::vector<std::string> roles;   // owner builder operator accepter beneficiary supplier
+  std::string source;
+};
+
+struct Sovereignty {
+  std::string residency;                     // country in which data and evidence stay
+  std::vector<std::string> data_classes;
+  std::vector<std::string> egress_allow;     // endpoints that a node may reach outside
+  std::string operator_nationality;
+  std::optional<bool> remote_support;
+};
+
+struct Security {
+  std::vector<std::string> labels;           // CSAP tier, N2SF class, ISMS-P: labels, evidence is separate
+  std::optional<bool> secure_boot, confidential_computing, disk_wipe;
+};
+
+struct Connectivity {
+  std::string mode;                          // always windowed sneakernet; empty when not said
+  Stated<double> bandwidth_mbps;
+  std::vector<std::string> via;              // jump hosts, outermost first
+  std::string package_mirror;
+};
+
+// How nodes are reached. Paths may start with ~/ ; relative ones are relative to the manifest.
+struct SshSettings {
+  std::string user;                          // empty: the user who runs kfab
+  std::uint16_t port = 22;
+  std::vector<std::string> identity_files;   // empty: the agent and the default keys
+  std::vector<std::string> known_hosts;      // empty: ~/.ssh/known_hosts; the per-site store is always asked as well
+  std::string host_keys = "verify";          // verify | trust-on-first-use
+  std::string become = "none";               // none | sudo
+  std::string transport = "libssh2";         // libssh2 | local (the agent is started on this machine, through a pipe)
+};
+
+// What a kind of node is: its hardware, its power at nameplate, what it must contain and by what it is judged.
+struct Profile {
+  std::string name;
+  std::string version;
+  std::string vendor;            // nvidia furiosa rebellions amd intel cpu
+  std::string accelerator;       // "B200", "RNGD"; for vendor cpu the processor
+  std::string device;            // which of the agent's devices tests it: cuda | cpu | vendor; default from vendor
+  Stated<int> per_node;          // accelerators in a node
+  Stated<double> nameplate_kw;   // of one whole node at its rated maximum
+  Stated<double> memory_gib;     // of one accelerator
+  Stated<int> pcie_gen, pcie_width, nvlinks;
+  std::map<std::string, double> nominal;        // "bf16_tflops", "hbm_gbps", "pcie_gbps": what criteria may refer to
+  std::map<std::string, std::string> pins;      // driver, vbios, kernel: exact versions
+  std::vector<std::string> roles;               // in order
+  std::string criteria;                         // name of a criteria set
+  json::Value expect;                           // facts that must hold: {"cpu.threads": {"min": 64}, "memory.total_gib": {...}}
+  std::string sha256;                           // of the canonical text; goes into every verdict
+  SourceSpan span;
+};
+
+enum class Direction : std::uint8_t { min, max, equal };      // the limit is a floor, a ceiling, the only good value
+enum class Basis : std::uint8_t { nominal, fleet_relative, record_only };
+
+// One limit. `metric` is the id that the agent reports ("burnin.gemm_fp32.mismatches"); the value is compared in `unit`.
+struct Criterion {
+  std::string id;                 // "gemm-fp32-exact"
+  std::string metric;
+  std::string device;             // cuda | cpu | any
+  std::string unit;
+  Direction direction = Direction::min;
+  Basis basis = Basis::nominal;
+  std::optional<double> limit;    // absent for record_only, and where it is derived
+  std::string nominal_key;        // the limit is `factor` x profile.nominal[nominal_key]
+  double factor = 1.0;
+  Verdict on_violation = Verdict::fail;        // fail | degraded
+  Verdict on_missing = Verdict::not_judged;    // not_judged | fail
+  std::string source;             // why this number
+  SourceSpan span;
+};
+
+struct CriteriaSet {
+  std::string name, version;
+  std::vector<Criterion> criteria;
+  std::string sha256;             // of the canonical text; goes into every verdict
+};
+
+// One resource as a role declares it. `attributes` holds the keys of its type (resource_types.hpp), already checked for
+// names and types; templates in it are not expanded yet.
+struct ResourceDecl {
+  std::string type;               // package file directory service sysctl user command
+  std::string id;                 // unique in the role; default "<type>:<name or path>"
+  json::Value attributes;         // an object
+  std::vector<std::string> after;         // ids that must be done before
+  std::vector<std::string> restart_on;    // service only: restarted when one of these changed
+  SourceSpan span;
+};
+
+struct Role {
+  std::string name, version, description;
+  std::map<std::string, json::Value> vars;    // defaults; overridden by profile, group and node variables
+  std::vector<ResourceDecl> resources;
+  std::string file;                           // for messages
+};
+
+struct Power {
+  Stated<double> facility_kw;      // at the meter
+  Stated<double> it_kw;            // at the racks; derived from facility_kw / pue when absent
+  Stated<double> pue;
+  Stated<double> overhead_fraction;  // IT load that is not accelerator nodes (network, storage), of the nodes' load
+  Stated<double> rack_cap_kw;
+  std::string supply;              // grid ppa onsite
+  Stated<Date> available_from;
+};
+
+struct Target {
+  std::string profile;
+  Stated<std::int64_t> accelerators;
+  Stated<std::int64_t> nodes;
+  Stated<double> spares_pct;
+};
+
+struct ReadyWhen {
+  double accepted_pct = 98.0;
+  std::vector<int> contiguous;               // sizes, in nodes, of the blocks that must be whole
+  std::string level = "standard";            // quick | standard | soak: what validate runs
+  std::vector<std::string> signatures;       // parties that must sign
+  std::optional<int> evidence_max_age_days;
+};
+
+struct Delivery {
+  std::string id;
+  Stated<Date> expected, arrived;
+  Stated<std::int64_t> accelerators, nodes;
+  std::string profile, source;
+};
+
+struct FacilityGate {
+  std::string id;                  // L1..L5, or free: "electrical", "cooling", "land"
+  std::string tranche;             // empty: the whole site
+  std::string status;              // open closed unknown
+  std::string evidence, source;
+};
+
+struct Tranche {
+  std::string name, title;
+  Stated<Date> due;
+  std::string due_kind;            // hard soft
+  std::string due_owner;
+  Power power;
+  std::vector<Target> targets;     // one per profile; may be empty: then nothing can be forecast
+  ReadyWhen ready_when;
+  std::vector<std::string> depends_on;
+  std::vector<Delivery> deliveries;
+  std::string source;
+  SourceSpan span;
+};
+
+struct Tenant { std::string name, title, kind; };   // kind: state university research company public
+
+struct Allocation {
+  std::string tenant, tranche, profile;
+  Stated<std::int64_t> accelerators;
+  Stated<double> percent;          // of the tranche's target, when no count is stated
+  std::string use;                 // government operator; exclusive or shared is `mode`
+  std::string mode;                // exclusive shared
+  Stated<Date> from;
+  std::string source;
+  SourceSpan span;
+};
+
+struct Pool { std::string name; std::vector<std::string> tranches; std::string mode; bool waiting_list = false; };
+
+// One machine, resolved from a group's range, list or CSV.
+struct Node {
+  std::string name, address, bmc, rack, slot, serial;
+  std::string group, profile, tranche;
+  bool identity_by_name = false;   // several names of one machine (demo, tests): the board serial does not identify it
+  std::map<std::string, json::Value> vars;   // group's, overridden by the node's own
+  std::optional<SshSettings> ssh;            // group's own, else the site's
+};
+
+// What a group declares; the nodes it yields are in Site::nodes.
+struct NodeGroup {
+  std::string name, expression, csv_file, profile, tranche;
+  std::vector<std::string> node_names;
+  SourceSpan span;
+};
+
+struct Site {
+  Metadata metadata;
+  std::string kind;                // campus container edge
+  std::vector<Party> parties;
+  Sovereignty sovereignty;
+  Security security;
+  Connectivity connectivity;
+  SshSettings ssh;
+  std::string blueprint;           // dsx dgx-superpod ocp custom
+  Power power;                     // the site's own, where a tranche states none
+  std::map<std::string, Profile> profiles;
+  std::map<std::string, CriteriaSet> criteria;
+  std::map<std::string, Role> roles;
+  std::vector<Tranche> tranches;
+  std::vector<NodeGroup> groups;
+  std::vector<Node> nodes;         // all, in the order of declaration
+  std::vector<Tenant> tenants;
+  std::vector<Allocation> allocations;
+  std::vector<Pool> pools;
+  std::vector<FacilityGate> facility_gates;
+  std::vector<std::string> subsystems;   // of a container site: power cooling security
+  std::vector<Fact> facts;
+  std::string file;
+  std::string sha256;              // over the document and everything it drew in
+
+  const Tranche* find_tranche(std::string_view name) const;
+  const Profile* find_profile(std::string_view name) const;
+};
+
+// Several sites under one plan: totals, tranches and allocations that no single site holds.
+struct Program {
+  Metadata metadata;
+  std::vector<Party> parties;
+  Sovereignty sovereignty;
+  Stated<std::int64_t> accelerators;       // the whole programme
+  std::map<std::string, Profile> profiles;
+  std::vector<Tranche> tranches;
+  std::vector<Tenant> tenants;
+  std::vector<Allocation> allocations;
+  std::vector<Pool> pools;
+  std::vector<Fact> facts;
+  std::vector<Site> sites;                 // loaded from spec.sites, paths relative to the document
+  std::string file, sha256;
+};
+
+}  // namespace kfab::manifest
