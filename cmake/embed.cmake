@@ -1,5 +1,5 @@
-# kfab_embed(TARGET SYMBOL FILE [COMPRESS]): the bytes of FILE become kfab::embedded_SYMBOL() in TARGET, a std::string_view
-# declared in base/embedded.hpp style by whoever calls it. The assembler's .incbin costs no compile time.
+# kfab_embed(TARGET SYMBOL FILE): the bytes of FILE become embedded_SYMBOL() in TARGET, which base/embedded.hpp
+# declares for whoever uses them. The assembler's .incbin costs no compile time.
 function(kfab_embed target symbol file)
   set(asm ${CMAKE_CURRENT_BINARY_DIR}/embed_${symbol}.S)
   file(CONFIGURE OUTPUT ${asm} CONTENT [[
@@ -13,6 +13,6 @@ kfab_embedded_@symbol@_end:
     .byte 0
     .section .note.GNU-stack,"",%progbits
 ]] @ONLY)
-  set_source_files_properties(${asm} PROPERTIES LANGUAGE C OBJECT_DEPENDS ${file})
+  set_source_files_properties(${asm} PROPERTIES LANGUAGE ASM OBJECT_DEPENDS ${file})
   target_sources(${target} PRIVATE ${asm})
 endfunction()

@@ -16,9 +16,9 @@ option(KFAB_WERROR "treat warnings as errors" ${dev_mode})
 set(KFAB_SANITIZE "" CACHE STRING "sanitizers to build with, such as address,undefined or thread")
 
 add_library(kfab_standard INTERFACE)
-target_compile_options(kfab_standard INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-qual -Wformat=2 -Wimplicit-fallthrough
-  $<$<BOOL:${KFAB_WERROR}>:-Werror>)
+set(warnings -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-qual -Wformat=2
+  -Wimplicit-fallthrough $<$<BOOL:${KFAB_WERROR}>:-Werror>)
+target_compile_options(kfab_standard INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${warnings}>)
 target_compile_definitions(kfab_standard INTERFACE $<$<CONFIG:Debug>:_GLIBCXX_ASSERTIONS>)
 if(KFAB_SANITIZE)
   target_compile_options(kfab_standard INTERFACE -fsanitize=${KFAB_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <string_view>
+
+namespace kfab::commands {
+
+// The agent that travels in this executable: gzip bytes, and the SHA-256 (hex) and size of the file they unpack to.
+struct EmbeddedAgent {
+  std::string_view gz;
+  std::string_view sha256;
+};
+EmbeddedAgent embedded_agent();
+
+}  // namespace kfab::commands
