@@ -38,6 +38,7 @@ struct Metadata {
   std::string title;       // for people
   std::string country;     // ISO 3166-1 alpha-2
   std::string federation;  // programme or federation that the site belongs to; empty when none
+  std::string version;     // of a profile, criteria set or role
   std::string as_of;       // day on which the document was true
   std::map<std::string, std::string> sources;   // short name -> what it is
 };
@@ -69,6 +70,8 @@ struct Sovereignty {
 struct Security {
   std::vector<std::string> labels;           // CSAP tier, N2SF class, ISMS-P: labels, evidence is separate
   std::optional<bool> secure_boot, confidential_computing, disk_wipe;
+  std::optional<bool> bmc_password_changed;  // no BMC may keep its maker's password
+  std::string ssh_ca;                        // file with the CA that signs host or user keys
 };
 
 struct Connectivity {
@@ -76,6 +79,7 @@ struct Connectivity {
   Stated<double> bandwidth_mbps;
   std::vector<std::string> via;              // jump hosts, outermost first
   std::string package_mirror;
+  std::string source;
 };
 
 // How nodes are reached. Paths may start with ~/ ; relative ones are relative to the manifest.
@@ -94,16 +98,20 @@ struct Profile {
   std::string name;
   std::string version;
   std::string vendor;            // nvidia furiosa rebellions amd intel cpu
-  std::string accelerator;       // "B200", "RNGD"; for vendor cpu the processor
+  std::string accelerator;       // "B200", "RNGD"; for vendor cpu the processor; "unknown" is legal
+  std::string function;          // pf | vf: whether nodes see whole devices or virtual functions; empty: pf
   std::string device;            // which of the agent's devices tests it: cuda | cpu | vendor; default from vendor
   Stated<int> per_node;          // accelerators in a node
   Stated<double> nameplate_kw;   // of one whole node at its rated maximum
   Stated<double> memory_gib;     // of one accelerator
   Stated<int> pcie_gen, pcie_width, nvlinks;
   std::map<std::string, double> nominal;        // "bf16_tflops", "hbm_gbps", "pcie_gbps": what criteria may refer to
+  std::map<std::string, std::string> nominal_sources;   // for the keys of `nominal` that state one
   std::map<std::string, std::string> pins;      // driver, vbios, kernel: exact versions
   std::vector<std::string> roles;               // in order
   std::string criteria;                         // name of a criteria set
+  std::map<std::string, json::Value> vars;      // for the roles' templates; overridden by group and node
+  std::vector<Fact> facts;                      // what is said of this hardware and no other field holds
   json::Value expect;                           // facts that must hold: {"cpu.threads": {"min": 64}, "memory.total_gib": {...}}
   std::string sha256;                           // of the canonical text; goes into every verdict
   SourceSpan span;
@@ -153,21 +161,32 @@ struct Role {
   std::string file;                           // for messages
 };
 
+// A power envelope. With `cumulative` the figures are those of the whole site once this tranche stands, that is, of this
+// tranche and of every one that it depends on, directly or not: "103 MW by February 2029" when 41 MW came before. A
+// check then holds the nodes of all of them against it. Without it they are this tranche's alone.
 struct Power {
   Stated<double> facility_kw;      // at the meter
   Stated<double> it_kw;            // at the racks; derived from facility_kw / pue when absent
   Stated<double> pue;
   Stated<double> overhead_fraction;  // IT load that is not accelerator nodes (network, storage), of the nodes' load
   Stated<double> rack_cap_kw;
+  Stated<double> row_cap_kw;
   std::string supply;              // grid ppa onsite
   Stated<Date> available_from;
+  bool cumulative = false;
 };
 
+// How many accelerators of one profile. With `cumulative` the counts include those of the tranches that this one depends
+// on. `assumption` says why this profile is taken where the sources name no chip; empty where they do. The profile may
+// be empty: counts without a chip. Where only one of accelerators and nodes is stated the other is absent, not derived.
 struct Target {
   std::string profile;
   Stated<std::int64_t> accelerators;
   Stated<std::int64_t> nodes;
   Stated<double> spares_pct;
+  bool cumulative = false;
+  std::string assumption;
+  std::string source;
 };
 
 struct ReadyWhen {
@@ -183,6 +202,7 @@ struct Delivery {
   Stated<Date> expected, arrived;
   Stated<std::int64_t> accelerators, nodes;
   std::string profile, source;
+  std::vector<std::string> serials;   // the packing list: written out, or read from a CSV with a column `serial`
 };
 
 struct FacilityGate {
@@ -206,12 +226,14 @@ struct Tranche {
   SourceSpan span;
 };
 
-struct Tenant { std::string name, title, kind; };   // kind: state university research company public
+struct Tenant { std::string name, title, kind, source; };   // kind: state university research company public operator
 
 struct Allocation {
   std::string tenant, tranche, profile;
   Stated<std::int64_t> accelerators;
   Stated<double> percent;          // of the tranche's target, when no count is stated
+  // An allocation without a tranche is of the whole programme: those add up to Program::accelerators. One with a tranche
+  // draws on that tranche's targets.
   std::string use;                 // government operator; exclusive or shared is `mode`
   std::string mode;                // exclusive shared
   Stated<Date> from;
@@ -219,7 +241,7 @@ struct Allocation {
   SourceSpan span;
 };
 
-struct Pool { std::string name; std::vector<std::string> tranches; std::string mode; bool waiting_list = false; };
+struct Pool { std::string name; std::vector<std::string> tranches; std::string mode; bool waiting_list = false; std::string source; };
 
 // One machine, resolved from a group's range, list or CSV.
 struct Node {
@@ -233,8 +255,21 @@ struct Node {
 // What a group declares; the nodes it yields are in Site::nodes.
 struct NodeGroup {
   std::string name, expression, csv_file, profile, tranche;
+  std::string fabric;              // name of the fabric domain that the group is in
   std::vector<std::string> node_names;
   SourceSpan span;
+};
+
+// A part of a container site that is checked by itself: power, cooling, security, ...
+struct Subsystem {
+  std::string name, serial, source;
+  std::vector<std::string> checks;    // in words: what must be seen before it counts as working
+};
+
+// Days on which nobody accepts anything: for forecasts in working days.
+struct Calendar {
+  std::vector<int> working_days;      // ISO: 1 Monday .. 7 Sunday; empty: 1 to 5
+  std::vector<Date> holidays;
 };
 
 struct Site {
@@ -258,12 +293,24 @@ struct Site {
   std::vector<Pool> pools;
   std::vector<FacilityGate> facility_gates;
   std::vector<std::string> subsystems;   // of a container site: power cooling security
+  std::vector<Subsystem> subsystem_details;   // the same, in the same order, with all that is said of them
+  std::string container_serial;          // of a container site
+  std::map<std::string, std::string> pins;   // the blueprint's exact versions; a profile's own come first
+  Calendar calendar;
   std::vector<Fact> facts;
   std::string file;
   std::string sha256;              // over the document and everything it drew in
 
   const Tranche* find_tranche(std::string_view name) const;
   const Profile* find_profile(std::string_view name) const;
+};
+
+// How two sites are joined, for work that is balanced across them.
+struct SiteLink {
+  std::vector<std::string> between;     // names of two sites
+  std::string link_class;               // lan metro wan offline
+  Stated<double> bandwidth_mbps;
+  std::string source;
 };
 
 // Several sites under one plan: totals, tranches and allocations that no single site holds.
@@ -278,6 +325,11 @@ struct Program {
   std::vector<Allocation> allocations;
   std::vector<Pool> pools;
   std::vector<Fact> facts;
+  Security security;
+  std::vector<SiteLink> links;
+  Power power;                             // assumptions (pue, overhead) where a tranche states none
+  std::map<std::string, CriteriaSet> criteria;
+  std::map<std::string, Role> roles;
   std::vector<Site> sites;                 // loaded from spec.sites, paths relative to the document
   std::string file, sha256;
 };
