@@ -1,0 +1,54 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/diagnostic.hpp"
+#include "json/value.hpp"
+#include "manifest/model.hpp"
+#include "provision/template.hpp"
+
+namespace kfab::provision {
+
+// One resource of one node, with nothing left open: the id is "role/id", templates are expanded, what it waits for
+// are ids of the same node.
+struct DesiredResource {
+  std::string id;
+  std::string type;
+  json::Value attributes;
+  std::vector<std::string> after;
+  std::vector<std::string> restart_on;
+};
+
+// What a node shall be, in the order in which it is brought there.
+struct DesiredState {
+  std::string node;
+  std::vector<DesiredResource> resources;
+  std::string sha256;   // of the canonical JSON of the resources: equal states have equal digests
+};
+
+enum class Mode { plan, apply };
+
+// The variables that a node's templates see, weakest first: the role's defaults, the group's and the node's own
+// (Node::vars holds both), and the names that kfab gives: node.name node.address node.rack node.slot node.serial
+// node.group site.name tranche.name profile.name.
+Variables variables_of(const manifest::Site&, const manifest::Node&, const manifest::Role&);
+
+// The roles of the node's profile, in order, as one desired state. A role's resources come after those of the roles
+// before it; inside a role the order of declaration holds unless `after` or `restart_on` ask for another. Everything
+// that is wrong is told at once, and no state is returned then: unknown profile or role, undefined template names
+// (with the resource's place in the manifest and line and column in the template), values that do not fit their
+// attribute after expansion, ids used twice, `after` naming nothing, cycles. A profile without roles gives an empty
+// state. Pure: no file is read; `source:` of a file resource has been read into `content` by the manifest loader.
+struct DesiredStateResult {
+  std::optional<DesiredState> state;
+  Diagnostics diagnostics;
+};
+DesiredStateResult desired_state(const manifest::Site&, const manifest::Node&);
+
+// The members of the agent's request for task "provision" beside those of agent::request_header:
+// mode, desired_sha256, resources[{id, type, attributes, after[], restart_on[]}].
+json::Object agent_request(const DesiredState&, Mode);
+
+}  // namespace kfab::provision

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/words.hpp"
+#include "json/value.hpp"
+#include "provision/desired_state.hpp"
+
+namespace kfab::provision {
+
+// What the agent said about one resource. `not_reported` is ours: the resource was asked for and nothing came back.
+enum class ResourceStatus : std::uint8_t {
+  in_sync, would_change, changed, failed, skipped, cancelled, not_reported
+};
+std::string_view to_string(ResourceStatus);
+std::optional<ResourceStatus> parse_resource_status(std::string_view);
+
+struct Change {
+  std::string what, before, after;
+};
+
+// Texts came from the node: they are cut and cleaned (printable) when read.
+struct ResourceRecord {
+  std::string id, type;
+  ResourceStatus status = ResourceStatus::not_reported;
+  std::vector<Change> changes;
+  std::string diff;                  // unified, empty when there is none
+  std::string message;               // why it failed or was skipped
+  std::string code;                  // "KF3004"; empty when nothing is wrong
+  std::optional<double> duration_s;
+};
+
+// What came of planning or provisioning one node. `resources` has every resource of the desired state, in its order.
+struct NodePlan {
+  std::string node;
+  Mode mode = Mode::plan;
+  std::vector<ResourceRecord> resources;
+  int in_sync = 0, would_change = 0, changed = 0, failed = 0, skipped = 0, cancelled = 0, not_reported = 0;
+  bool complete = false;             // the agent's "done" came
+  std::string desired_sha256;
+  Verdict verdict = Verdict::not_judged;
+  std::string reason;                // why the verdict is not pass, one line
+  std::string code;                  // of the reason, when the agent gave one
+};
+
+// Judges the agent's messages (progress and others are ignored; the last word on a resource counts; resources that
+// were not asked for are ignored). Verdict: fail when any resource failed or was skipped because of one, or the agent
+// reported an error of the task; not_judged when "done" is missing, something was cancelled or not reported, and, in
+// plan mode, when something would change; pass when all is in sync or was changed and verified.
+NodePlan judge(const DesiredState&, Mode, const std::vector<json::Value>& messages);
+
+// node, mode, verdict, reason, code, desired_sha256, complete, counts{...}, resources[{id, type, status, changes[],
+// diff, message, code, duration_s}].
+json::Value to_json(const NodePlan&);
+
+}  // namespace kfab::provision
