@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.hpp"
+#include "json/value.hpp"
+
+// What can be tested: the processor, and NVIDIA GPUs by the driver API. A device knows its accelerators and runs test
+// families on one of them; it neither judges nor decides what is run.
+namespace kfab::agent::devices {
+
+struct Accelerator {
+  std::string id;                    // UUID ("GPU-...") or "cpu-<board serial or machine id>"
+  std::string device;                // "cpu" | "cuda"
+  std::string model;
+  int index = 0;                     // the device's own order: an attribute, not an identity
+  int numa_node = -1;                // -1: not known
+  std::uint64_t memory_bytes = 0;
+  std::string pci_bus_id;            // "0000:1b:00.0", empty when there is none
+  std::string compute_capability;    // "9.0"
+  std::string driver;                // CUDA version that the driver offers, "13.0"
+  std::string detail;                // instruction sets, SM count, ...
+};
+json::Value to_json(const Accelerator&);   // the "accelerator" message
+
+enum class Family : std::uint8_t { burnin, memory, bandwidth };
+std::string_view to_string(Family);
+
+// What is to be done, read from a request with bounds: durations 0.1 s to 30 days, fractions 0.01 to 0.98.
+struct TestRequest {
+  std::string device;
+  std::string level = "quick";
+  std::vector<Family> families;
+  double duration_s = 30;
+  int threads = 0;
+  double memory_fraction = 0;        // 0: the device's default
+  std::uint64_t memory_cap_bytes = 0;   // 0: the device's default
+  std::vector<std::string> precisions, patterns, accelerators;
+  int samples = 10;
+  std::uint64_t buffer_bytes = 0;    // 0: the device's default (512 MiB on a GPU)
+};
+Result<TestRequest> read_request(const json::Value&);
+json::Value to_json(const TestRequest&);
+
+// Where a running test says what it finds, and asks whether it should stop.
+class TestSink {
+ public:
+  virtual ~TestSink() = default;
+  virtual void emit(json::Object message) = 0;   // gets "accelerator" and "device" added where it lacks them
+  virtual bool stop_requested() const = 0;
+
+  void progress(std::string_view step, double done, double total, std::string_view message);
+  void measurement(std::string_view test, std::string_view metric, json::Value value, std::string_view unit,
+                   std::string_view detail = {}, const std::vector<double>& samples = {}, std::string_view link = {});
+  void test_done(std::string_view test, std::string_view status, double duration_s, std::string_view reason = {},
+                 std::string_view code = {});
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual std::string_view kind() const = 0;
+  // Errors: why there is none (driver_missing, no_accelerator, ...), with the next step in its code.
+  virtual Result<std::vector<Accelerator>> accelerators() = 0;
+  // Runs one family within about `seconds` and says everything through the sink; errors of single tests are messages.
+  virtual void run(Family, const Accelerator&, const TestRequest&, double seconds, TestSink&) = 0;
+};
+
+std::unique_ptr<Device> make_cpu_device();
+// `driver_library` is a parameter for tests alone; nodes have libcuda.so.1.
+struct CudaLibraries { std::string driver = "libcuda.so.1", nvml = "libnvidia-ml.so.1"; };
+std::unique_ptr<Device> make_cuda_device(CudaLibraries = {});
+// Whether the kernels were compiled in (kfab version says so), and for which architectures.
+bool cuda_built_in();
+std::string cuda_architectures();
+
+// null when the kind is unknown.
+std::unique_ptr<Device> make_device(std::string_view kind);
+
+}  // namespace kfab::agent::devices

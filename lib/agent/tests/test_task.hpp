@@ -1,0 +1,53 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/task.hpp"
+#include "base/result.hpp"
+#include "json/value.hpp"
+
+namespace kfab::agent {
+
+// Task "test": measures accelerators and checks that they compute, store and copy without a wrong bit. It judges
+// nothing; lib/validation does, on the host.
+//
+// Request, beside the header of protocol.hpp (every member optional but `device`):
+//   {"device":"cpu|cuda", "level":"quick|standard|soak", "families":["burnin","memory","bandwidth"],
+//    "duration_s":9,                    for all families of one accelerator together
+//    "threads":0,                       cpu: 0 is all that the process may run on
+//    "memory_fraction":0.5, "memory_cap_mib":1024,   cpu: of MemAvailable, at most the cap; cuda: of free memory
+//    "precisions":["fp32","int8"],      empty: all that the device has
+//    "accelerators":["GPU-..."],        empty: all
+//    "patterns":["own_address"], "samples":10, "buffer_mib":512}
+// Messages, each with "type":
+//   accelerator  {id, device, index, model, numa_node, memory_bytes, pci_bus_id, compute_capability, driver, detail}
+//   progress     {step, done, total, message, accelerator}
+//   measurement  {accelerator, device, test, metric, value|null, unit, samples|null, link|null, detail}
+//   mismatch     {accelerator, device, test, where, index, stride, expected, got, mask, second_read, count}
+//                the bit patterns as "0x..." strings; at most 32 a test, `count` is the number of all; `second_read`
+//                tells a cell that stays wrong from one that was read wrong
+//   test_done    {accelerator, device, test, status:"ran|not_run|failed", code|null, reason, duration_s}
+// Units: tflops, tops, gbps (1e9 bytes), count, percent, w, c, mhz, s. A test that could not run is "not_run" with the
+// reason, one that broke (hung, crashed, lost its device, or whose checker missed the planted fault) is "failed".
+// Each accelerator and family runs in a process of its own under a watchdog, so that it costs no other its result.
+// Errors: unknown device or family. No accelerator at all is a message (test_done not_run), not an error.
+Status run_test_task(const json::Value& request, TaskContext&);
+
+// How test processes are started. The default executes this very file as `<agent> test-child`; unit tests, whose
+// executable is another, fork instead.
+struct TestChildLaunch {
+  std::vector<std::string> argv{"/proc/self/exe", "test-child"};   // empty: fork and call test_child_main
+  double silence_s = 60;      // a child that says nothing for so long is killed: the accelerator hangs
+  double overrun_factor = 2;  // beyond factor x planned duration + grace it is killed as well
+  double overrun_grace_s = 60;
+};
+Status run_test_task(const json::Value& request, TaskContext&, const TestChildLaunch&);
+
+// `kfab-agent test-child`: one test request on `in` (a line), messages on `out`, then exit status 0. The agent's main
+// dispatches to it; nobody types it.
+int test_child_main(int in = 0, int out = 1);
+
+}  // namespace kfab::agent

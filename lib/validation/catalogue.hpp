@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.hpp"
+#include "json/value.hpp"
+#include "manifest/model.hpp"
+
+// Which checks there are, what they yield and how long they take. One table: the agent's request, the prediction, the
+// man page and the judge all read it.
+namespace kfab::validation {
+
+enum class Level : std::uint8_t { quick, standard, soak };
+std::string_view to_string(Level);
+std::optional<Level> parse_level(std::string_view);
+
+struct Metric {
+  std::string_view id, unit;
+  std::string_view means;
+};
+
+// A check: one family of one device at all levels. Durations are seconds for one accelerator.
+struct Check {
+  std::string_view family;           // burnin | memory | bandwidth
+  std::string_view device;           // cpu | cuda
+  std::string_view title;
+  double quick_s, standard_s;        // soak takes what is asked for, in parts of `soak_share`
+  double soak_share;
+  std::span<const Metric> metrics;
+};
+std::span<const Check> all_checks();
+std::vector<std::string> all_families();
+// The family of a metric id ("burnin" for "burnin.gemm_fp32.tflops"); empty when it belongs to none.
+std::string_view family_of(std::string_view metric);
+
+struct RequestOptions {
+  Level level = Level::quick;
+  std::vector<std::string> families;         // empty: all
+  std::optional<double> duration_s;          // overrides the level's; for soak the default is 8 h
+  int threads = 0;                           // cpu
+  std::optional<double> memory_fraction;     // cpu: of MemAvailable; cuda: of free memory
+  std::optional<int> memory_cap_mib;
+  std::vector<std::string> precisions, accelerators;
+  int share = 1;                             // agents that share one machine (demo): memory is divided by it
+};
+
+// What to send to a node of this profile, and what to expect of it.
+struct TestPlan {
+  std::string device;
+  Level level = Level::quick;
+  std::vector<std::string> families;
+  json::Object members;              // the task's own members, to be added to agent::request_header(...)
+  double predicted_s = 0;            // wall time on the node for all its accelerators
+  double deadline_s = 0;             // what to give the agent: prediction with room for slow devices
+};
+// Errors: no_tests_for_device for profiles whose device is `vendor` (NPUs: kfab has no test of its own for them yet),
+// unknown_test_family.
+Result<TestPlan> plan_tests(const manifest::Profile&, const RequestOptions&);
+// The device that tests a profile: its own statement, else cuda for nvidia, cpu for cpu, vendor otherwise.
+std::string device_of(const manifest::Profile&);
+
+}  // namespace kfab::validation

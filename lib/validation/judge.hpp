@@ -1,0 +1,83 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/words.hpp"
+#include "json/value.hpp"
+#include "manifest/model.hpp"
+#include "validation/measurement.hpp"
+
+// Verdicts: pure functions over what was measured, so that an old run can be judged again by new criteria.
+namespace kfab::validation {
+
+// One criterion held against one figure of one accelerator (or against the absence of it: `value` is absent).
+struct CriterionVerdict {
+  std::string criterion, metric, unit, test;
+  std::string accelerator, device, link;
+  std::optional<double> value, limit;
+  Verdict verdict = Verdict::not_judged;
+  bool counts = true;      // false: outside this run's families, or record_only; shown, not part of the whole
+  std::string reason;      // why it is not pass, in words with numbers and the criterion's id; empty when pass
+};
+
+struct AcceleratorVerdict {
+  std::string id, device, model;
+  int index = 0;
+  Verdict verdict = Verdict::not_judged;
+  std::vector<std::string> reasons;       // why it is not pass, worst first
+  std::string reason() const;             // the first, and how many more
+};
+
+// Everything about one node. `verdict` is the worst of its accelerators and of what concerns the node as a whole.
+struct NodeJudgement {
+  Verdict verdict = Verdict::not_judged;
+  std::vector<std::string> reasons;
+  std::vector<AcceleratorVerdict> accelerators;
+  std::vector<CriterionVerdict> criteria;
+  std::string reason() const;
+};
+
+// Figures of the same metric from sound nodes of the same profile, for criteria of basis fleet_relative. A peer is
+// never the accelerator itself.
+using Peers = std::map<std::string, std::vector<double>>;
+
+struct JudgeInput {
+  const manifest::Profile* profile = nullptr;          // null: nothing is expected and no nominal figure known
+  const manifest::CriteriaSet* criteria = nullptr;     // null or empty: everything is not_judged, recorded only
+  std::vector<std::string> families;                   // that were asked for; criteria on others do not count
+  std::string device;                                  // that was asked for: "cpu" | "cuda"
+  const Peers* peers = nullptr;
+};
+// Rules beyond the criteria: a wrong bit is a fail whatever they say; a test that broke is a fail; one that did not
+// run, whose checker was not proven, or that made no iteration is not_judged; fewer accelerators than
+// profile.per_node is a fail of the node (not for device cpu); a truncated report is not_judged at best; figures of
+// another device than the criterion's are never compared.
+NodeJudgement judge(const JudgeInput&, const TestReport&);
+
+// Profile::expect against a facts document, by dotted path: {"memory.total_gib": {"min": 64}, "os.arch": {"equal":
+// "x86_64"}}; min, max, equal, one_of. A fact that is missing or of another kind is not_judged. No expectation: pass
+// with nothing to show would be a lie, so not_judged.
+struct FactVerdict {
+  std::string path, expected, found;
+  Verdict verdict = Verdict::not_judged;
+  std::string reason;
+};
+struct InventoryJudgement {
+  Verdict verdict = Verdict::not_judged;
+  std::vector<FactVerdict> facts;
+  std::string reason() const;
+};
+InventoryJudgement judge_inventory(const manifest::Profile&, const json::Value& facts);
+
+// Median and median absolute deviation; absent for an empty sample. Robust z = (x - median) / (1.4826 MAD), with MAD
+// at least 0.5 % of the median so that identical peers do not make noise a finding.
+struct Robust { double median, mad; };
+std::optional<Robust> robust(std::vector<double> values);
+inline constexpr std::size_t fewest_peers = 5;
+
+}  // namespace kfab::validation
