@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "manifest/model.hpp"
+#include "nodeset/nodeset.hpp"
+
+namespace kfab::commands {
+
+// What -t, -w and -x say. All empty: every node.
+struct Selection {
+  std::vector<std::string> tranches;
+  std::string nodes;      // node set expression over the site's nodes and groups
+  std::string exclude;
+};
+
+// The groups that node set expressions over a site may name: @group, @rack:, @tranche:, @profile:.
+nodeset::Groups groups_of(const manifest::Site&);
+
+// The selected nodes, in the order of the manifest. Errors: unknown_tranche (with a suggestion), those of node sets,
+// unknown_node for a name the site does not have, no_target when nothing is left.
+Result<std::vector<const manifest::Node*>> select_nodes(const manifest::Site&, const Selection&);
+
+}  // namespace kfab::commands
