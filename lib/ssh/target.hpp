@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace kfab::ssh {
+
+enum class TransportKind : std::uint8_t { libssh2, local };
+
+// What to do about the host key of a machine that no known_hosts file names. A key that differs from a known one is
+// refused under both.
+enum class HostKeyPolicy : std::uint8_t { verify, trust_on_first_use };
+
+// One machine and how it is reached. Every path is absolute; expanding "~" and relative paths is the manifest's affair.
+struct Target {
+  std::string node;                           // name in results, messages and the site store
+  std::string address;                        // host name or IP address; not used by local
+  std::uint16_t port = 22;
+  std::string user;                           // empty: the user who runs kfab
+  std::vector<std::string> identity_files{};  // empty: the default keys of TransportOptions::home
+  bool use_agent = true;                      // ask ssh-agent where there is one
+  std::vector<std::string> known_hosts{};     // empty: the user's and the system's own
+  std::string site_store{};                   // known_hosts file of the site; asked as well, and the only one written
+  HostKeyPolicy host_keys = HostKeyPolicy::verify;
+  TransportKind transport = TransportKind::libssh2;
+};
+
+}  // namespace kfab::ssh
