@@ -24,17 +24,10 @@ Result<AgentImage> make_agent_image(std::string_view gz);
 
 // What one node is asked to do.
 struct AgentTask {
-  json::Value request;              // an object: "task" and what belongs to it; type, protocol, run_id, deadline_s and
-                                    // heartbeat_s are set here where it does not say them
+  json::Value request;              // an object: "task", "run_id" and what belongs to the task; type, protocol,
+                                    // deadline_s and heartbeat_s are set here
   bool sudo = false;                // run the agent by `sudo -n`
   std::chrono::seconds deadline{3600};   // told to the agent, which ends itself; cut from here 30 s later
-};
-
-// Called on the driving thread for every message that is not of the session itself: not hello, not done.
-class AgentListener {
- public:
-  virtual ~AgentListener() = default;
-  virtual void on_message(std::size_t target_index, const json::Value& message) = 0;
 };
 
 // How one agent session ended. Only a session whose agent said {"type":"done","ok":true} is ok.
@@ -47,6 +40,16 @@ struct AgentEnd {
   json::Value hello{};               // null when it never came
   json::Value done{};                // null when it never came
   bool image_sent = false;           // the node did not have this agent yet
+};
+
+// Called on the driving thread for every message that is not of the session itself: not hello, not done.
+class AgentListener {
+ public:
+  virtual ~AgentListener() = default;
+  virtual void on_message(std::size_t target_index, const json::Value& message) = 0;
+  // The node's session has ended; comes exactly once per target, as soon as it is so, so that its results can be kept
+  // before the others are done.
+  virtual void on_end(std::size_t target_index, const AgentEnd&) { (void)target_index; }
 };
 
 // Starts the agent on every target (sending it where it is missing), gives it its task, passes on what it says and

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "commands/command.hpp"
+#include "commands/env.hpp"
+#include "commands/selection.hpp"
+#include "fleet/fleet.hpp"
+#include "manifest/load.hpp"
+#include "ssh/target.hpp"
+
+// What every command that reaches nodes does first: read the manifest, select the nodes, say how each is reached.
+namespace kfab::commands {
+
+// What the command line says about reaching nodes; empty members leave the manifest's settings.
+struct ReachOptions {
+  std::string user;
+  std::optional<std::uint16_t> port;
+  std::vector<std::string> identity_files;
+  std::vector<std::string> known_hosts;
+  std::string host_keys;               // verify | trust-on-first-use
+  bool become = false;
+  std::size_t window = 64;
+  std::optional<double> connect_timeout_s;
+};
+
+struct SiteOptions {
+  std::string manifest;
+  Selection selection;
+  ReachOptions reach;
+};
+
+struct SiteSession {
+  std::shared_ptr<const manifest::Loaded> loaded;   // holds what `site` and `nodes` point to
+  const manifest::Site* site = nullptr;
+  std::vector<const manifest::Node*> nodes;
+  std::vector<ssh::Target> targets;                 // of `nodes`, in their order
+  std::vector<bool> sudo;                           // likewise: whether the agent runs as root there
+
+  SiteRef ref() const { return {site->metadata.name, loaded->sha256}; }
+};
+
+// The session, or the output of a command that could not start: a manifest with errors, no site, nothing selected.
+std::variant<SiteSession, CommandOutput> open_site(const SiteOptions&, Env&);
+
+// A manifest by path, or from standard input for "-".
+manifest::Loaded load_manifest(const std::string& path, Env&);
+
+// A target for a machine that no manifest describes: the name is its address.
+ssh::Target bare_target(const std::string& address, const ReachOptions&, const Env&);
+
+fleet::FleetOptions fleet_options(const ReachOptions&);
+
+// The transport of the environment, or the ordinary one.
+std::shared_ptr<ssh::Transport> transport_of(Env&);
+
+// How the nodes of a run ended, for counts and for the run's own outcome.
+struct OutcomeCounts {
+  std::int64_t ok = 0, failed = 0, timed_out = 0, refused = 0, unreachable = 0;
+  void add(NodeOutcome);
+  json::Value to_json() const;
+};
+
+// Of several answers the one that the exit code tells: cancelled, then incomplete, then no, then yes.
+Outcome overall(const Env&, bool incomplete, bool no);
+
+}  // namespace kfab::commands
