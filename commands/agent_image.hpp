@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 namespace kfab::commands {
@@ -8,6 +9,7 @@ namespace kfab::commands {
 struct EmbeddedAgent {
   std::string_view gz;
   std::string_view sha256;
+  std::uint64_t size_bytes;
 };
 EmbeddedAgent embedded_agent();
 

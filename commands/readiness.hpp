@@ -7,7 +7,7 @@
 #include "manifest/load.hpp"
 #include "readiness/readiness.hpp"
 
-namespace kfab {
+namespace kfab::commands {
 
 struct ReadinessOptions {
   std::vector<std::string> tranches;   // "p1", in a programme also "ulsan/p1"; empty: all
@@ -27,4 +27,4 @@ ReadinessResult run_readiness(const ReadinessOptions&, const manifest::Loaded&, 
 // As every command gives it back: schema kfab.readiness/1.0, rendered for people by report::write_text.
 CommandOutput to_output(ReadinessResult, const ReadinessOptions&, const manifest::Loaded&);
 
-}  // namespace kfab
+}  // namespace kfab::commands

@@ -7,7 +7,7 @@
 #include "commands/readiness.hpp"
 #include "report/report.hpp"
 
-namespace kfab {
+namespace kfab::commands {
 
 struct ReportOptions {
   report::Format format = report::Format::html;
@@ -30,4 +30,4 @@ ReportResult run_report(const ReportOptions&, const manifest::Loaded&, const rea
 // itself is what is rendered on stdout, and `data.document` holds it.
 CommandOutput to_output(ReportResult, const ReportOptions&, const manifest::Loaded&);
 
-}  // namespace kfab
+}  // namespace kfab::commands

@@ -49,7 +49,7 @@ class AgentListener {
   virtual void on_message(std::size_t target_index, const json::Value& message) = 0;
   // The node's session has ended; comes exactly once per target, as soon as it is so, so that its results can be kept
   // before the others are done.
-  virtual void on_end(std::size_t target_index, const AgentEnd&) { (void)target_index; }
+  virtual void on_end(std::size_t /*target_index*/, const AgentEnd&) {}
 };
 
 // Starts the agent on every target (sending it where it is missing), gives it its task, passes on what it says and

@@ -1,0 +1,76 @@
+#include "commands/agent_runs.hpp"
+
+#include <fmt/format.h>
+
+#include "agent/protocol.hpp"
+#include "base/text.hpp"
+#include "commands/agent_image.hpp"
+#include "commands/recorder.hpp"
+
+namespace kfab::commands {
+namespace {
+
+// A node may say at most this much in one task; what is past it makes the report incomplete, never complete and short.
+constexpr std::size_t max_messages = 200'000;
+
+class Collector final : public fleet::AgentListener {
+ public:
+  Collector(std::size_t nodes, const std::function<void(AgentRun)>& node_is_done)
+      : messages_(nodes), node_is_done_(node_is_done) {}
+
+  void on_message(std::size_t index, const json::Value& message) override {
+    auto& said = messages_[index];
+    if (said.size() < max_messages) said.push_back(message);
+  }
+  void on_end(std::size_t index, const fleet::AgentEnd& end) override {
+    AgentRun run{index, std::move(messages_[index]), end};
+    if (run.messages.size() >= max_messages && run.end.outcome == NodeOutcome::ok) {
+      run.end.outcome = NodeOutcome::failed;
+      run.end.why = error(Code::agent_too_talkative, fmt::format("the agent sent {} messages or more; the rest was dropped", max_messages));
+      run.end.why->node = run.end.node;
+    }
+    messages_[index].clear();
+    node_is_done_(std::move(run));
+  }
+
+ private:
+  std::vector<std::vector<json::Value>> messages_;
+  const std::function<void(AgentRun)>& node_is_done_;
+};
+
+}  // namespace
+
+void run_agents(SiteSession& session, Env& env, const fleet::FleetOptions& options, std::string_view what,
+                const std::function<fleet::AgentTask(std::size_t)>& request_of,
+                const std::function<void(AgentRun)>& node_is_done) {
+  const EmbeddedAgent agent = embedded_agent();
+  const fleet::AgentImage image{agent.gz, std::string(agent.sha256), agent.size_bytes};
+  const auto transport = transport_of(env);
+  Collector collector(session.nodes.size(), node_is_done);
+  env.events.emit({.type = "run_started", .message = std::string(what), .total = static_cast<double>(session.nodes.size())});
+  fleet::run_agents(*transport, session.targets, image, request_of, collector, options, env.clock, env.events, env.cancel);
+  env.events.emit({.type = "run_finished"});
+}
+
+bool reached(const fleet::AgentEnd& end) { return !end.hello.is_null(); }
+
+store::NodeRecord reach_record(const Env& env, const fleet::AgentEnd& end) {
+  store::NodeRecord record = node_record(env, end.node, "reach");
+  record.outcome = reached(end) ? NodeOutcome::ok : end.outcome;
+  record.verdict = reached(end) ? Verdict::pass : Verdict::not_judged;
+  if (!reached(end) && end.why) record.reason = one_line(end.why->message, 400);
+  record.detail = json::Object{{"phase", ssh::to_string(end.phase)},
+                               {"code", end.why ? json::Value(to_string(end.why->code)) : json::Value()}};
+  return record;
+}
+
+json::Object node_row(const fleet::AgentEnd& end) {
+  json::Object row;
+  row.set("node", end.node).set("outcome", to_string(end.outcome)).set("phase", ssh::to_string(end.phase));
+  row.set("code", end.why ? json::Value(to_string(end.why->code)) : json::Value());
+  row.set("reason", end.why ? json::Value(end.why->message) : json::Value());
+  row.set("duration_s", end.duration_s);
+  return row;
+}
+
+}  // namespace kfab::commands

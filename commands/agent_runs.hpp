@@ -1,0 +1,34 @@
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "commands/site_session.hpp"
+#include "fleet/agent_session.hpp"
+#include "store/records.hpp"
+
+namespace kfab::commands {
+
+// What the agent of one node said, complete: its messages in order, and how the session ended.
+struct AgentRun {
+  std::size_t index = 0;              // into SiteSession::nodes
+  std::vector<json::Value> messages;  // of the task
+  fleet::AgentEnd end;
+};
+
+// Starts the agent on every node of the session with the request that `request_of` makes (task and its members), and
+// hands over each node's run as soon as it is complete, on this thread. `what` is shown while it goes on.
+void run_agents(SiteSession&, Env&, const fleet::FleetOptions&, std::string_view what,
+                const std::function<fleet::AgentTask(std::size_t index)>& request_of,
+                const std::function<void(AgentRun)>& node_is_done);
+
+// The "reach" record of a node: whether kfab got an agent running there, and if not, why.
+store::NodeRecord reach_record(const Env&, const fleet::AgentEnd&);
+
+// Whether the node answered at all: its agent said hello.
+bool reached(const fleet::AgentEnd&);
+
+// Keys that every per-node row of a result has: node, outcome, phase, code, reason, duration_s.
+json::Object node_row(const fleet::AgentEnd&);
+
+}  // namespace kfab::commands

@@ -1,0 +1,190 @@
+#include "commands/inventory.hpp"
+
+#include <map>
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+#include "commands/recorder.hpp"
+#include "json/diagnostic.hpp"
+#include "nodeset/nodeset.hpp"
+
+namespace kfab::commands {
+namespace {
+
+// The board's own number, by which a node is known; the product's where the board has none. Makers fill the field with
+// words that are no number.
+std::string serial_of(const json::Value& facts) {
+  const auto usable = [](const std::string& text) {
+    const std::string low = to_lower(trim(text));
+    return low.size() >= 4 && low.find("o.e.m") == std::string::npos && low != "none" && low != "not specified" &&
+           low.find("default") == std::string::npos && low.find_first_not_of("0. ") != std::string::npos;
+  };
+  for (const std::string_view key : {"board_serial", "product_serial"})
+    if (const std::string serial = facts["identity"].string_or(key); usable(serial)) return std::string(trim(serial));
+  return {};
+}
+
+void add_finding(InventoriedNode& node, Code code, std::string message) {
+  Diagnostic finding = error(code, std::move(message));
+  finding.node = node.name;
+  if (finding.severity == Severity::error) node.verdict = Verdict::fail;
+  node.findings.push_back(std::move(finding));
+}
+
+void check_serial(const manifest::Node& declared, InventoriedNode& node) {
+  if (declared.serial.empty() || node.facts.is_null() || declared.identity_by_name) return;
+  const auto& identity = node.facts["identity"];
+  if (node.board_serial.empty()) {
+    add_finding(node, Code::serial_not_told, fmt::format("serial {} is declared, and the node tells none", declared.serial));
+    if (node.verdict == Verdict::pass) node.verdict = Verdict::not_judged;
+  } else if (declared.serial != identity.string_or("board_serial") && declared.serial != identity.string_or("product_serial")) {
+    add_finding(node, Code::board_serial_differs,
+                fmt::format("serial {} is declared, the node has {}", declared.serial, one_line(node.board_serial, 60)));
+  }
+}
+
+InventoriedNode judged(const manifest::Site& site, const manifest::Node& declared, const AgentRun& run) {
+  InventoriedNode node;
+  node.row = node_row(run.end);
+  node.name = declared.name;
+  node.profile = declared.profile;
+  node.outcome = run.end.outcome;
+  if (run.end.why) node.reason = run.end.why->message;
+  for (const auto& message : run.messages)
+    if (message.string_or("type") == "facts") node.facts = message["facts"];
+  if (node.facts.is_null()) return node;
+  node.board_serial = one_line(serial_of(node.facts), 80);
+  if (const auto* profile = site.find_profile(declared.profile)) {
+    auto judgement = validation::judge_inventory(*profile, node.facts);
+    node.verdict = judgement.verdict;
+    node.expected = std::move(judgement.facts);
+  }
+  check_serial(declared, node);
+  if (node.outcome != NodeOutcome::ok && node.verdict == Verdict::pass) node.verdict = Verdict::not_judged;
+  return node;
+}
+
+std::string reason_of(const InventoriedNode& node) {
+  if (node.outcome != NodeOutcome::ok) return node.reason;
+  if (!node.findings.empty()) return node.findings.front().message;
+  for (const auto& fact : node.expected)
+    if (fact.verdict != Verdict::pass) return fact.reason;
+  if (node.expected.empty()) return "the profile expects nothing, so there is nothing to compare with";
+  return {};
+}
+
+store::NodeRecord inventory_record(const Env& env, const InventoriedNode& node) {
+  store::NodeRecord record = node_record(env, node.name, "inventory");
+  record.board_serial = node.board_serial;
+  record.outcome = node.outcome;
+  record.verdict = node.verdict;
+  record.reason = node.verdict == Verdict::pass ? "" : one_line(reason_of(node), 400);
+  record.detail = json::Object{{"profile", node.profile}, {"facts", node.facts}};
+  return record;
+}
+
+// The same board under several names is found only when all have answered.
+void find_clones(const SiteSession& session, InventoryResult& result, const std::function<void(const InventoriedNode&)>& changed) {
+  std::map<std::string, std::vector<std::size_t>> by_serial;
+  for (std::size_t i = 0; i < result.nodes.size(); ++i)
+    if (!result.nodes[i].board_serial.empty() && !session.nodes[i]->identity_by_name)
+      by_serial[result.nodes[i].board_serial].push_back(i);
+  for (const auto& [serial, indices] : by_serial) {
+    if (indices.size() < 2) continue;
+    std::vector<std::string> names;
+    for (const auto i : indices) names.push_back(result.nodes[i].name);
+    for (const auto i : indices) {
+      add_finding(result.nodes[i], Code::cloned_identity, fmt::format("board serial {} is told by {}", serial, nodeset::fold_names(names)));
+      changed(result.nodes[i]);
+    }
+  }
+}
+
+std::string gpus_text(const json::Value& facts) {
+  std::map<std::string, int> models;
+  for (const auto& gpu : facts.array_at("gpus")) ++models[one_line(gpu.string_or("name", "GPU"), 40)];
+  if (models.empty())
+    for (const auto& card : facts.array_at("accelerators")) ++models[one_line(card.string_or("vendor", "?"), 20) + " (no driver)"];
+  std::vector<std::string> parts;
+  for (const auto& [model, count] : models) parts.push_back(fmt::format("{} x {}", count, model));
+  return parts.empty() ? "-" : join(parts, ", ");
+}
+
+}  // namespace
+
+json::Value to_json(const InventoryResult& result) {
+  json::Array nodes;
+  for (const auto& node : result.nodes) {
+    json::Array expected;
+    for (const auto& fact : node.expected)
+      expected.push_back(json::Object{{"path", fact.path}, {"expected", fact.expected}, {"found", fact.found},
+                                      {"verdict", to_string(fact.verdict)},
+                                      {"reason", fact.reason.empty() ? json::Value() : json::Value(fact.reason)}});
+    json::Object row = node.row;
+    row.set("profile", node.profile.empty() ? json::Value() : json::Value(node.profile)).set("verdict", to_string(node.verdict));
+    row.set("board_serial", node.board_serial.empty() ? json::Value() : json::Value(node.board_serial));
+    row.set("expected", std::move(expected)).set("findings", json::to_json(node.findings)).set("facts", node.facts);
+    nodes.emplace_back(std::move(row));
+  }
+  return json::Object{{"counts", result.counts.to_json()}, {"nodes", std::move(nodes)}};
+}
+
+void render(const InventoryResult& result, term::Writer& out) {
+  term::Table table({{"Node"}, {"Outcome"}, {"Verdict"}, {"Threads", term::Align::right}, {"Memory GiB", term::Align::right},
+                     {"Accelerators"}, {"System"}, {"Kernel"}, {"Why", term::Align::left, true}});
+  for (const auto& node : result.nodes) {
+    const auto number = [&](std::string_view section, std::string_view key, int decimals) {
+      const auto value = node.facts[section][key].as_double();
+      return value ? format_number(*value, decimals) : std::string("-");
+    };
+    const std::string outcome(to_string(node.outcome)), verdict(to_string(node.verdict));
+    table.row({node.name, {outcome, term::style_of(outcome)}, {verdict, term::style_of(verdict)}, number("cpu", "threads", 0),
+               number("memory", "total_gib", 1), gpus_text(node.facts), node.facts["os"].string_or("pretty_name", "-"),
+               node.facts["os"].string_or("kernel", "-"), node.verdict == Verdict::pass ? std::string() : reason_of(node)});
+  }
+  out.table(table);
+}
+
+CommandOutput run_inventory(const InventoryOptions& options, Env& env) {
+  auto opened = open_site(options.site, env);
+  if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
+  auto& session = std::get<SiteSession>(opened);
+  auto recorder = Recorder::begin(env, "inventory", session.ref());
+  if (!recorder) return not_started(std::move(recorder).error());
+
+  InventoryResult result;
+  result.nodes.resize(session.nodes.size());
+  const auto request_of = [&](std::size_t index) {
+    return fleet::AgentTask{json::Object{{"task", "facts"}, {"run_id", env.run_id}}, session.sudo[index],
+                            std::chrono::seconds(static_cast<long long>(options.timeout_s))};
+  };
+  run_agents(session, env, fleet_options(options.site.reach), "reading facts", request_of, [&](AgentRun run) {
+    InventoriedNode node = judged(*session.site, *session.nodes[run.index], run);
+    NodeFindings found{{reach_record(env, run.end)}, {}, {}};
+    if (!node.facts.is_null()) found.nodes.push_back(inventory_record(env, node));
+    (*recorder)->put(found);
+    result.nodes[run.index] = std::move(node);
+  });
+  find_clones(session, result, [&](const InventoriedNode& node) { (*recorder)->put({{inventory_record(env, node)}, {}, {}}); });
+
+  CommandOutput output;
+  output.site = session.ref();
+  output.diagnostics = session.loaded->diagnostics;
+  output.sources = session.loaded->sources;
+  bool incomplete = false, no = false;
+  for (const auto& node : result.nodes) {
+    result.counts.add(node.outcome);
+    if (node.outcome != NodeOutcome::ok) incomplete = true;
+    if (node.verdict == Verdict::fail) no = true;
+    output.diagnostics.insert(output.diagnostics.end(), node.findings.begin(), node.findings.end());
+  }
+  output.outcome = overall(env, incomplete, no);
+  output.signal = env.cancel.signal();
+  output.data = to_json(result);
+  output.render = [result = std::move(result)](term::Writer& out) { render(result, out); };
+  (*recorder)->finish(output);
+  return output;
+}
+
+}  // namespace kfab::commands

@@ -1,0 +1,309 @@
+#include "commands/validate.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+#include "commands/recorder.hpp"
+#include "json/diagnostic.hpp"
+
+namespace kfab::commands {
+namespace {
+
+// What one node is to be tested by, and judged by.
+struct NodeTest {
+  const manifest::Profile* profile = nullptr;
+  const manifest::CriteriaSet* criteria = nullptr;   // null: figures are recorded, nothing is judged
+  validation::TestPlan plan;
+};
+
+std::string criteria_name(const manifest::CriteriaSet* set) {
+  return set ? set->name + (set->version.empty() ? "" : "@" + set->version) : std::string();
+}
+
+Result<std::vector<NodeTest>> plan_nodes(const SiteSession& session, const ValidateOptions& options) {
+  // Several names of one machine share its memory and processors.
+  const auto sharing = std::count_if(session.nodes.begin(), session.nodes.end(), [](const auto* node) { return node->identity_by_name; });
+  std::vector<NodeTest> tests;
+  for (const manifest::Node* node : session.nodes) {
+    NodeTest test;
+    test.profile = session.site->find_profile(node->profile);
+    if (!test.profile) return error(Code::unknown_reference, fmt::format("node {} has no profile, so nothing says how to test it", node->name));
+    const auto criteria = session.site->criteria.find(test.profile->criteria);
+    if (criteria != session.site->criteria.end()) test.criteria = &criteria->second;
+    validation::RequestOptions request;
+    request.families = options.families;
+    request.duration_s = options.duration_s;
+    request.threads = options.threads;
+    request.memory_cap_mib = options.memory_cap_mib;
+    request.share = node->identity_by_name ? std::max(1, static_cast<int>(sharing)) : 1;
+    const auto* tranche = session.site->find_tranche(node->tranche);
+    request.level = options.level ? *options.level
+                    : tranche     ? validation::parse_level(tranche->ready_when.level).value_or(validation::Level::standard)
+                                  : validation::Level::standard;
+    KFAB_TRY(plan, validation::plan_tests(*test.profile, request));
+    test.plan = std::move(plan);
+    tests.push_back(std::move(test));
+  }
+  return tests;
+}
+
+ValidatedNode judged(const NodeTest& test, AgentRun run) {
+  validation::ReportReader reader;
+  for (const auto& message : run.messages) reader.take(message);
+  ValidatedNode node;
+  node.row = node_row(run.end);
+  node.name = run.end.node;
+  node.profile = test.profile->name;
+  node.device = test.plan.device;
+  node.level = to_string(test.plan.level);
+  node.criteria = criteria_name(test.criteria);
+  node.outcome = run.end.outcome;
+  if (run.end.why) node.reason = run.end.why->message;
+  node.report = reader.finish();
+  validation::JudgeInput input;
+  input.profile = test.profile;
+  input.criteria = test.criteria;
+  input.families = test.plan.families;
+  input.device = test.plan.device;
+  node.judgement = validation::judge(input, node.report);
+  if (node.outcome != NodeOutcome::ok) {
+    // The report ends where the session was cut: what it shows may fail the node, but can no longer pass it.
+    const std::string cut = fmt::format("the report is incomplete: {}", one_line(node.reason));
+    if (node.judgement.verdict != Verdict::fail) node.judgement.verdict = Verdict::not_judged;
+    node.judgement.reasons.insert(node.judgement.reasons.begin(), cut);
+    for (auto& accelerator : node.judgement.accelerators)
+      if (accelerator.verdict != Verdict::fail) {
+        accelerator.verdict = Verdict::not_judged;
+        accelerator.reasons.insert(accelerator.reasons.begin(), cut);
+      }
+  }
+  return node;
+}
+
+NodeFindings findings_of(const Env& env, const NodeTest& test, const AgentRun& run, const ValidatedNode& node) {
+  NodeFindings found;
+  found.nodes.push_back(reach_record(env, run.end));
+  store::NodeRecord record = node_record(env, node.name, "validate");
+  record.outcome = node.outcome;
+  record.verdict = node.judgement.verdict;
+  record.reason = one_line(node.judgement.reason(), 400);
+  json::Array families;
+  for (const auto& family : test.plan.families) families.emplace_back(family);
+  record.detail = json::Object{{"level", node.level}, {"device", node.device}, {"criteria", node.criteria}, {"families", std::move(families)}};
+  // A node whose agent never answered has no verdict of its tests: only that it was not reached is kept.
+  if (reached(run.end)) found.nodes.push_back(record);
+  const bool all = test.plan.families.size() == validation::all_families().size();
+  for (const auto& accelerator : node.judgement.accelerators) {
+    store::AcceleratorRecord row;
+    row.run_id = env.run_id;
+    row.node = node.name;
+    row.id = accelerator.id;
+    row.device = accelerator.device;
+    row.model = accelerator.model;
+    row.index = accelerator.index;
+    row.at = env.clock.now();
+    row.verdict = accelerator.verdict;
+    row.reason = one_line(accelerator.reason(), 400);
+    row.level = all ? node.level : join(test.plan.families, "+");
+    row.criteria = node.criteria;
+    row.criteria_sha256 = test.criteria ? test.criteria->sha256 : std::string();
+    row.profile_sha256 = test.profile->sha256;
+    found.accelerators.push_back(std::move(row));
+  }
+  for (const auto& criterion : node.judgement.criteria) {
+    store::MeasurementRecord row;
+    row.run_id = env.run_id;
+    row.node = node.name;
+    row.accelerator_id = criterion.accelerator;
+    row.device = criterion.device;
+    row.test = criterion.test;
+    row.metric = criterion.metric;
+    row.unit = criterion.unit;
+    row.value = criterion.value;
+    row.at = env.clock.now();
+    row.verdict = criterion.verdict;
+    row.criterion = criterion.criterion;
+    row.limit = criterion.limit;
+    row.detail = criterion.reason;
+    found.measurements.push_back(std::move(row));
+  }
+  // Figures that no criterion asks for are kept all the same, so that later criteria can judge them.
+  for (const auto& figure : node.report.measurements) {
+    const bool kept = std::any_of(found.measurements.begin(), found.measurements.end(), [&](const auto& row) {
+      return row.metric == figure.metric && row.accelerator_id == figure.accelerator && row.value == figure.value;
+    });
+    if (kept) continue;
+    store::MeasurementRecord row;
+    row.run_id = env.run_id;
+    row.node = node.name;
+    row.accelerator_id = figure.accelerator;
+    row.device = figure.device;
+    row.test = figure.test;
+    row.metric = figure.metric;
+    row.unit = figure.unit;
+    row.value = figure.value;
+    row.at = env.clock.now();
+    row.detail = figure.detail;
+    found.measurements.push_back(std::move(row));
+  }
+  return found;
+}
+
+json::Value strings(const std::vector<std::string>& all) {
+  json::Array out;
+  for (const auto& one : all) out.emplace_back(one);
+  return out;
+}
+
+json::Value text_or_null(const std::string& text) { return text.empty() ? json::Value() : json::Value(text); }
+
+json::Value accelerators_json(const ValidatedNode& node) {
+  json::Array out;
+  for (const auto& a : node.judgement.accelerators)
+    out.push_back(json::Object{{"id", a.id}, {"device", a.device}, {"model", a.model}, {"index", a.index},
+                               {"verdict", to_string(a.verdict)}, {"reasons", strings(a.reasons)}});
+  return out;
+}
+
+json::Value criteria_json(const ValidatedNode& node) {
+  json::Array out;
+  for (const auto& c : node.judgement.criteria)
+    out.push_back(json::Object{{"criterion", c.criterion}, {"metric", c.metric}, {"unit", c.unit}, {"test", text_or_null(c.test)},
+                               {"accelerator", text_or_null(c.accelerator)}, {"device", text_or_null(c.device)},
+                               {"link", text_or_null(c.link)}, {"value", c.value}, {"limit", c.limit},
+                               {"verdict", to_string(c.verdict)}, {"counts", c.counts}, {"reason", text_or_null(c.reason)}});
+  return out;
+}
+
+json::Value measurements_json(const ValidatedNode& node) {
+  json::Array out;
+  for (const auto& m : node.report.measurements) {
+    json::Array samples;
+    for (const double sample : m.samples) samples.emplace_back(sample);
+    out.push_back(json::Object{{"accelerator", m.accelerator}, {"device", m.device}, {"test", m.test}, {"metric", m.metric},
+                               {"value", m.value}, {"unit", m.unit}, {"link", text_or_null(m.link)},
+                               {"samples", std::move(samples)}, {"detail", text_or_null(m.detail)}});
+  }
+  return out;
+}
+
+json::Value tests_json(const ValidatedNode& node) {
+  json::Array out;
+  for (const auto& t : node.report.statuses)
+    out.push_back(json::Object{{"accelerator", text_or_null(t.accelerator)}, {"device", t.device}, {"test", t.test},
+                               {"status", to_string(t.state)}, {"code", text_or_null(t.code)}, {"reason", text_or_null(t.reason)},
+                               {"duration_s", t.duration_s}});
+  return out;
+}
+
+json::Value mismatches_json(const ValidatedNode& node) {
+  json::Array out;
+  for (const auto& m : node.report.mismatches)
+    out.push_back(json::Object{{"accelerator", m.accelerator}, {"device", m.device}, {"test", m.test}, {"where", m.where},
+                               {"index", m.index}, {"stride", m.stride}, {"count", m.count}, {"expected", m.expected},
+                               {"got", m.got}, {"mask", m.mask}, {"second_read", m.second_read}});
+  return out;
+}
+
+}  // namespace
+
+json::Value to_json(const ValidateResult& result) {
+  json::Array nodes;
+  std::int64_t verdicts[4] = {0, 0, 0, 0};
+  for (const auto& node : result.nodes) {
+    ++verdicts[static_cast<std::size_t>(node.judgement.verdict)];
+    json::Object row = node.row;
+    row.set("profile", node.profile).set("device", node.device).set("level", node.level).set("criteria", text_or_null(node.criteria));
+    row.set("verdict", to_string(node.judgement.verdict)).set("reasons", strings(node.judgement.reasons));
+    row.set("accelerators", accelerators_json(node)).set("criteria_verdicts", criteria_json(node));
+    row.set("measurements", measurements_json(node)).set("tests", tests_json(node)).set("mismatches", mismatches_json(node));
+    row.set("refused", json::to_json(node.report.refused));
+    nodes.emplace_back(std::move(row));
+  }
+  const json::Object by_verdict{{"pass", verdicts[0]}, {"degraded", verdicts[1]}, {"fail", verdicts[2]}, {"not_judged", verdicts[3]}};
+  return json::Object{{"families", strings(result.families)}, {"counts", result.counts.to_json()}, {"verdicts", by_verdict},
+                      {"nodes", std::move(nodes)}};
+}
+
+void render(const ValidateResult& result, term::Writer& out) {
+  term::Table summary({{"Node"}, {"Verdict"}, {"Accelerator"}, {"Device"}, {"Level"}, {"Why", term::Align::left, true}});
+  for (const auto& node : result.nodes) {
+    const auto why = [](Verdict verdict, std::string reason) { return verdict == Verdict::pass ? std::string() : reason; };
+    if (node.judgement.accelerators.empty()) {
+      summary.row({node.name, {std::string(to_string(node.judgement.verdict)), term::style_of(to_string(node.judgement.verdict))},
+                   "-", node.device, node.level, why(node.judgement.verdict, node.judgement.reason())});
+    }
+    for (const auto& a : node.judgement.accelerators)
+      summary.row({node.name, {std::string(to_string(a.verdict)), term::style_of(to_string(a.verdict))}, a.id, a.device, node.level,
+                   why(a.verdict, a.reason())});
+  }
+  out.table(summary).line();
+
+  term::Table figures({{"Node"}, {"Metric"}, {"Value", term::Align::right}, {"Unit"}, {"Limit", term::Align::right}, {"Verdict"}, {"Criterion"}});
+  for (const auto& node : result.nodes)
+    for (const auto& c : node.judgement.criteria)
+      figures.row({node.name, c.metric, c.value ? format_number(*c.value) : "-", c.unit, c.limit ? format_number(*c.limit) : "-",
+                   {std::string(to_string(c.verdict)), term::style_of(to_string(c.verdict))}, c.criterion});
+  if (!figures.empty()) out.table(figures);
+}
+
+CommandOutput run_validate(const ValidateOptions& options, Env& env) {
+  auto opened = open_site(options.site, env);
+  if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
+  auto& session = std::get<SiteSession>(opened);
+  auto tests = plan_nodes(session, options);
+  if (!tests) {
+    CommandOutput output = not_started(std::move(tests).error());
+    output.site = session.ref();
+    return output;
+  }
+  auto recorder = Recorder::begin(env, options.command, session.ref());
+  if (!recorder) return not_started(std::move(recorder).error());
+
+  double predicted_s = 0;
+  for (const auto& test : *tests) predicted_s = std::max(predicted_s, test.plan.predicted_s);
+  ValidateResult result;
+  result.families = options.families.empty() ? validation::all_families() : options.families;
+  result.nodes.resize(session.nodes.size());
+  const auto request_of = [&](std::size_t index) {
+    const auto& plan = (*tests)[index].plan;
+    json::Object request = plan.members;
+    request.set("task", "test").set("run_id", env.run_id);
+    return fleet::AgentTask{std::move(request), session.sudo[index], std::chrono::seconds(static_cast<long long>(plan.deadline_s))};
+  };
+  run_agents(session, env, fleet_options(options.site.reach),
+             fmt::format("testing (about {} per node)", format_duration_s(predicted_s)), request_of, [&](AgentRun run) {
+               const std::size_t index = run.index;
+               const AgentRun copy{index, {}, run.end};
+               ValidatedNode node = judged((*tests)[index], std::move(run));
+               (*recorder)->put(findings_of(env, (*tests)[index], copy, node));
+               result.nodes[index] = std::move(node);
+             });
+
+  CommandOutput output;
+  output.site = session.ref();
+  output.diagnostics = session.loaded->diagnostics;
+  output.sources = session.loaded->sources;
+  bool incomplete = false, no = false;
+  for (const auto& node : result.nodes) {
+    result.counts.add(node.outcome);
+    if (node.judgement.verdict == Verdict::not_judged) incomplete = true;
+    if (node.judgement.verdict == Verdict::fail || node.judgement.verdict == Verdict::degraded) no = true;
+    if (node.criteria.empty()) {
+      Diagnostic why = error(Code::no_criteria, fmt::format("profile {} names no criteria: figures are recorded, not judged", node.profile));
+      why.node = node.name;
+      output.diagnostics.push_back(std::move(why));
+    }
+  }
+  output.outcome = overall(env, incomplete, no);
+  output.signal = env.cancel.signal();
+  output.data = to_json(result);
+  output.render = [result = std::move(result)](term::Writer& out) { render(result, out); };
+  (*recorder)->finish(output);
+  return output;
+}
+
+}  // namespace kfab::commands
