@@ -92,7 +92,6 @@ class NodeSet {
 
  private:
   friend class Builder;
-  friend class Matcher;
 
   // All names of one pattern. A name has `axes` numbers; each is kept as its rank among all digit strings ordered by
   // length and then value, so that 1, 01 and 001 differ and comparing ranks is comparing names.
@@ -123,7 +122,8 @@ Status check_name(std::string_view name);
 class Groups final : public GroupSource {
  public:
   explicit Groups(std::string default_source = "group") : default_source_(std::move(default_source)) {}
-  // Adds members to a group, which is made when new; they become known nodes as well.
+  // Adds members to a group, which is made when new; they become known nodes as well. Each call costs time linear in
+  // all known nodes: add a group whole and not node by node.
   void add(const std::string& source, const std::string& group, const NodeSet& members);
   void add_known(const NodeSet& nodes) { all_ |= nodes; }
 
