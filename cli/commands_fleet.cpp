@@ -1,0 +1,210 @@
+#include "base/text.hpp"
+#include "cli/args.hpp"
+#include "cli/option_table.hpp"
+#include "commands/demo.hpp"
+#include "commands/exec.hpp"
+#include "commands/inventory.hpp"
+#include "commands/provision.hpp"
+#include "commands/validate.hpp"
+
+// The rows of the commands that reach nodes, and how their words become options.
+namespace kfab::cli {
+namespace {
+
+using namespace kfab::commands;
+
+std::vector<OptionSpec> reach_options() {
+  return {
+      {.name = "window", .kind = Kind::integer, .value = "N", .help = "nodes at work at the same time", .fallback = "64", .min = 1, .max = 20000},
+      {.name = "user", .kind = Kind::text, .value = "NAME", .help = "log in as NAME instead of the manifest's user"},
+      {.name = "port", .kind = Kind::integer, .value = "PORT", .help = "connect to PORT instead of the manifest's", .min = 1, .max = 65535},
+      {.name = "identity", .kind = Kind::path, .value = "FILE", .help = "use this private key; may be given several times", .repeatable = true},
+      {.name = "known-hosts", .kind = Kind::path, .value = "FILE", .help = "read host keys from FILE; may be given several times", .repeatable = true},
+      {.name = "host-keys", .kind = Kind::choice, .value = "POLICY",
+       .help = "what to do about an unknown host key: refuse it, or keep it for this site", .choices = {"verify", "trust-on-first-use"}},
+      {.name = "become", .help = "work as root by `sudo -n`"},
+      {.name = "connect-timeout", .kind = Kind::duration, .value = "TIME", .help = "longest wait for a connection", .fallback = "10s"},
+  };
+}
+
+// The command's own options, then those about reaching nodes.
+std::vector<OptionSpec> with_reach(std::vector<OptionSpec> own) {
+  for (auto& option : reach_options()) own.push_back(std::move(option));
+  return own;
+}
+
+PositionalSpec site_manifest(bool required = true) {
+  return {.name = "MANIFEST", .kind = Kind::manifest, .help = "the site's manifest; - is standard input", .required = required};
+}
+
+SiteOptions site_options(const Args& args) {
+  SiteOptions site;
+  site.manifest = args.positional("MANIFEST");
+  site.selection = {args.list("tranche"), join(args.list("nodes"), ","), join(args.list("exclude"), ",")};
+  ReachOptions& reach = site.reach;
+  reach.user = args.text("user");
+  if (const auto port = args.integer("port")) reach.port = static_cast<std::uint16_t>(*port);
+  reach.identity_files = args.list("identity");
+  reach.known_hosts = args.list("known-hosts");
+  reach.host_keys = args.text("host-keys");
+  reach.become = args.flag("become");
+  reach.window = static_cast<std::size_t>(args.integer("window").value_or(64));
+  reach.connect_timeout_s = args.duration_s("connect-timeout");
+  return site;
+}
+
+CommandOutput adapt_inventory(const Args& args, Env& env) {
+  return run_inventory({site_options(args), args.duration_s("timeout").value_or(180)}, env);
+}
+
+CommandOutput adapt_plan(const Args& args, Env& env) {
+  return run_provision({site_options(args), provision::Mode::plan, args.flag("exit-code"), args.duration_s("timeout").value_or(3600)}, env);
+}
+
+CommandOutput adapt_provision(const Args& args, Env& env) {
+  return run_provision({site_options(args), provision::Mode::apply, false, args.duration_s("timeout").value_or(3600)}, env);
+}
+
+CommandOutput adapt_exec(const Args& args, Env& env) {
+  return run_exec({site_options(args), args.rest(), args.duration_s("timeout").value_or(0), args.text("stdin")}, env);
+}
+
+CommandOutput run_tests(const Args& args, Env& env, std::string command, std::vector<std::string> families) {
+  ValidateOptions options;
+  options.site = site_options(args);
+  options.command = std::move(command);
+  options.families = std::move(families);
+  options.level = validation::parse_level(args.text("level"));
+  options.duration_s = args.duration_s("duration");
+  options.threads = static_cast<int>(args.integer("threads").value_or(0));
+  if (const auto cap = args.integer("memory-cap")) options.memory_cap_mib = static_cast<int>(*cap);
+  return run_validate(options, env);
+}
+
+CommandOutput adapt_validate(const Args& args, Env& env) { return run_tests(args, env, "validate", {}); }
+CommandOutput adapt_burnin(const Args& args, Env& env) { return run_tests(args, env, "burnin", {"burnin"}); }
+CommandOutput adapt_bandwidth(const Args& args, Env& env) { return run_tests(args, env, "bandwidth", {"bandwidth"}); }
+
+CommandOutput adapt_demo(const Args& args, Env& env) { return run_demo({args.text("dir"), args.text("output") == "table"}, env); }
+
+std::vector<OptionSpec> test_options() {
+  return with_reach({
+      {.name = "level", .kind = Kind::choice, .value = "LEVEL", .help = "how thorough; default is what the node's tranche asks for",
+       .choices = {"quick", "standard", "soak"}},
+      {.name = "duration", .kind = Kind::duration, .value = "TIME", .help = "time for the tests of one accelerator, instead of the level's"},
+      {.name = "threads", .kind = Kind::integer, .value = "N", .help = "threads of the cpu device; 0 is all that the node has", .fallback = "0", .max = 4096},
+      {.name = "memory-cap", .kind = Kind::integer, .value = "MIB", .help = "most memory that the cpu device's tests take, in MiB", .min = 16, .max = 1 << 24},
+  });
+}
+
+}  // namespace
+
+std::vector<CommandSpec> fleet_commands() {
+  return {
+      {.name = "inventory",
+       .help = "read the facts of every node and hold them against the manifest",
+       .description = "Processors, memory, disks, network, system and accelerators of every selected node are read by the agent and "
+                      "compared with what the node's profile expects and with the declared serial number.\n\n"
+                      "A fact that cannot be had is null with the reason, never a guess. The same board serial under two names is a finding.",
+       .examples = {{"kfab inventory site.yaml", "facts of every node"},
+                    {"kfab inventory site.yaml -t p1 -o json", "of one tranche, for scripts"}},
+       .positionals = {site_manifest()},
+       .options = with_reach({{.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "3m"}}),
+       .exit_codes = {0, 1, 2, 3, 4, 130, 143},
+       .schema = "kfab.inventory/1.0",
+       .selects_nodes = true,
+       .run = adapt_inventory},
+      {.name = "plan",
+       .help = "show what provision would change on every node, and change nothing",
+       .description = "The roles of each node's profile become its desired state; the agent compares and reports the differences. "
+                      "Nodes with the same differences are shown once.\n\n"
+                      "With --exit-code drift is the answer no and ends with 1, for cron and CI.",
+       .examples = {{"kfab plan site.yaml", "differences of every node"},
+                    {"kfab plan site.yaml -t p1 --exit-code", "exit with 1 if any node of the tranche has drifted"}},
+       .positionals = {site_manifest()},
+       .options = with_reach({{.name = "exit-code", .help = "exit with 1 when something would change"},
+                              {.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "1h"}}),
+       .exit_codes = {0, 1, 2, 3, 4, 130, 143},
+       .schema = "kfab.plan/1.0",
+       .selects_nodes = true,
+       .run = adapt_plan},
+      {.name = "provision",
+       .help = "bring every node into its declared state",
+       .description = "Each resource is checked, applied where it differs, and checked again. A second run changes nothing.\n\n"
+                      "Asks before it starts; --yes answers. A resource whose predecessor failed is skipped, the rest goes on.",
+       .examples = {{"kfab provision site.yaml", "all nodes, after asking"},
+                    {"kfab provision site.yaml -w 'gpu[001-004]' --yes", "four nodes, without asking"}},
+       .positionals = {site_manifest()},
+       .options = with_reach({{.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "1h"}}),
+       .exit_codes = {0, 1, 2, 3, 4, 130, 143},
+       .schema = "kfab.provision/1.0",
+       .selects_nodes = true,
+       .run = adapt_provision},
+      {.name = "exec",
+       .help = "run a command on many nodes and fold identical output",
+       .description = "The words after -- are joined by blanks and given to the login shell of each node. Without a manifest the node "
+                      "set is of addresses.\n\n"
+                      "Each node has one of five outcomes: ok, failed (with the exit status or signal), timed_out (with the phase), refused "
+                      "(key or host key) and unreachable. A command whose exit status was lost is never ok.",
+       .examples = {{"kfab exec site.yaml -w 'gpu[001-128]' -- uptime", "on the nodes of a site"},
+                    {"kfab exec -w '10.1.0.[1-16]' --user ops -- 'cat /proc/driver/nvidia/version'", "on addresses, without a manifest"}},
+       .positionals = {site_manifest(false)},
+       .options = with_reach({{.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for the command on one node; 0 is none", .fallback = "0"},
+                              {.name = "stdin", .kind = Kind::path, .value = "FILE", .help = "what the command reads; - is standard input"}}),
+       .rest = "CMD [ARG...]",
+       .exit_codes = {0, 1, 2, 3, 4, 130, 143},
+       .schema = "kfab.exec/1.0",
+       .selects_nodes = true,
+       .run = adapt_exec},
+      {.name = "burnin",
+       .help = "burn in the accelerators with verified matrix products",
+       .description = "Every result is compared bit by bit with the one right answer. A wrong bit fails the accelerator whatever the "
+                      "criteria say; a run without an iteration, or whose checker did not find the fault planted for it, is not judged.",
+       .examples = {{"kfab burnin site.yaml -t p1 --level standard", "every accelerator of a tranche"},
+                    {"kfab burnin site.yaml -w gpu007 --duration 10m", "one node for ten minutes"}},
+       .positionals = {site_manifest()},
+       .options = test_options(),
+       .exit_codes = {0, 1, 2, 3, 4, 130, 143},
+       .schema = "kfab.validate/1.0",
+       .selects_nodes = true,
+       .run = adapt_burnin},
+      {.name = "bandwidth",
+       .help = "measure the bandwidth of memory and links",
+       .description = "Names and method are nvbandwidth's on the cuda device, STREAM's on the cpu device. What was copied is verified. "
+                      "A figure of one device is never held against a criterion of another.",
+       .examples = {{"kfab bandwidth site.yaml -t p1", "every link of a tranche's accelerators"},
+                    {"kfab bandwidth site.yaml -w gpu007 -o json", "one node, with every sample"}},
+       .positionals = {site_manifest()},
+       .options = test_options(),
+       .exit_codes = {0, 1, 2, 3, 4, 130, 143},
+       .schema = "kfab.validate/1.0",
+       .selects_nodes = true,
+       .run = adapt_bandwidth},
+      {.name = "validate",
+       .help = "run the tests that each tranche asks for and judge them",
+       .description = "Burn-in, memory and bandwidth at the level of the node's tranche (quick, standard or soak), judged by the criteria of "
+                      "the node's profile. What was measured and what it was held against is kept, so that readiness can tell.\n\n"
+                      "A test that did not run is not judged, which is exit code 3 and never a pass.",
+       .examples = {{"kfab validate site.yaml -t p1", "the tests of one tranche"},
+                    {"kfab validate site.yaml --level quick -o ndjson", "quick tests of all, events as they happen"}},
+       .positionals = {site_manifest()},
+       .options = test_options(),
+       .exit_codes = {0, 1, 2, 3, 4, 130, 143},
+       .schema = "kfab.validate/1.0",
+       .selects_nodes = true,
+       .run = adapt_validate},
+      {.name = "demo",
+       .help = "do the whole job on this machine: four nodes, two tranches",
+       .description = "Starts an sshd of its own on loopback, with fresh keys, and runs lint, plan, provision, inventory, validate, readiness "
+                      "and report against it, each shown with the command that you would type. One node fails its criteria on purpose, so that "
+                      "the second tranche is not ready and says why.\n\n"
+                      "Works in a private folder, stops what it started, and leaves the report and the JSON there.",
+       .examples = {{"kfab demo", "about a minute"}, {"kfab demo --dir /tmp/my-demo", "in a folder of your choice"}},
+       .options = {{.name = "dir", .kind = Kind::directory, .value = "DIR", .help = "an empty or new folder to work in; default is a new one under TMPDIR"}},
+       .exit_codes = {0, 1, 2, 4, 130, 143},
+       .schema = "kfab.demo/1.0",
+       .run = adapt_demo},
+  };
+}
+
+}  // namespace kfab::cli
