@@ -77,6 +77,7 @@ struct CommandSpec {
   std::string_view schema{};                    // "kfab.lint/1.0"
   bool selects_nodes = false;                   // -t, -w and -x mean something here: shown in its help
   bool prints_only = false;                     // a pure printing command: exits 0 when its reader has gone
+  bool reaches_nodes = false;                   // set for all of fleet_commands(): an interrupt ends it in order
   Adapter run = nullptr;
 };
 

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/diagnostic.hpp"
+#include "manifest/load.hpp"
+#include "term/stream.hpp"
+
+namespace kfab::cli {
+
+struct DiagnosticStyle {
+  bool one_line = false;      // --diagnostics short: file:line:column: error[KF1003]: ...
+  bool only_errors = false;   // -q
+  std::size_t most = 20;      // what is past them is counted
+};
+
+// Findings for people, on stderr: with the line and a caret where `sources` has the text, with suggestions and the next
+// step, and a last line that counts them.
+std::string render_diagnostics(const Diagnostics&, const std::vector<manifest::SourceText>& sources, const DiagnosticStyle&,
+                               const term::StreamFacts&);
+
+}  // namespace kfab::cli

@@ -1,2 +1,0 @@
-#include "base/words.hpp"
-namespace kfab::cli { }

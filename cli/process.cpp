@@ -1,0 +1,192 @@
+#include "cli/process.hpp"
+
+#include <fmt/format.h>
+
+#include "base/ids.hpp"
+#include "base/result.hpp"
+#include "base/text.hpp"
+#include "cli/build_info.hpp"
+#include "cli/diagnostics.hpp"
+#include "cli/help.hpp"
+#include "cli/parse.hpp"
+#include "cli/signals.hpp"
+#include "term/prompt.hpp"
+
+namespace kfab::cli {
+namespace {
+
+constexpr std::size_t most_input_bytes = std::size_t{256} << 20;
+
+term::ColourChoice colour_choice(const std::string& word) {
+  if (word == "always") return term::ColourChoice::always;
+  return word == "never" ? term::ColourChoice::never : term::ColourChoice::automatic;
+}
+
+// --color before anything is parsed, so that even a usage error is shown as asked.
+std::string colour_word(const std::vector<std::string>& words, const term::Getenv& getenv) {
+  for (std::size_t i = 0; i < words.size() && words[i] != "--"; ++i) {
+    if (words[i].starts_with("--color=")) return words[i].substr(8);
+    if (words[i] == "--color" && i + 1 < words.size()) return words[i + 1];
+  }
+  return getenv("KFAB_COLOR").value_or("auto");
+}
+
+Result<std::string> read_all(std::istream& in) {
+  std::string all;
+  char block[65536];
+  while (in.read(block, sizeof block) || in.gcount() > 0) {
+    all.append(block, static_cast<std::size_t>(in.gcount()));
+    if (all.size() > most_input_bytes) return error(Code::file_too_large, "standard input is larger than 256 MiB");
+  }
+  return all;
+}
+
+}  // namespace
+
+Process::Process(Surroundings surroundings) : world_(std::move(surroundings)), version_(build_facts().version) {
+  started_at_ = world_.clock.now();
+  const term::ColourChoice colour = colour_choice(colour_word(world_.words, world_.getenv));
+  out_facts_ = world_.facts(1, colour, world_.getenv);
+  err_facts_ = world_.facts(2, colour, world_.getenv);
+}
+
+Process::~Process() = default;
+
+int Process::run() {
+  Parsed parsed = parse(world_.words, world_.getenv);
+  switch (parsed.wish) {
+    case Parsed::Wish::nothing:
+      world_.err << short_help();
+      return exit_code(Outcome::invalid);
+    case Parsed::Wish::help:
+      world_.out << (parsed.args.command() == nullptr ? overview_help(out_facts_) : command_help(*parsed.args.command(), out_facts_));
+      return exit_code(Outcome::yes);
+    case Parsed::Wish::version:
+      world_.out << "kfab " << version_ << '\n';
+      return exit_code(Outcome::yes);
+    case Parsed::Wish::refused: return refuse(parsed.errors);
+    case Parsed::Wish::run: return run_command(parsed.args);
+  }
+  return exit_code(Outcome::bug);
+}
+
+int Process::refuse(const Diagnostics& errors) {
+  world_.err << render_diagnostics(errors, {}, {.one_line = short_diagnostics_}, err_facts_);
+  return exit_code(Outcome::invalid);
+}
+
+void Process::take_globals(const Args& args) {
+  const std::string format = args.text("output");
+  format_ = format == "json" ? Format::json : format == "ndjson" ? Format::ndjson : Format::table;
+  if (args.flag("quiet")) verbosity_ = term::Verbosity::quiet;
+  else if (args.flag("verbose")) verbosity_ = term::Verbosity::verbose;
+  short_diagnostics_ = args.text("diagnostics") == "short";
+  assume_yes_ = args.flag("yes");
+  no_input_ = args.flag("no-input");
+}
+
+std::optional<Diagnostic> Process::find_state_dir(const Args& args) {
+  const auto variable = [&](std::string_view name) { return world_.getenv(name).value_or(std::string{}); };
+  state_dir_ = args.text("state");
+  if (!state_dir_.empty()) return std::nullopt;
+  const std::string xdg = variable("XDG_STATE_HOME"), home = variable("HOME");
+  if (xdg.starts_with('/')) state_dir_ = xdg + "/kfab";   // a relative one is to be ignored, says XDG
+  else if (!home.empty()) state_dir_ = home + "/.local/state/kfab";
+  else if (world_.is_root) state_dir_ = "/var/lib/kfab";
+  else if (command_->reaches_nodes) return error(Code::state_dir_unknown, "there is no place for kfab's records");
+  return std::nullopt;
+}
+
+Env Process::make_env() {
+  EventSink* events = &nowhere_;
+  if (format_ == Format::ndjson) {
+    ndjson_ = std::make_unique<json::NdjsonSink>(world_.out, world_.clock, version_, command_->name, run_id_);
+    events = ndjson_.get();
+  } else if (command_->reaches_nodes) {
+    progress_ = std::make_unique<term::ProgressSink>(world_.err, err_facts_, world_.clock, verbosity_);
+    events = progress_.get();
+  }
+  const bool interactive = world_.input_is_terminal && err_facts_.terminal && !no_input_;
+  Env env{.out = world_.out,
+          .err = world_.err,
+          .clock = world_.clock,
+          .events = *events,
+          .cancel = cancel_,
+          .getenv = world_.getenv,
+          .state_dir = state_dir_,
+          .run_id = run_id_,
+          .started_at = started_at_,
+          .command_line = world_.words,
+          .kfab_version = version_,
+          .executable = world_.executable,
+          .read_stdin = [this] { return read_all(world_.in); },
+          .confirm =
+              [this, interactive](std::string_view question) {
+                if (progress_) progress_->finish();
+                return term::confirm(question, {.assume_yes = assume_yes_, .may_ask = interactive}, world_.in, world_.err);
+              },
+          .interactive = interactive,
+          .out_facts = out_facts_,
+          .err_facts = err_facts_};
+  return env;
+}
+
+int Process::run_command(const Args& args) {
+  command_ = args.command();
+  run_id_ = make_run_id(started_at_);
+  take_globals(args);
+  if (auto problem = find_state_dir(args)) return refuse({*problem});
+  Env env = make_env();
+  std::unique_ptr<SignalWatch> watch;
+  if (world_.own_signals && command_->reaches_nodes) watch = std::make_unique<SignalWatch>(cancel_);
+  CommandOutput output = command_->run(args, env);
+  if (progress_) progress_->finish();
+  return finish(std::move(output));
+}
+
+int Process::finish(CommandOutput output) {
+  const int code = exit_code(output.outcome, output.signal);
+  if (format_ != Format::table) {
+    const json::Envelope envelope{.schema = output.schema.empty() ? std::string(command_->schema) : output.schema,
+                                  .kfab_version = version_,
+                                  .run_id = output.run_id.empty() ? run_id_ : output.run_id,
+                                  .started_at = started_at_,
+                                  .finished_at = world_.clock.now(),
+                                  .argv = world_.words,
+                                  .site_name = output.site.name,
+                                  .manifest_sha256 = output.site.manifest_sha256,
+                                  .outcome = output.outcome,
+                                  .exit_code = code,
+                                  .data = std::move(output.data),
+                                  .diagnostics = std::move(output.diagnostics)};
+    if (ndjson_) ndjson_->finish(envelope);
+    else world_.out << json::dump_pretty(json::Value(json::to_json(envelope))) << '\n';
+    world_.out.flush();
+    return code;
+  }
+  if (output.render) {
+    term::Writer writer(world_.out, out_facts_);
+    output.render(writer);
+    world_.out.flush();
+  }
+  world_.err << render_diagnostics(output.diagnostics, output.sources,
+                                   {.one_line = short_diagnostics_, .only_errors = verbosity_ == term::Verbosity::quiet},
+                                   err_facts_);
+  world_.err.flush();
+  return code;
+}
+
+int Process::report_bug(std::string_view what) {
+  if (progress_) progress_->finish();
+  Diagnostic bug = error(Code::internal, "kfab has a bug: " + one_line(what, 500));
+  bug.help.push_back("nothing that was recorded is lost; please report this with the command line and `kfab version`");
+  world_.err << render_diagnostics({bug}, {}, {}, err_facts_);
+  world_.err.flush();
+  if (command_ == nullptr || format_ == Format::table) return exit_code(Outcome::bug);
+  CommandOutput output;
+  output.outcome = Outcome::bug;
+  output.diagnostics.push_back(std::move(bug));
+  return finish(std::move(output));
+}
+
+}  // namespace kfab::cli

@@ -1,0 +1,131 @@
+#include "json/schema.hpp"
+
+#include <string>
+#include <vector>
+
+#include "base/embedded.hpp"
+#include "json/value.hpp"
+
+KFAB_EMBEDDED(schema_completion)
+KFAB_EMBEDDED(schema_envelope)
+KFAB_EMBEDDED(schema_events)
+KFAB_EMBEDDED(schema_exec)
+KFAB_EMBEDDED(schema_explain)
+KFAB_EMBEDDED(schema_help)
+KFAB_EMBEDDED(schema_schema)
+KFAB_EMBEDDED(schema_version)
+
+namespace kfab::json {
+namespace {
+
+// A file of lib/json/schemas under the name by which it is published. A new version of a result gets a new row and a
+// new file; the old one stays as long as somebody may hold such documents.
+struct Source {
+  std::string_view name;
+  std::string_view (*text)();
+};
+
+constexpr Source sources[] = {
+    {"kfab.completion/1.0", embedded_schema_completion},
+    {"kfab.envelope/1.0", embedded_schema_envelope},
+    {"kfab.events/1.0", embedded_schema_events},
+    {"kfab.exec/1.0", embedded_schema_exec},
+    {"kfab.explain/1.0", embedded_schema_explain},
+    {"kfab.help/1.0", embedded_schema_help},
+    {"kfab.schema/1.0", embedded_schema_schema},
+    {"kfab.version/1.0", embedded_schema_version},
+};
+
+Object of_type(std::string_view type) { return {{"type", type}}; }
+Object nullable(std::string_view type) { return {{"type", Array{type, "null"}}}; }
+Object date_time() { return {{"type", "string"}, {"format", "date-time"}}; }
+Object list_of(Object items) { return {{"type", "array"}, {"items", std::move(items)}}; }
+
+// An object all of whose keys are always there.
+Object closed(Object properties) {
+  Array required;
+  for (const auto& [key, unused] : properties.members()) required.emplace_back(key);
+  return {{"type", "object"}, {"required", std::move(required)}, {"properties", std::move(properties)}};
+}
+
+Object diagnostic_schema() {
+  const auto whole = [] { return nullable("integer"); };
+  return closed({{"code", Object{{"type", "string"}, {"pattern", "^KF[0-9]{4}$"}}},
+                 {"severity", Object{{"enum", Array{"note", "warning", "error"}}}},
+                 {"message", of_type("string")},
+                 {"node", nullable("string")},
+                 {"path", nullable("string")},
+                 {"file", nullable("string")},
+                 {"line", whole()},
+                 {"column", whole()},
+                 {"end_line", whole()},
+                 {"end_column", whole()},
+                 {"byte_offset", whole()},
+                 {"label", nullable("string")},
+                 {"help", list_of(of_type("string"))},
+                 {"suggestions", list_of(of_type("string"))},
+                 {"next_step", of_type("string")}});
+}
+
+// The envelope around a `data` of its own schema, which may always be null: a run that did not start has none.
+Object envelope_schema(std::string_view name, const Value& data) {
+  const bool any = name.starts_with("kfab.envelope/");
+  Object schema = any ? Object{{"type", "string"}, {"pattern", "^kfab\\.[a-z-]+/[0-9]+\\.[0-9]+$"}} : Object{{"const", name}};
+  return closed({{"schema", std::move(schema)},
+                 {"kfab", closed({{"version", of_type("string")}})},
+                 {"run", closed({{"id", of_type("string")},
+                                 {"started_at", date_time()},
+                                 {"finished_at", date_time()},
+                                 {"argv", list_of(of_type("string"))}})},
+                 {"site", closed({{"name", nullable("string")}, {"manifest_sha256", nullable("string")}})},
+                 {"outcome", Object{{"enum", Array{"yes", "no", "invalid", "incomplete", "bug", "cancelled"}}}},
+                 {"exit_code", of_type("integer")},
+                 {"data", any ? data : Value(Object{{"anyOf", Array{of_type("null"), data}}})},
+                 {"diagnostics", list_of(diagnostic_schema())}});
+}
+
+struct Composed {
+  std::string about, text;
+};
+
+Composed compose(const Source& source) {
+  const auto file = parse(source.text());
+  if (!file) return {};   // the unit test over all of them would fail
+  Object document{{"$schema", "https://json-schema.org/draft/2020-12/schema"},
+                  {"$id", "urn:" + std::string(source.name)},
+                  {"title", source.name},
+                  {"description", (*file)["about"]}};
+  const Value& whole = (*file)["document"];
+  const Object body = whole.as_object() != nullptr ? *whole.as_object() : envelope_schema(source.name, (*file)["data"]);
+  for (const auto& [key, value] : body.members()) document.set(key, value);
+  return {file->string_or("about"), dump_pretty(Value(std::move(document))) + "\n"};
+}
+
+}  // namespace
+
+std::span<const PublishedSchema> published_schemas() {
+  static const std::vector<Composed> texts = [] {
+    std::vector<Composed> all;
+    for (const Source& source : sources) all.push_back(compose(source));
+    return all;
+  }();
+  static const std::vector<PublishedSchema> rows = [] {
+    std::vector<PublishedSchema> all;
+    for (std::size_t i = 0; i < texts.size(); ++i) all.push_back({sources[i].name, texts[i].about, texts[i].text});
+    return all;
+  }();
+  return rows;
+}
+
+const PublishedSchema* find_schema(std::string_view name) {
+  const PublishedSchema* found = nullptr;
+  for (const PublishedSchema& row : published_schemas()) {
+    const std::string_view major = row.name.substr(0, row.name.rfind('.'));
+    const std::string_view bare = row.name.substr(0, row.name.find('/'));
+    const bool short_name = bare.substr(5) == name;   // "exec" for "kfab.exec"
+    if (row.name == name || major == name || bare == name || short_name) found = &row;   // rows ascend: the newest wins
+  }
+  return found;
+}
+
+}  // namespace kfab::json
