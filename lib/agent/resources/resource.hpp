@@ -1,0 +1,82 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/task.hpp"
+#include "base/result.hpp"
+#include "json/value.hpp"
+
+namespace kfab::agent {
+
+// One difference between what a node has and what is declared, in words: {"mode", "0644", "0600"}.
+struct Change {
+  std::string what, before, after;
+};
+
+// What a check found: no changes means in sync. `diff` is the text to show for a file's content.
+struct Difference {
+  std::vector<Change> changes;
+  std::string diff;
+  bool in_sync() const { return changes.empty(); }
+};
+
+// Where a node keeps what resources manage. Tests point these elsewhere; the paths of files and directories are always
+// what the role says.
+struct NodeEnvironment {
+  std::vector<std::string> process_environment;               // for every child process, "PATH=..." in tests
+  std::string proc_sys = "/proc/sys";
+  std::string sysctl_file = "/etc/sysctl.d/60-kfab.conf";
+  std::string systemd_marker = "/run/systemd/system";         // there when systemd runs
+};
+
+// What resources use to reach the node.
+struct ResourceContext {
+  TaskContext& task;
+  const NodeEnvironment& node;
+
+  ProcessResult run(std::vector<std::string> argv, double timeout_s, std::string directory = {}) const;
+};
+
+// Something on a node that can be compared with what is declared and be brought there. Created from attributes that the
+// host has checked; what is missing or of a wrong type all the same is an error of create_resource().
+class Resource {
+ public:
+  virtual ~Resource() = default;
+  // Reads the node and changes nothing.
+  virtual Result<Difference> check() = 0;
+  // Brings the node from what `found` says to what is declared. Called only when something differs; check() is asked
+  // again afterwards.
+  virtual Status apply(const Difference& found) = 0;
+  // After one of restart_on changed: does what that means and says it in a change. Nothing for most types.
+  virtual bool restartable() const { return false; }
+  virtual Status restart() { return ok(); }
+};
+
+Result<std::unique_ptr<Resource>> create_resource(std::string_view type, const json::Value& attributes, const ResourceContext&);
+
+std::unique_ptr<Resource> make_package(const json::Value& attributes, const ResourceContext&);
+std::unique_ptr<Resource> make_file(const json::Value& attributes, const ResourceContext&);
+std::unique_ptr<Resource> make_directory(const json::Value& attributes, const ResourceContext&);
+std::unique_ptr<Resource> make_service(const json::Value& attributes, const ResourceContext&);
+std::unique_ptr<Resource> make_sysctl(const json::Value& attributes, const ResourceContext&);
+std::unique_ptr<Resource> make_user(const json::Value& attributes, const ResourceContext&);
+std::unique_ptr<Resource> make_command(const json::Value& attributes, const ResourceContext&);
+
+// A list of strings, or one string as a list of one.
+std::vector<std::string> string_list(const json::Value&);
+// A string, a whole number or a boolean as text.
+std::string scalar_text(const json::Value&);
+// The error for a system call that failed: the code says whether it was rights, space, a read-only file system,
+// something in the way, or the disk.
+Diagnostic system_failure(int error_number, std::string_view doing, std::string_view path);
+// The error for a child process that did not do its work, with its last words, under `code` unless it never started,
+// took too long or lacked rights.
+Diagnostic process_failure(Code code, std::string_view doing, const ProcessResult&);
+// True when what a program said means that it may not do this.
+bool says_no_rights(const ProcessResult&);
+
+}  // namespace kfab::agent

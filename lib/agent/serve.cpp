@@ -1,0 +1,285 @@
+#include "agent/serve.hpp"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "agent/line_reader.hpp"
+#include "agent/protocol.hpp"
+#include "base/file.hpp"
+#include "base/sha256.hpp"
+#include "base/text.hpp"
+
+namespace kfab::agent {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Seconds = std::chrono::duration<double>;
+
+constexpr std::size_t max_host_line_bytes = 64 * 1024;
+constexpr double max_deadline_s = 31.0 * 24 * 3600;
+
+enum class Stop : int { none, owner_gone, cancelled, signalled, deadline, silence };
+
+// The error that `done` carries when the task was stopped.
+Diagnostic why(Stop reason, double deadline_s, double heartbeat_s) {
+  switch (reason) {
+    case Stop::deadline: return error(Code::agent_deadline, fmt::format("not done within {}", format_duration_s(deadline_s)));
+    case Stop::silence:
+      return error(Code::agent_heartbeat_lost, fmt::format("heard nothing for {}", format_duration_s(heartbeat_s)));
+    case Stop::owner_gone: return error(Code::agent_owner_gone, "the connection to kfab ended");
+    case Stop::signalled: return error(Code::agent_cancelled, "the agent was told by a signal to end");
+    case Stop::cancelled:
+    case Stop::none: break;
+  }
+  return error(Code::agent_cancelled, "cancelled");
+}
+
+json::Value done_message(const Status& status) {
+  json::Value problem;
+  if (!status)
+    problem = json::Object{{"code", to_string(status.error().code)}, {"message", status.error().message}};
+  return json::Object{{"type", "done"}, {"ok", bool(status)}, {"error", problem}};
+}
+
+class Event {
+ public:
+  Event() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  ~Event() { ::close(fd_); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  void raise() {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto n = ::write(fd_, &one, sizeof one);
+  }
+  int fd() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+// One session. The main thread runs the task; the guard thread listens to the host, to signals and to the clock, and
+// is the one that ends the process when the task does not.
+class Session final : public TaskContext {
+ public:
+  explicit Session(const ServeOptions& options) : options_(options), reader_(options.in) {}
+
+  int run() {
+    hold_signals();
+    say_hello();
+    auto request = read_request();
+    if (!request) {
+      if (reason() == Stop::owner_gone) return finish(std::nullopt);
+      return finish(std::move(request).error());
+    }
+    const auto task = accept(*request);
+    if (!task) return finish(task.error());
+    std::thread guard([this] { watch(); });
+    Status status = run_task(**task, *request);
+    task_ended_.store(true);
+    ended_.raise();
+    guard.join();
+    if (reason() != Stop::none) return finish(why(reason(), deadline_s_, heartbeat_s_));
+    if (oversized_.load())
+      return finish(error(Code::agent_task_crashed, "the task made a message larger than the protocol allows"));
+    return finish(std::move(status));
+  }
+
+  void emit(const json::Value& message) override {
+    std::string line = json::dump(message);
+    if (line.size() >= max_agent_line_bytes) {
+      oversized_.store(true);
+      return;
+    }
+    line += '\n';
+    const std::lock_guard lock(writing_);
+    if (!said_done_) write_all(line);
+  }
+
+  bool stop_requested() const override { return reason() != Stop::none; }
+  double remaining_s() const override { return std::max(0.0, Seconds(deadline_ - Clock::now()).count()); }
+
+ private:
+  Stop reason() const { return static_cast<Stop>(reason_.load()); }
+
+  // The first reason counts.
+  void stop(Stop why) {
+    int none = 0;
+    if (reason_.compare_exchange_strong(none, static_cast<int>(why))) stopped_.raise();
+  }
+
+  void write_all(std::string_view bytes) {
+    while (!bytes.empty()) {
+      const auto n = ::write(options_.out, bytes.data(), bytes.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return stop(Stop::owner_gone);   // EPIPE: nobody reads any more
+      bytes.remove_prefix(static_cast<std::size_t>(n));
+    }
+  }
+
+  void hold_signals() {
+    ::signal(SIGPIPE, SIG_IGN);
+    sigset_t set;
+    ::sigemptyset(&set);
+    for (const int number : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&set, number);
+    ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    signals_ = ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  }
+
+  void say_hello() {
+    json::Value digest;
+    if (const auto bytes = read_file(options_.executable)) digest = sha256_hex(*bytes);
+    emit(json::Object{{"type", "hello"}, {"protocol", protocol_version}, {"version", KFAB_VERSION}, {"sha256", digest},
+                      {"uid", static_cast<unsigned>(::geteuid())}, {"pid", static_cast<int>(::getpid())}});
+  }
+
+  Result<json::Value> read_request() {
+    const auto until = Clock::now() + Seconds(options_.request_timeout_s);
+    for (;;) {
+      if (auto line = reader_.next()) {
+        auto request = json::parse(*line, max_request_bytes);
+        if (!request) return error(Code::agent_bad_request, "the request is not JSON: " + request.error().message);
+        if (request->string_or("type") != "request")
+          return error(Code::agent_bad_request, "the first line is not a request");
+        return request;
+      }
+      const auto left = Seconds(until - Clock::now()).count();
+      if (left <= 0) return error(Code::agent_bad_request, "no request came");
+      std::array<pollfd, 2> waits{pollfd{options_.in, POLLIN, 0}, pollfd{signals_, POLLIN, 0}};
+      ::poll(waits.data(), waits.size(), static_cast<int>(left * 1000) + 1);
+      if (waits[1].revents != 0) return error(Code::agent_cancelled, "the agent was told by a signal to end");
+      if (waits[0].revents == 0) continue;
+      const auto state = reader_.fill(max_request_bytes);
+      if (state == LineReader::State::ended) {
+        stop(Stop::owner_gone);
+        return error(Code::agent_owner_gone, "the connection to kfab ended before a request came");
+      }
+      if (state == LineReader::State::too_long) return error(Code::agent_bad_request, "the request is too large");
+    }
+  }
+
+  Result<const TaskRow*> accept(const json::Value& request) {
+    const auto version = request["protocol"].as_int();
+    if (version != protocol_version)
+      return error(Code::agent_protocol_unknown, fmt::format("this agent speaks protocol {}, not {}", protocol_version,
+                                                             one_line(json::dump(request["protocol"]), 40)));
+    deadline_s_ = request.double_or("deadline_s", -1);
+    heartbeat_s_ = request.double_or("heartbeat_s", default_heartbeat_s);
+    if (!(deadline_s_ > 0) || deadline_s_ > max_deadline_s)
+      return error(Code::agent_bad_request, "deadline_s must be above 0 and at most 31 days");
+    if (!(heartbeat_s_ > 0) || heartbeat_s_ > max_deadline_s)
+      return error(Code::agent_bad_request, "heartbeat_s must be above 0");
+    const std::string name = request.string_or("task");
+    const auto it = std::find_if(options_.tasks.begin(), options_.tasks.end(), [&](const TaskRow& row) { return row.name == name; });
+    if (it == options_.tasks.end())
+      return error(Code::agent_task_unknown, fmt::format("this agent knows no task '{}'", one_line(name, 60)));
+    deadline_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(Seconds(deadline_s_));
+    last_heard_ = Clock::now();
+    return &*it;
+  }
+
+  // The agent's one catch: a fault of ours is told as one instead of leaving the host with a cut stream.
+  Status run_task(const TaskRow& task, const json::Value& request) {
+    try {
+      return task.run(request, *this);
+    } catch (const std::exception& fault) {
+      return error(Code::agent_task_crashed, fmt::format("task {}: {}", task.name, one_line(fault.what())));
+    }
+  }
+
+  void hear() {
+    if (reader_.fill(max_host_line_bytes) != LineReader::State::open) return stop(Stop::owner_gone);
+    last_heard_ = Clock::now();
+    obey();
+  }
+
+  void obey() {
+    while (const auto line = reader_.next()) {
+      const auto message = json::parse(*line, max_host_line_bytes);
+      if (message && message->string_or("type") == "cancel") stop(Stop::cancelled);
+    }
+  }
+
+  void watch() {
+    obey();   // what came in one piece with the request
+    while (!task_ended_.load() && reason() == Stop::none) {
+      const auto silent_at = last_heard_ + std::chrono::duration_cast<Clock::duration>(Seconds(heartbeat_s_));
+      const auto now = Clock::now();
+      if (now >= deadline_) stop(Stop::deadline);
+      else if (now >= silent_at) stop(Stop::silence);
+      if (reason() != Stop::none) break;
+      const double wait_s = Seconds(std::min(deadline_, silent_at) - now).count();
+      std::array<pollfd, 4> waits{pollfd{options_.in, POLLIN, 0}, pollfd{signals_, POLLIN, 0},
+                                  pollfd{ended_.fd(), POLLIN, 0}, pollfd{stopped_.fd(), POLLIN, 0}};
+      ::poll(waits.data(), waits.size(), static_cast<int>(std::min(wait_s, 60.0) * 1000) + 1);
+      if (waits[1].revents != 0) stop(Stop::signalled);
+      if (waits[0].revents != 0) hear();
+    }
+    if (!task_ended_.load()) insist();
+  }
+
+  // The task was told to stop: its children die now, and it has a moment to return.
+  void insist() {
+    const auto until = Clock::now() + std::chrono::duration_cast<Clock::duration>(Seconds(stop_grace_s));
+    while (!task_ended_.load() && Clock::now() < until) {
+      kill_all_process_groups();
+      pollfd wait{ended_.fd(), POLLIN, 0};
+      ::poll(&wait, 1, 50);
+    }
+    if (task_ended_.load()) return;
+    kill_all_process_groups();
+    // The writer may hang in a full pipe; then there is nobody to tell.
+    std::unique_lock lock(writing_, std::defer_lock);
+    if (reason() != Stop::owner_gone && lock.try_lock_for(std::chrono::milliseconds(100))) {
+      const std::string line = json::dump(done_message(why(reason(), deadline_s_, heartbeat_s_))) + "\n";
+      pollfd wait{options_.out, POLLOUT, 0};
+      if (::poll(&wait, 1, 100) > 0 && (wait.revents & POLLOUT) != 0) write_all(line);
+      said_done_ = true;
+    }
+    options_.leave(reason() == Stop::owner_gone ? 3 : 1);
+  }
+
+  int finish(std::optional<Status> status) {
+    kill_all_process_groups();
+    if (signals_ >= 0) ::close(signals_);
+    if (status && reason() != Stop::owner_gone) {
+      emit(done_message(*status));
+      said_done_ = true;
+    }
+    if (reason() == Stop::owner_gone) return 3;
+    return status && *status ? 0 : 1;
+  }
+
+  const ServeOptions& options_;
+  LineReader reader_;
+  int signals_ = -1;
+  Event ended_, stopped_;
+  std::atomic<int> reason_{0};
+  std::atomic<bool> task_ended_{false}, oversized_{false};
+  std::timed_mutex writing_;
+  bool said_done_ = false;
+  double deadline_s_ = 0, heartbeat_s_ = default_heartbeat_s;
+  Clock::time_point deadline_{}, last_heard_{};
+};
+
+}  // namespace
+
+int serve(const ServeOptions& options) {
+  Session session(options);
+  return session.run();
+}
+
+}  // namespace kfab::agent

@@ -1,0 +1,30 @@
+#include "agent/task.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "agent/facts_task.hpp"
+#include "agent/provision_task.hpp"
+#include "agent/tests/test_task.hpp"
+
+namespace kfab::agent {
+
+void TaskContext::progress(std::string_view step, double done, double total, std::string_view message) {
+  emit(json::Object{{"type", "progress"}, {"step", step}, {"done", done}, {"total", total}, {"message", message}});
+}
+
+ProcessResult TaskContext::run(ProcessSpec spec) {
+  spec.timeout_s = std::min(spec.timeout_s, remaining_s());
+  return run_process(spec, [this] { return stop_requested(); });
+}
+
+std::span<const TaskRow> all_tasks() {
+  static const std::array tasks{
+      TaskRow{"facts", run_facts_task},
+      TaskRow{"provision", [](const json::Value& request, TaskContext& context) { return run_provision_task(request, context); }},
+      TaskRow{"test", [](const json::Value& request, TaskContext& context) { return run_test_task(request, context); }},
+  };
+  return tasks;
+}
+
+}  // namespace kfab::agent
