@@ -163,7 +163,15 @@ bool NodeSet::contains(std::string_view name) const {
   return numbers.empty() || has_point(found->second.points, numbers.data(), numbers.size());
 }
 
-bool NodeSet::contains(const NodeSet& subset) const { return (subset - *this).empty(); }
+bool NodeSet::contains(const NodeSet& subset) const {
+  for (const auto& [pattern, wanted] : subset.families_) {
+    const auto found = families_.find(pattern);
+    if (found == families_.end() || wanted.points.size() > found->second.points.size()) return false;
+    for (std::size_t at = 0; at < wanted.points.size(); at += wanted.axes)
+      if (!has_point(found->second.points, &wanted.points[at], wanted.axes)) return false;
+  }
+  return true;
+}
 
 template <class Keep>
 void NodeSet::combine(const NodeSet& other, Keep keep) {
@@ -187,6 +195,7 @@ void NodeSet::combine(const NodeSet& other, Keep keep) {
 }
 
 NodeSet& NodeSet::operator|=(const NodeSet& other) {
+  if (contains(other)) return *this;   // the usual case of groups added to the known nodes: no copy of a large set
   combine(other, [](bool, bool) { return true; });
   for (const auto& [pattern, family] : other.families_) families_.try_emplace(pattern, family);
   return *this;

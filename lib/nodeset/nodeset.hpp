@@ -122,8 +122,8 @@ Status check_name(std::string_view name);
 class Groups final : public GroupSource {
  public:
   explicit Groups(std::string default_source = "group") : default_source_(std::move(default_source)) {}
-  // Adds members to a group, which is made when new; they become known nodes as well. Each call costs time linear in
-  // all known nodes: add a group whole and not node by node.
+  // Adds members to a group, which is made when new; they become known nodes as well. Nodes that are not
+  // known yet cost time linear in all known ones: add_known() all of them first, or add a group whole.
   void add(const std::string& source, const std::string& group, const NodeSet& members);
   void add_known(const NodeSet& nodes) { all_ |= nodes; }
 
