@@ -16,6 +16,8 @@ struct PowerLoad {
   const manifest::Profile* profile = nullptr;
   std::string profile_name;
   std::int64_t nodes = 0;
+  bool nodes_known = true;                           // false: only accelerators are stated, of a chip not known
+  std::optional<std::int64_t> accelerators;          // where stated; else nodes x per_node
 };
 
 // What an envelope holds of one profile at nameplate.
@@ -42,6 +44,9 @@ struct PowerStatus {
   std::optional<double> facility_kw_per_accelerator;   // envelope / planned accelerators
   // The share of a node's power per accelerator at nameplate, and the one at which all planned nodes would just fit.
   std::optional<double> nameplate_w_per_accelerator, fitting_w_per_accelerator;
+  // The power limit of one accelerator at which they fit, where the profile's nominal figures hold its rated power
+  // (`tdp_w` or `power_w`): the rest of the node is taken at its rated maximum.
+  std::optional<double> fitting_cap_w;
   bool fitting_is_upper_bound = false;     // PUE or overhead are not stated, so that it may be less
   std::optional<std::int64_t> planned_nodes, planned_accelerators;
   std::optional<std::int64_t> max_nodes_at_nameplate;        // one profile only

@@ -29,8 +29,8 @@ using EvidenceBySite = std::map<std::string, store::Evidence>;   // by Metadata:
 
 // How far something has come, as numbers of nodes or of accelerators. `reachable` to `accepted` are cumulative (what is
 // accepted is also validated, provisioned and reachable), so they never rise from left to right. `failed` have a finding
-// against them (also degraded, revoked and unreachable ones); `not_judged` lack evidence. For nodes:
-// declared = accepted + failed + not_judged.
+// against them (degraded ones too); `not_judged` have no verdict that holds today: nothing was measured, the node was not
+// reached, or its evidence is revoked or stale. declared = accepted + failed + not_judged.
 struct Counts {
   std::int64_t declared = 0, reachable = 0, provisioned = 0, validated = 0, accepted = 0, failed = 0, not_judged = 0;
 };
@@ -176,6 +176,7 @@ struct Readiness {
   std::vector<SiteSummary> sites;          // one for a site
   std::vector<PlanCheck> plan_checks;
   std::vector<AllocationStatus> allocations;   // those of the whole programme, of no one tranche
+  std::vector<NodeStatus> unassigned_nodes;    // declared nodes of no tranche: they make none ready
   std::vector<StatedFact> facts;
   std::vector<Unknown> unknowns;
   std::vector<PartyStatus> parties;

@@ -1,0 +1,106 @@
+#include "readiness/blockers.hpp"
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "base/codes.hpp"
+#include "base/text.hpp"
+#include "nodeset/nodeset.hpp"
+#include "readiness/words.hpp"
+
+namespace kfab::readiness {
+namespace {
+
+constexpr std::size_t most_characters_of_nodes = 400;
+
+struct GateCodes { std::string_view gate; Code failed, open; };
+constexpr std::array gate_codes{
+    GateCodes{"accepted", Code::target_out_of_reach, Code::evidence_missing},
+    GateCodes{"contiguous", Code::blocks_broken, Code::blocks_broken},
+    GateCodes{"spares", Code::spares_short, Code::spares_short},
+    GateCodes{"power", Code::power_exceeded, Code::power_not_judged},
+    GateCodes{"fabric", Code::fabric_not_tested, Code::fabric_not_tested},
+    GateCodes{"facility", Code::facility_gate_open, Code::facility_gate_open},
+    GateCodes{"findings", Code::node_failed_validation, Code::evidence_missing},
+    GateCodes{"allocations", Code::allocations_uncovered, Code::allocations_uncovered},
+    GateCodes{"signatures", Code::signature_missing, Code::signature_missing},
+    GateCodes{"fresh", Code::evidence_stale, Code::evidence_missing},
+    GateCodes{"deliveries", Code::delivery_missing, Code::delivery_missing},
+    GateCodes{"depends_on", Code::dependency_not_ready, Code::dependency_not_ready},
+};
+
+Code code_of(const TrancheStatus& tranche, const Gate& gate) {
+  // Without a target the count is held against what is declared, which is the weaker question.
+  const bool no_target = std::none_of(tranche.targets.begin(), tranche.targets.end(), [](const auto& target) { return target.required.has_value(); });
+  if (gate.id == "accepted" && no_target && tranche.nodes.empty() && gate.verdict == Verdict::not_judged) return Code::target_unknown;
+  const auto row = std::find_if(gate_codes.begin(), gate_codes.end(), [&](const auto& codes) { return codes.gate == gate.id; });
+  if (row == gate_codes.end()) return Code::evidence_missing;
+  return gate.verdict == Verdict::fail ? row->failed : row->open;
+}
+
+std::string shortened(const std::vector<std::string>& names) { return one_line(nodeset::fold_names(names), most_characters_of_nodes); }
+
+// The reason without what differs from node to node (after the first colon stands what one node said).
+std::string kind_of(const NodeStatus& node) { return node.reason.substr(0, node.reason.find(':')); }
+
+int order_of(NodeState state) {
+  if (state == NodeState::failed) return 0;
+  return state == NodeState::revoked ? 1 : 2;
+}
+
+}  // namespace
+
+std::vector<Blocker> blockers_of(const TrancheStatus& tranche, const NodeRefs& nodes) {
+  std::vector<Blocker> rows;
+  for (const auto& gate : tranche.gates) {
+    if (gate.verdict == Verdict::pass || gate.verdict == Verdict::degraded) continue;
+    // The nodes themselves are told below, by reason.
+    if (gate.id == "findings" || (gate.id == "fresh" && gate.verdict == Verdict::not_judged)) continue;
+    const Code code = code_of(tranche, gate);
+    rows.push_back({code, gate.id, gate.detail, std::string(info(code).next_step), 0, {}});
+  }
+
+  struct Group { const NodeStatus* first; std::vector<std::string> names; };
+  std::map<std::tuple<int, Code, std::string>, Group> groups;
+  for (const auto* node : nodes) {
+    if (node->state == NodeState::accepted) continue;
+    auto& group = groups.try_emplace({order_of(node->state), node->code, kind_of(*node)}, Group{node, {}}).first->second;
+    group.names.push_back(node->name);
+  }
+  // A failure of a single node is told in full; of several, the first one's words stand for all.
+  for (const auto& [key, group] : groups) {
+    const auto count = static_cast<std::int64_t>(group.names.size());
+    const std::string folded = shortened(group.names);
+    std::string message = count == 1 ? fmt::format("{}: {}", folded, group.first->reason)
+                                     : fmt::format("{}, {}: {}{}", count_text(count, "node"), folded, group.first->name == folded ? "" : "for example ", group.first->reason);
+    const bool same = std::get<2>(key) == group.first->reason;
+    if (count > 1 && same) message = fmt::format("{}, {}: {}", count_text(count, "node"), folded, group.first->reason);
+    rows.push_back({std::get<1>(key), std::get<0>(key) == 0 ? "findings" : "accepted", std::move(message),
+                    std::string(info(std::get<1>(key)).next_step), count, folded});
+  }
+  return rows;
+}
+
+std::vector<NotTested> not_tested_in(const TrancheStatus& tranche, const NodeRefs& nodes) {
+  std::vector<NotTested> rows;
+  for (const auto& gate : tranche.gates)
+    if (gate.verdict == Verdict::not_judged && gate.id != "accepted" && gate.id != "findings") rows.push_back({"gate " + gate.id, gate.detail});
+  std::vector<std::string> silent;
+  for (const auto* node : nodes)
+    if (node->verdict == Verdict::not_judged) silent.push_back(node->name);
+  if (!silent.empty())
+    rows.push_back({fmt::format("{} without a verdict", count_text(static_cast<std::int64_t>(silent.size()), "node")), shortened(silent)});
+  if (nodes.empty()) rows.push_back({"nodes", "none is declared yet"});
+  if (tranche.power.envelope_kw && !tranche.power.measured_kw)
+    rows.push_back({"power under load", tranche.power.measured_accelerators_kw
+                                            ? fmt::format("only the accelerators' own sensors were read: {}", power_text(*tranche.power.measured_accelerators_kw))
+                                            : "no node power was measured; the envelope was checked on paper"});
+  for (const auto& gate : tranche.not_required)
+    if (gate.id == "fabric") rows.push_back({"fabric", gate.reason});
+  return rows;
+}
+
+}  // namespace kfab::readiness

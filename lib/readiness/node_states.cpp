@@ -1,0 +1,356 @@
+#include "readiness/node_states.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <unordered_map>
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+
+namespace kfab::readiness {
+namespace {
+
+using std::chrono::days;
+using std::chrono::hours;
+
+// Clocks of nodes and control hosts differ; what lies further ahead than this is no evidence of today.
+constexpr auto clock_tolerance = hours(1);
+
+constexpr std::array levels{std::string_view("quick"), std::string_view("standard"), std::string_view("soak")};
+
+// The rank of a level; -1 for single test families, which never stand for a whole level.
+int rank_of(std::string_view level) {
+  const auto found = std::find(levels.begin(), levels.end(), level);
+  return found == levels.end() ? -1 : static_cast<int>(found - levels.begin());
+}
+
+bool level_reached(std::string_view done, std::string_view asked) {
+  return rank_of(done) >= 0 && rank_of(done) >= rank_of(asked);
+}
+
+bool has_expectations(const manifest::Profile& profile) {
+  const auto* object = profile.expect.as_object();
+  return object && !object->empty();
+}
+
+std::vector<std::string> words_of(std::string_view text) {
+  std::vector<std::string> words(1);
+  for (const char c : text) {
+    if (std::isalnum(static_cast<unsigned char>(c))) words.back() += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    else if (!words.back().empty()) words.emplace_back();
+  }
+  return words;
+}
+
+// "NVIDIA H100 80GB HBM3" is an "H100 SXM": the first word of the profile's name with a digit must be a word of the
+// model. A GB200 is no B200. Nothing to compare is no contradiction.
+bool model_fits(const manifest::Profile& profile, std::string_view model) {
+  if (profile.vendor == "cpu" || model.empty()) return true;
+  const auto wanted = words_of(profile.accelerator);
+  const auto key = std::find_if(wanted.begin(), wanted.end(), [](const std::string& word) {
+    return std::any_of(word.begin(), word.end(), [](unsigned char c) { return std::isdigit(c); });
+  });
+  if (key == wanted.end()) return true;
+  const auto found = words_of(model);
+  return std::find(found.begin(), found.end(), *key) != found.end();
+}
+
+std::string why(const store::NodeRecord& record, std::string_view otherwise) {
+  return record.reason.empty() ? std::string(otherwise) : one_line(record.reason);
+}
+
+// Collects the answer; each `stop` is the end of the chain of steps.
+class Judge {
+ public:
+  Judge(const manifest::Node& node, const NodeRules& rules, const NodeEvidence* evidence, const Context& context)
+      : node_(node), rules_(rules), evidence_(evidence), context_(context) {
+    status_.name = node.name;
+    status_.group = node.group;
+    status_.profile = node.profile;
+    status_.rack = node.rack;
+    status_.slot = node.slot;
+    status_.tranche = node.tranche;
+    status_.accelerators = accelerators_of(rules.profile);
+  }
+
+  NodeStatus run() {
+    if (evidence_ && evidence_->newest) status_.evidence_at = evidence_->newest->at;
+    if (reached() && same_board() && inventoried() && provisioned() && validated()) {
+      status_.state = NodeState::accepted;
+      status_.verdict = Verdict::pass;
+      status_.reason.clear();
+    }
+    return std::move(status_);
+  }
+
+ private:
+  bool failed(Code code, std::string reason, Verdict verdict = Verdict::fail) {
+    status_.state = NodeState::failed;
+    status_.verdict = verdict;
+    return say(code, std::move(reason));
+  }
+  bool revoked(Code code, std::string reason) {
+    status_.state = NodeState::revoked;
+    return say(code, std::move(reason));
+  }
+  bool unknown(std::string reason, Code code = Code::evidence_missing) { return say(code, std::move(reason)); }
+  bool say(Code code, std::string reason) {
+    status_.code = code;
+    status_.reason = std::move(reason);
+    return false;
+  }
+
+  // Verdict and outcome of a step that must have passed.
+  bool passed(const store::NodeRecord& record, Code code, std::string_view step) {
+    if (record.outcome != NodeOutcome::ok) return failed(code, fmt::format("{}: {}", step, why(record, to_string(record.outcome))));
+    if (record.verdict == Verdict::pass) return true;
+    const std::string reason = fmt::format("{}: {}", step, why(record, to_string(record.verdict)));
+    return record.verdict == Verdict::not_judged ? unknown(reason) : failed(code, reason, record.verdict);
+  }
+
+  bool reached() {
+    if (!evidence_ || !evidence_->newest) return unknown("nothing has been run on it");
+    const auto& newest = *evidence_->newest;
+    const bool spoke = newest.outcome == NodeOutcome::ok || newest.outcome == NodeOutcome::failed;
+    if (!spoke) return unknown(fmt::format("{}: {}", to_string(newest.outcome), why(newest, "no more is known")), Code::node_not_reached);
+    status_.reached = true;
+    status_.state = NodeState::reachable;
+    return true;
+  }
+
+  bool same_board() {
+    std::string_view first;
+    for (const auto* record : {evidence_->inventory, evidence_->provision, evidence_->validate, evidence_->newest}) {
+      if (!record || record->board_serial.empty()) continue;
+      if (first.empty()) first = record->board_serial;
+      if (first != record->board_serial && !node_.identity_by_name)
+        return revoked(Code::acceptance_revoked, fmt::format("its steps were done on two boards, {} and {}",
+                                                             one_line(first, 60), one_line(record->board_serial, 60)));
+    }
+    if (!node_.serial.empty() && !first.empty() && first != node_.serial && !node_.identity_by_name)
+      return failed(Code::hardware_differs, fmt::format("reports board serial {}, the manifest says {}", one_line(first, 60),
+                                                        one_line(node_.serial, 60)));
+    return true;
+  }
+
+  bool inventoried() {
+    if (!rules_.profile) return unknown(node_.profile.empty() ? "the manifest gives it no profile"
+                                                              : fmt::format("its profile {} is not defined", one_line(node_.profile, 60)));
+    const auto* record = evidence_->inventory;
+    if (!record) return unknown("no inventory was taken");
+    // Where a profile expects nothing, having taken the facts is all there is to do.
+    const bool nothing_asked = record->outcome == NodeOutcome::ok && record->verdict == Verdict::not_judged && !has_expectations(*rules_.profile);
+    if (!nothing_asked && !passed(*record, Code::hardware_differs, "inventory")) return false;
+    status_.state = NodeState::inventoried;
+    return true;
+  }
+
+  bool provisioned() {
+    if (!rules_.profile->roles.empty()) {
+      const auto* record = evidence_->provision;
+      if (!record) return unknown("it was never provisioned");
+      if (!passed(*record, Code::node_not_provisioned, "provision")) return false;
+      const auto wanted = context_.desired_sha256.find(node_.name);
+      if (wanted != context_.desired_sha256.end() && record->detail.string_or("desired_sha256") != wanted->second)
+        return revoked(Code::acceptance_revoked, "it was provisioned for another desired state than the manifest's of today");
+    }
+    status_.state = NodeState::provisioned;
+    status_.provisioned = true;
+    return true;
+  }
+
+  bool current(const store::AcceleratorRecord& record) const {
+    return rules_.criteria && !record.criteria_sha256.empty() && record.criteria_sha256 == rules_.criteria->sha256 &&
+           !record.profile_sha256.empty() && record.profile_sha256 == rules_.profile->sha256;
+  }
+
+  struct Device { const store::AcceleratorRecord* newest = nullptr; const store::AcceleratorRecord* passed = nullptr; };
+
+  // Accelerators of the profile's own device, at most as many as it must have, newest first: what was taken out of the
+  // node is in the evidence as well, but was not tested again.
+  std::vector<Device> devices() {
+    std::vector<Device> found;
+    std::unordered_map<std::string_view, std::size_t> place;
+    for (const auto* record : evidence_->accelerators) {
+      if (record->device != device_of(*rules_.profile)) { ++foreign_; continue; }
+      if (!model_fits(*rules_.profile, record->model)) { ++foreign_; foreign_model_ = record->model; continue; }
+      const auto [at, fresh] = place.try_emplace(record->id, found.size());
+      if (fresh) found.emplace_back();
+      Device& device = found[at->second];
+      if (!device.newest || device.newest->at <= record->at) device.newest = record;
+      if (record->verdict == Verdict::pass && current(*record) && level_reached(record->level, rules_.level) &&
+          (!device.passed || device.passed->at <= record->at))
+        device.passed = record;
+    }
+    const auto wanted = static_cast<std::size_t>(std::max<std::int64_t>(status_.accelerators, 0));
+    if (wanted > 0 && found.size() > wanted) {
+      std::stable_sort(found.begin(), found.end(), [](const Device& a, const Device& b) { return a.newest->at > b.newest->at; });
+      found.resize(wanted);
+    }
+    return found;
+  }
+
+  bool validated() {
+    const auto& profile = *rules_.profile;
+    if (status_.accelerators == 0) return unknown(fmt::format("profile {} does not say how many accelerators a node has", profile.name));
+    if (!rules_.criteria) return unknown(fmt::format("profile {} names no criteria that are defined", profile.name));
+    const auto found = devices();
+    std::optional<Timestamp> oldest;
+    const store::AcceleratorRecord *bad = nullptr, *outdated = nullptr, *open = nullptr;
+    for (const Device& device : found) {
+      const auto& last = *device.newest;
+      if (last.verdict == Verdict::fail || last.verdict == Verdict::degraded) {
+        ++status_.accelerators_failed;
+        if (!bad || (bad->verdict == Verdict::degraded && last.verdict == Verdict::fail)) bad = &last;
+      } else if (device.passed) {
+        ++status_.accelerators_validated;
+        oldest = oldest ? std::min(*oldest, device.passed->at) : device.passed->at;
+      } else if (last.verdict == Verdict::pass && !current(last)) {
+        outdated = &last;
+      } else {
+        open = &last;
+      }
+    }
+    if (bad) return failed(Code::node_failed_validation, words_about(*bad), bad->verdict);
+    const auto* record = evidence_->validate;
+    if (record && !passed(*record, Code::node_failed_validation, "validate")) return false;
+    if (outdated) return revoked(Code::acceptance_revoked, fmt::format("it passed under {}, which has changed since, or its profile has",
+                                                                       outdated->criteria.empty() ? "unnamed criteria" : one_line(outdated->criteria, 60)));
+    if (status_.accelerators_validated < status_.accelerators) return unknown(missing_verdicts(open, profile));
+    if (!record) return unknown("its accelerators passed, but the node itself has no verdict");
+    return fresh(std::min(*oldest, record->at));
+  }
+
+  static std::string words_about(const store::AcceleratorRecord& bad) {
+    return fmt::format("{} {}: {}", bad.device == "cpu" ? "processor" : "accelerator", one_line(bad.id, 60),
+                       bad.reason.empty() ? "does not meet its criteria" : one_line(bad.reason));
+  }
+
+  std::string missing_verdicts(const store::AcceleratorRecord* open, const manifest::Profile& profile) const {
+    const std::string count = fmt::format("{} of {} {} accelerators have passed at level {}", status_.accelerators_validated,
+                                          status_.accelerators, device_of(profile), rules_.level.empty() ? "quick" : rules_.level);
+    if (open && !open->reason.empty()) return fmt::format("{}: {}", count, one_line(open->reason));
+    if (open && rank_of(open->level) < rank_of(rules_.level)) return fmt::format("{}: tested at level {}", count, one_line(open->level, 40));
+    if (!foreign_model_.empty()) return fmt::format("{}: it reports {}, the profile says {}", count, one_line(foreign_model_, 60), one_line(profile.accelerator, 60));
+    if (foreign_ > 0) return count + ": verdicts on other devices do not count";
+    if (device_of(profile) == "vendor") return fmt::format("{}: kfab has no test of its own for {}", count, profile.vendor);
+    return count;
+  }
+
+  bool fresh(Timestamp at) {
+    if (at > context_.now + clock_tolerance)
+      return revoked(Code::evidence_stale, fmt::format("its evidence is dated {}, which has not come yet: look at the clocks", to_rfc3339(at)));
+    if (rules_.evidence_max_age_days && context_.now - at > days(*rules_.evidence_max_age_days))
+      return stale(at);
+    status_.state = NodeState::validated;
+    status_.validated = true;
+    return true;
+  }
+
+  bool stale(Timestamp at) {
+    const auto age = std::chrono::floor<days>(context_.now - at).count();
+    return revoked(Code::evidence_stale, fmt::format("its evidence is {} days old, {} are allowed", age, *rules_.evidence_max_age_days));
+  }
+
+  const manifest::Node& node_;
+  const NodeRules& rules_;
+  const NodeEvidence* evidence_;
+  const Context& context_;
+  NodeStatus status_;
+  int foreign_ = 0;
+  std::string foreign_model_;
+};
+
+void mark_twin(NodeStatus& node, const std::string& other, std::string_view board_serial) {
+  node.state = NodeState::failed;
+  node.verdict = Verdict::fail;
+  node.code = Code::duplicate_identity;
+  node.validated = false;
+  node.reason = fmt::format("reports the same board serial {} as {}", one_line(board_serial, 60), other);
+}
+
+}  // namespace
+
+std::int64_t accelerators_of(const manifest::Profile* profile) {
+  if (!profile) return 0;
+  if (profile->per_node.known()) return *profile->per_node;
+  return profile->vendor == "cpu" ? 1 : 0;
+}
+
+std::string_view device_of(const manifest::Profile& profile) {
+  if (!profile.device.empty()) return profile.device;
+  if (profile.vendor == "nvidia") return "cuda";
+  return profile.vendor == "cpu" ? "cpu" : "vendor";
+}
+
+NodeStatus judge_node(const manifest::Node& node, const NodeRules& rules, const NodeEvidence* evidence, const Context& context) {
+  return Judge(node, rules, evidence, context).run();
+}
+
+std::vector<NodeStatus> judge_nodes(const manifest::Site& site, const EvidenceIndex& index, const Context& context) {
+  std::map<std::pair<std::string_view, std::string_view>, NodeRules> rules;   // by tranche and profile
+  const auto rules_of = [&](const manifest::Node& node) -> const NodeRules& {
+    const auto [place, fresh] = rules.try_emplace({node.tranche, node.profile});
+    if (fresh) {
+      NodeRules& made = place->second;
+      made.profile = site.find_profile(node.profile);
+      if (made.profile) {
+        const auto criteria = site.criteria.find(made.profile->criteria);
+        if (criteria != site.criteria.end()) made.criteria = &criteria->second;
+      }
+      if (const auto* tranche = site.find_tranche(node.tranche)) {
+        made.level = tranche->ready_when.level;
+        made.evidence_max_age_days = tranche->ready_when.evidence_max_age_days;
+      }
+    }
+    return place->second;
+  };
+
+  std::vector<NodeStatus> nodes;
+  nodes.reserve(site.nodes.size());
+  std::unordered_map<std::string_view, std::size_t> boards;
+  for (const auto& node : site.nodes) {
+    const NodeEvidence* evidence = index.find(node.name);
+    nodes.push_back(judge_node(node, rules_of(node), evidence, context));
+    if (!evidence || node.identity_by_name || !evidence->newest || evidence->newest->board_serial.empty()) continue;
+    const auto [place, fresh] = boards.try_emplace(evidence->newest->board_serial, nodes.size() - 1);
+    if (fresh) continue;
+    mark_twin(nodes[place->second], nodes.back().name, place->first);
+    mark_twin(nodes.back(), nodes[place->second].name, place->first);
+  }
+  return nodes;
+}
+
+Counts count_nodes(const std::vector<const NodeStatus*>& nodes) {
+  Counts counts;
+  for (const auto* node : nodes) {
+    ++counts.declared;
+    counts.reachable += node->reached;
+    counts.provisioned += node->provisioned;
+    counts.validated += node->validated;
+    counts.accepted += node->state == NodeState::accepted;
+    counts.failed += node->state == NodeState::failed;
+  }
+  counts.not_judged = counts.declared - counts.accepted - counts.failed;
+  return counts;
+}
+
+Counts count_accelerators(const std::vector<const NodeStatus*>& nodes) {
+  Counts counts;
+  for (const auto* node : nodes) {
+    counts.declared += node->accelerators;
+    if (node->reached) counts.reachable += node->accelerators;
+    if (node->provisioned) {
+      counts.provisioned += node->accelerators;
+      counts.validated += node->accelerators_validated;
+    }
+    if (node->state == NodeState::accepted) counts.accepted += node->accelerators;
+    counts.failed += node->accelerators_failed;
+  }
+  counts.not_judged = counts.declared - counts.accepted - counts.failed;
+  return counts;
+}
+
+}  // namespace kfab::readiness
