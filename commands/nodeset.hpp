@@ -17,13 +17,13 @@ std::optional<NodesetAction> parse_nodeset_action(std::string_view word);
 
 struct NodesetOptions {
   NodesetAction action = NodesetAction::fold;
-  std::vector<std::string> expressions;   // united; "-" is standard input, where a comma or newline may end the text
-  std::string exclude;                    // an expression that is taken away; empty: nothing
-  std::string manifest;                   // gives groups and wildcards their meaning; empty: there are none
+  std::vector<std::string> expressions{};   // united; "-" is standard input, where a comma or newline may end the text
+  std::string exclude{};                    // an expression that is taken away; empty: nothing
+  std::string manifest{};                   // gives groups and wildcards their meaning; empty: there are none
   std::string separator = "\n";           // between the names that expand shows to people
   bool keep_order = false;                // expand: as written, repeated names kept
   std::size_t parts = 0;                  // split: into how many
-  std::string positions;                  // slice: "0-18/2,40", from 0
+  std::string positions{};                  // slice: "0-18/2,40", from 0
 };
 
 struct NodesetResult {

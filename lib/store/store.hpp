@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "base/event.hpp"
+#include "base/result.hpp"
+#include "store/records.hpp"
+
+namespace kfab::store {
+
+// What belongs together because it was found together: kept as a whole or not at all.
+struct Findings {
+  std::vector<NodeRecord> nodes;
+  std::vector<AcceleratorRecord> accelerators;
+  std::vector<MeasurementRecord> measurements;
+};
+
+struct StoredEvent {
+  Timestamp at{};
+  Event event;
+};
+
+// How much of the evidence a reader needs. Of a site of 260,000 accelerators the whole is gigabytes; readiness needs
+// neither the full documents nor figures other than power.
+struct EvidenceScope {
+  // false: NodeRecord::detail has only those members of the document's top level that are no arrays or objects.
+  bool full_details = true;
+  enum class Figures { all, power, none };   // power: those in watts
+  Figures figures = Figures::all;
+};
+
+// What happened, in <dir>/kfab.db. History is only ever added to; what has been put is on disk when the call returns,
+// so that a process may be killed at any moment. Any number of processes may use one store at once: each call waits
+// up to 30 s for the others. Not for use from several threads.
+//
+// Errors of every call: store_full, store_unwritable (permission, read-only, input and output errors), store_busy,
+// store_damaged, store_failed. After an error the store is as it was before the call.
+class Store {
+ public:
+  // Opens or makes the store, and the directory with it (mode 0700). Further errors: store_newer. A damaged or foreign
+  // file is left as it is. `site` is the one of runs that name none.
+  static Result<std::unique_ptr<Store>> open(const std::filesystem::path& dir, const std::string& site = {});
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  // The run must be new. Its `finished_at` and `outcome` are not looked at.
+  Status begin_run(const RunRecord&);
+  // Errors: unknown_run.
+  Status finish_run(std::string_view run_id, Outcome, Timestamp at);
+  // Kept in memory and written with the next put, finish_run or flush, or when there are 200: events are the story of
+  // a run and not its evidence.
+  Status append_event(std::string_view run_id, const Event&, Timestamp at);
+  Status flush();
+
+  // All of them in one transaction. Errors: unknown_run for a record of a run that was not begun.
+  Status put(const Findings&);
+  Status put(const NodeRecord&);
+  Status put(const AcceleratorRecord&);
+  Status put(const MeasurementRecord&);
+
+  // The newest `limit` runs, newest first.
+  Result<std::vector<RunRecord>> runs(std::size_t limit) const;
+  Result<RunRecord> run(std::string_view run_id) const;                          // errors: unknown_run
+  Result<std::vector<StoredEvent>> events(std::string_view run_id) const;        // in order; those written
+  // The nodes of which the run has kept a record of the step, or of any for an empty one: sorted, each once. A run
+  // that was killed goes on with the others.
+  Result<std::vector<std::string>> nodes_done(std::string_view run_id, std::string_view step = {}) const;
+
+  // The newest evidence about a site: of each node and step the newest record; of each accelerator (node, id, device)
+  // the newest record for every level it was tested at, because a short test says nothing about a long one; and the
+  // figures that were measured on those accelerators, or on their node as a whole, in the runs of those records. Newest is the later `at`,
+  // then the one put later. Results of runs that were killed count. With `as_of`, records dated later do not.
+  // Sorted by node, then step, id or order of arrival.
+  Result<Evidence> evidence(std::string_view site, std::optional<Timestamp> as_of = {}, EvidenceScope = {}) const;
+
+ private:
+  class Impl;
+  explicit Store(std::unique_ptr<Impl>);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace kfab::store
