@@ -1,0 +1,265 @@
+#include "provision/desired_state.hpp"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/sha256.hpp"
+#include "base/text.hpp"
+#include "manifest/resource_types.hpp"
+
+namespace kfab::provision {
+namespace {
+
+using manifest::Node;
+using manifest::ResourceDecl;
+using manifest::Role;
+using manifest::Site;
+
+// Attributes that only the host understands.
+bool is_hosts_own(std::string_view attribute) { return attribute == "source" || attribute == "verbatim"; }
+
+// Where in the manifest something about a resource is wrong.
+Diagnostic about(const Node& node, const Role& role, const ResourceDecl& declared, Code code, std::string_view attribute, std::string message) {
+  Diagnostic problem = error(code, std::move(message));
+  problem.path = fmt::format("roles.{}.{}{}{}", role.name, declared.id, attribute.empty() ? "" : ".", attribute);
+  problem.span = declared.span;
+  problem.node = node.name;
+  return problem;
+}
+
+// The indices of a role's resources in an order in which everything stands after what it waits for; otherwise the
+// order of declaration. What is left in a circle is not in the result.
+std::vector<std::size_t> ordered(const std::vector<std::set<std::size_t>>& waits_for) {
+  std::vector<std::size_t> order;
+  std::vector<bool> placed(waits_for.size(), false);
+  for (bool progress = true; progress;) {
+    progress = false;
+    for (std::size_t i = 0; i < waits_for.size(); ++i) {
+      const bool free = std::all_of(waits_for[i].begin(), waits_for[i].end(), [&](std::size_t other) { return placed[other]; });
+      if (placed[i] || !free) continue;
+      placed[i] = progress = true;
+      order.push_back(i);
+      break;   // from the start again: an earlier one may be free now
+    }
+  }
+  return order;
+}
+
+// A circle among the resources that could not be placed: follow any of what each waits for until one comes again.
+std::vector<std::size_t> circle(const std::vector<std::set<std::size_t>>& waits_for, const std::vector<std::size_t>& order) {
+  std::set<std::size_t> left;
+  for (std::size_t i = 0; i < waits_for.size(); ++i) left.insert(i);
+  for (const auto i : order) left.erase(i);
+  std::vector<std::size_t> path;
+  std::size_t at = *left.begin();
+  for (;;) {
+    const auto seen = std::find(path.begin(), path.end(), at);
+    if (seen != path.end()) return {seen, path.end()};
+    path.push_back(at);
+    at = *std::find_if(waits_for[at].begin(), waits_for[at].end(), [&](std::size_t other) { return left.count(other) > 0; });
+  }
+}
+
+class Planner {
+ public:
+  Planner(const Site& site, const Node& node) : site_(site), node_(node) {}
+
+  DesiredStateResult plan() {
+    const auto profile = site_.profiles.find(node_.profile);
+    if (profile == site_.profiles.end()) {
+      Diagnostic problem = error(Code::profile_unknown, fmt::format("no profile '{}' is defined", one_line(node_.profile, 60)));
+      problem.node = node_.name;
+      std::vector<std::string> names;
+      for (const auto& [name, value] : site_.profiles) names.push_back(name);
+      problem.suggestions = nearest(node_.profile, names);
+      result_.diagnostics.push_back(std::move(problem));
+      return std::move(result_);
+    }
+    state_.node = node_.name;
+    for (const auto& name : profile->second.roles) {
+      const auto role = site_.roles.find(name);
+      if (role == site_.roles.end()) unknown_role(name, profile->second);
+      else add_role(role->second);
+    }
+    if (has_errors(result_.diagnostics)) return std::move(result_);
+    state_.sha256 = sha256_hex(json::dump(resources_json(state_)));
+    result_.state = std::move(state_);
+    return std::move(result_);
+  }
+
+  static json::Array resources_json(const DesiredState& state) {
+    json::Array resources;
+    for (const auto& resource : state.resources) {
+      json::Array after, restart_on;
+      for (const auto& id : resource.after) after.emplace_back(id);
+      for (const auto& id : resource.restart_on) restart_on.emplace_back(id);
+      resources.emplace_back(json::Object{{"id", resource.id}, {"type", resource.type}, {"attributes", resource.attributes},
+                                          {"after", std::move(after)}, {"restart_on", std::move(restart_on)}});
+    }
+    return resources;
+  }
+
+ private:
+  void unknown_role(const std::string& name, const manifest::Profile& profile) {
+    Diagnostic problem = error(Code::role_unknown, fmt::format("profile {} asks for the role '{}', which is not defined", profile.name, one_line(name, 60)));
+    problem.span = profile.span;
+    problem.node = node_.name;
+    std::vector<std::string> names;
+    for (const auto& [known, value] : site_.roles) names.push_back(known);
+    problem.suggestions = nearest(name, names);
+    result_.diagnostics.push_back(std::move(problem));
+  }
+
+  void add_role(const Role& role) {
+    if (!roles_added_.insert(role.name).second) return;   // named twice: once is enough
+    const Variables variables = variables_of(site_, node_, role);
+    std::vector<DesiredResource> resources;
+    std::map<std::string, std::size_t> index;   // by the id as declared
+    for (const auto& declared : role.resources) {
+      if (!index.emplace(declared.id, resources.size()).second)
+        result_.diagnostics.push_back(about(node_, role, declared, Code::resource_id_duplicate, "", fmt::format("the id '{}' is used twice in role {}", one_line(declared.id, 80), role.name)));
+      resources.push_back(resolve(role, declared, variables));
+    }
+    std::vector<std::set<std::size_t>> waits_for(resources.size());
+    for (std::size_t i = 0; i < resources.size(); ++i) {
+      resources[i].after = connect(role, i, role.resources[i].after, index, resources, waits_for);
+      resources[i].restart_on = connect(role, i, role.resources[i].restart_on, index, resources, waits_for);
+    }
+    const auto order = ordered(waits_for);
+    if (order.size() < resources.size()) {
+      std::vector<std::string> ids;
+      for (const auto i : circle(waits_for, order)) ids.push_back(role.resources[i].id);
+      ids.push_back(ids.front());
+      result_.diagnostics.push_back(about(node_, role, role.resources[index.at(ids.front())], Code::resource_cycle, "after",
+                                          fmt::format("resources of role {} wait for each other: {}", role.name, one_line(join(ids, " -> "), 300))));
+    }
+    for (const auto i : order) {
+      warn_of_conflict(role, role.resources[i], resources[i]);
+      known_ids_.insert(resources[i].id);
+      state_.resources.push_back(std::move(resources[i]));
+    }
+  }
+
+  // Ids in this role by their declared name, else whole ids of roles before it.
+  std::vector<std::string> connect(const Role& role, std::size_t self, const std::vector<std::string>& names, const std::map<std::string, std::size_t>& index,
+                                   const std::vector<DesiredResource>& resources, std::vector<std::set<std::size_t>>& waits_for) {
+    std::vector<std::string> ids;
+    for (const auto& name : names) {
+      if (const auto it = index.find(name); it != index.end()) {
+        waits_for[self].insert(it->second);
+        ids.push_back(resources[it->second].id);
+      } else if (known_ids_.count(name) > 0) {
+        ids.push_back(name);
+      } else {
+        Diagnostic problem = about(node_, role, role.resources[self], Code::resource_dependency_unknown, "after",
+                                   fmt::format("{} waits for '{}', which is not in role {}", role.resources[self].id, one_line(name, 80), role.name));
+        std::vector<std::string> known;
+        for (const auto& [id, i] : index) known.push_back(id);
+        problem.suggestions = nearest(name, known);
+        result_.diagnostics.push_back(std::move(problem));
+      }
+    }
+    return ids;
+  }
+
+  DesiredResource resolve(const Role& role, const ResourceDecl& declared, const Variables& variables) {
+    DesiredResource resource;
+    resource.type = declared.type;
+    Diagnostics unused;
+    resource.id = role.name + "/" + expand_template(declared.id, variables, unused).value_or(declared.id);
+    const auto* type = manifest::find_resource_type(declared.type);
+    const auto* attributes = declared.attributes.as_object();
+    if (type == nullptr || attributes == nullptr) {
+      result_.diagnostics.push_back(about(node_, role, declared, Code::resource_invalid, "type", fmt::format("there is no resource type '{}'", one_line(declared.type, 40))));
+      return resource;
+    }
+    const bool verbatim = declared.attributes.bool_or("verbatim", false);
+    json::Object expanded;
+    bool good = true;
+    for (const auto& [name, value] : attributes->members()) {
+      if (is_hosts_own(name) || value.is_null()) continue;
+      auto resolved = verbatim && name == "content" ? std::optional(value) : expand(role, declared, name, value, variables);
+      good = good && resolved;
+      if (resolved) expanded.set(name, std::move(*resolved));
+    }
+    resource.attributes = std::move(expanded);
+    if (good) check(role, declared, *type, resource);
+    return resource;
+  }
+
+  std::optional<json::Value> expand(const Role& role, const ResourceDecl& declared, const std::string& attribute, const json::Value& value, const Variables& variables) {
+    Diagnostics problems;
+    // A file's content stays text whatever its variable is.
+    const bool text = attribute == "content" && value.is_string();
+    std::optional<json::Value> expanded;
+    if (!text) expanded = expand_value(value, variables, problems);
+    else if (auto whole = expand_template(*value.as_string(), variables, problems)) expanded = std::move(*whole);
+    for (auto& inner : problems) {
+      Diagnostic problem = about(node_, role, declared, inner.code, attribute,
+                                 fmt::format("{} of {}, line {}, column {}: {}", attribute, one_line(declared.id, 80), inner.span->line, inner.span->column, inner.message));
+      problem.suggestions = std::move(inner.suggestions);
+      result_.diagnostics.push_back(std::move(problem));
+    }
+    return expanded;
+  }
+
+  void check(const Role& role, const ResourceDecl& declared, const manifest::ResourceType& type, const DesiredResource& resource) {
+    for (const auto& [name, value] : resource.attributes.as_object()->members()) {
+      const auto* spec = type.find(name);
+      if (spec == nullptr)
+        result_.diagnostics.push_back(about(node_, role, declared, Code::resource_invalid, name, fmt::format("a {} has no attribute '{}'", type.name, one_line(name, 40))));
+      else if (auto problem = manifest::attribute_problem(*spec, value, true))
+        result_.diagnostics.push_back(about(node_, role, declared, Code::resource_invalid, name, fmt::format("{} of {}: {}", name, one_line(declared.id, 80), *problem)));
+    }
+    for (const auto& spec : type.attributes)
+      if (spec.required && resource.attributes[spec.name].is_null())
+        result_.diagnostics.push_back(about(node_, role, declared, Code::resource_invalid, spec.name, fmt::format("{} has no {}", one_line(declared.id, 80), spec.name)));
+    for (auto& problem : manifest::resource_problems(type, resource.attributes))
+      result_.diagnostics.push_back(about(node_, role, declared, Code::resource_invalid, problem.attribute, fmt::format("{}: {}", one_line(declared.id, 80), problem.message)));
+  }
+
+  // The same file, service, ... from two roles, said differently: each run would change it back and forth.
+  void warn_of_conflict(const Role& role, const ResourceDecl& declared, const DesiredResource& resource) {
+    const auto* type = manifest::find_resource_type(resource.type);
+    if (type == nullptr || type->name == "package" || type->name == "command") return;
+    const bool by_path = type->name == "file" || type->name == "directory";
+    const std::string key = (by_path ? "path" : resource.type) + "\n" + resource.attributes.string_or(type->names_it);
+    const auto [it, fresh] = declared_things_.emplace(key, std::pair(resource.id, json::dump(resource.attributes)));
+    if (fresh || it->second.second == json::dump(resource.attributes)) return;
+    result_.diagnostics.push_back(about(node_, role, declared, Code::resource_conflict, "", fmt::format("{} and {} declare the same thing differently", it->second.first, resource.id)));
+  }
+
+  const Site& site_;
+  const Node& node_;
+  DesiredState state_;
+  DesiredStateResult result_;
+  std::set<std::string> known_ids_, roles_added_;
+  std::map<std::string, std::pair<std::string, std::string>> declared_things_;
+};
+
+}  // namespace
+
+Variables variables_of(const Site& site, const Node& node, const Role& role) {
+  Variables variables;
+  for (const auto& [name, value] : role.vars) add_variable(variables, name, value);
+  for (const auto& [name, value] : node.vars) add_variable(variables, name, value);
+  const std::pair<const char*, const std::string&> given[] = {
+      {"node.name", node.name}, {"node.address", node.address}, {"node.rack", node.rack},     {"node.slot", node.slot},
+      {"node.serial", node.serial}, {"node.group", node.group}, {"site.name", site.metadata.name}, {"tranche.name", node.tranche},
+      {"profile.name", node.profile}};
+  for (const auto& [name, value] : given) variables[name] = value;
+  return variables;
+}
+
+DesiredStateResult desired_state(const Site& site, const Node& node) { return Planner(site, node).plan(); }
+
+json::Object agent_request(const DesiredState& state, Mode mode) {
+  return json::Object{{"mode", mode == Mode::plan ? "plan" : "apply"}, {"desired_sha256", state.sha256},
+                      {"resources", Planner::resources_json(state)}};
+}
+
+}  // namespace kfab::provision

@@ -1,0 +1,158 @@
+#include "provision/node_plan.hpp"
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+
+namespace kfab::provision {
+namespace {
+
+constexpr std::size_t max_changes = 200;
+constexpr std::size_t max_text = 600;
+constexpr std::size_t max_diff_bytes = 64 * 1024;
+
+constexpr std::array<std::string_view, 7> status_words{"in_sync", "would_change", "changed", "failed", "skipped", "cancelled", "not_reported"};
+
+std::string cut(std::string text, std::size_t max_bytes) {
+  if (text.size() <= max_bytes) return text;
+  text.resize(max_bytes);
+  return replace_invalid_utf8(text) + "\n... (cut)\n";
+}
+
+std::string code_in(const json::Value& message) {
+  const auto code = parse_code(message.string_or("code"));
+  return code ? to_string(*code) : "";
+}
+
+// What one message says about a resource. The agent runs on the node, so nothing in it is taken as it is.
+void read_record(const json::Value& message, Mode mode, ResourceRecord& record) {
+  const auto status = parse_resource_status(message.string_or("status"));
+  const bool possible = status && *status != ResourceStatus::not_reported &&
+                        *status != (mode == Mode::plan ? ResourceStatus::changed : ResourceStatus::would_change);
+  record.changes.clear();
+  for (const auto& change : message.array_at("changes")) {
+    if (record.changes.size() == max_changes) break;
+    record.changes.push_back({one_line(change.string_or("what"), max_text), one_line(change.string_or("before"), max_text), one_line(change.string_or("after"), max_text)});
+  }
+  record.diff = cut(printable(message.string_or("diff")), max_diff_bytes);
+  record.message = one_line(message.string_or("message"), max_text);
+  record.code = code_in(message);
+  record.duration_s = message["duration_s"].as_double();
+  record.status = possible ? *status : ResourceStatus::not_reported;
+  if (!possible) record.message = "the agent gave a status that cannot be: " + one_line(message.string_or("status"), 40);
+}
+
+void count(NodePlan& plan) {
+  for (const auto& record : plan.resources) {
+    switch (record.status) {
+      case ResourceStatus::in_sync: ++plan.in_sync; break;
+      case ResourceStatus::would_change: ++plan.would_change; break;
+      case ResourceStatus::changed: ++plan.changed; break;
+      case ResourceStatus::failed: ++plan.failed; break;
+      case ResourceStatus::skipped: ++plan.skipped; break;
+      case ResourceStatus::cancelled: ++plan.cancelled; break;
+      case ResourceStatus::not_reported: ++plan.not_reported; break;
+    }
+  }
+}
+
+const ResourceRecord* first_with(const NodePlan& plan, ResourceStatus status) {
+  const auto it = std::find_if(plan.resources.begin(), plan.resources.end(), [&](const ResourceRecord& record) { return record.status == status; });
+  return it == plan.resources.end() ? nullptr : &*it;
+}
+
+void decide(NodePlan& plan, Verdict verdict, std::string reason, std::string code = {}) {
+  plan.verdict = verdict;
+  plan.reason = one_line(reason, max_text);
+  plan.code = std::move(code);
+}
+
+// The rows stand in the order of weight: the first that holds is the verdict.
+void judge_node(NodePlan& plan, const json::Value& task_error) {
+  if (plan.failed > 0) {
+    const auto* first = first_with(plan, ResourceStatus::failed);
+    return decide(plan, Verdict::fail, fmt::format("{} failed: {}: {}", plural(plan.failed, "resource"), first->id, first->message), first->code);
+  }
+  if (plan.cancelled > 0 || plan.not_reported > 0) {
+    const std::string why = task_error.is_object() ? ": " + task_error.string_or("message") : plan.complete ? "" : ": the agent's stream ended before its work was done";
+    return decide(plan, Verdict::not_judged, fmt::format("{} of {} not brought to an end{}", plan.cancelled + plan.not_reported, plural(static_cast<long long>(plan.resources.size()), "resource"), why),
+                  code_in(task_error));
+  }
+  if (task_error.is_object()) return decide(plan, Verdict::fail, task_error.string_or("message"), code_in(task_error));
+  if (!plan.complete) return decide(plan, Verdict::not_judged, "the agent's stream ended before its last word");
+  if (plan.skipped > 0) return decide(plan, Verdict::fail, fmt::format("{} skipped", plural(plan.skipped, "resource")));
+  if (plan.would_change > 0) return decide(plan, Verdict::not_judged, fmt::format("{} would change", plural(plan.would_change, "resource")));
+  decide(plan, Verdict::pass, "");
+}
+
+json::Value or_null(const std::string& text) { return text.empty() ? json::Value() : json::Value(text); }
+
+json::Value to_json(const ResourceRecord& record) {
+  json::Array changes;
+  for (const auto& change : record.changes)
+    changes.emplace_back(json::Object{{"what", change.what}, {"before", change.before}, {"after", change.after}});
+  return json::Object{{"id", record.id}, {"type", record.type}, {"status", to_string(record.status)}, {"changes", std::move(changes)},
+                      {"diff", or_null(record.diff)}, {"message", or_null(record.message)}, {"code", or_null(record.code)},
+                      {"duration_s", json::Value(record.duration_s)}};
+}
+
+}  // namespace
+
+std::string_view to_string(ResourceStatus status) { return status_words[static_cast<std::size_t>(status)]; }
+
+std::optional<ResourceStatus> parse_resource_status(std::string_view word) {
+  const auto it = std::find(status_words.begin(), status_words.end(), word);
+  if (it == status_words.end()) return std::nullopt;
+  return static_cast<ResourceStatus>(it - status_words.begin());
+}
+
+NodePlan judge(const DesiredState& desired, Mode mode, const std::vector<json::Value>& messages) {
+  NodePlan plan;
+  plan.node = desired.node;
+  plan.mode = mode;
+  plan.desired_sha256 = desired.sha256;
+  std::map<std::string, std::size_t> index;
+  for (const auto& resource : desired.resources) {
+    index[resource.id] = plan.resources.size();
+    ResourceRecord record;
+    record.id = resource.id;
+    record.type = resource.type;
+    plan.resources.push_back(std::move(record));
+  }
+  json::Value task_error;
+  for (const auto& message : messages) {
+    const std::string type = message.string_or("type");
+    if (type == "resource") {
+      if (const auto it = index.find(message.string_or("id")); it != index.end()) read_record(message, mode, plan.resources[it->second]);
+    } else if (type == "done") {
+      plan.complete = message.bool_or("ok", false);
+      task_error = message["error"];
+      if (!plan.complete && !task_error.is_object()) task_error = json::Object{{"message", "the agent gave no reason"}};
+    }
+  }
+  count(plan);
+  judge_node(plan, task_error);
+  return plan;
+}
+
+json::Value to_json(const NodePlan& plan) {
+  json::Array resources;
+  for (const auto& record : plan.resources) resources.push_back(to_json(record));
+  return json::Object{{"node", plan.node},
+                      {"mode", plan.mode == Mode::plan ? "plan" : "apply"},
+                      {"verdict", kfab::to_string(plan.verdict)},
+                      {"reason", or_null(plan.reason)},
+                      {"code", or_null(plan.code)},
+                      {"desired_sha256", plan.desired_sha256},
+                      {"complete", plan.complete},
+                      {"counts", json::Object{{"in_sync", plan.in_sync}, {"would_change", plan.would_change}, {"changed", plan.changed},
+                                              {"failed", plan.failed}, {"skipped", plan.skipped}, {"cancelled", plan.cancelled},
+                                              {"not_reported", plan.not_reported}}},
+                      {"resources", std::move(resources)}};
+}
+
+}  // namespace kfab::provision
