@@ -39,6 +39,7 @@ struct Metadata {
   std::string country;     // ISO 3166-1 alpha-2
   std::string federation;  // programme or federation that the site belongs to; empty when none
   std::string version;     // of a profile, criteria set or role
+  std::string source;      // where the document as a whole comes from
   std::string as_of;       // day on which the document was true
   std::map<std::string, std::string> sources;   // short name -> what it is
 };

@@ -64,7 +64,7 @@ std::size_t token_end(const std::string& text, std::size_t begin, const std::str
 class TreeBuilder final : public YAML::EventHandler {
  public:
   // `skipped`: bytes before the first one that the scanner sees, and so counts from.
-  TreeBuilder(const Source& source, const BulkText* bulk, int skipped, Diagnostics& diagnostics)
+  TreeBuilder(const Source& source, BulkText* bulk, int skipped, Diagnostics& diagnostics)
       : source_(source), bulk_(bulk), skipped_(skipped), diagnostics_(diagnostics) {}
 
   std::vector<YamlNode> documents;
@@ -135,11 +135,13 @@ class TreeBuilder final : public YAML::EventHandler {
     close();
     if (!bulk_ || next_run_ == bulk_->runs.size() || bulk_->runs[next_run_].first_item != begin) return;
     if (stack_.empty() || stack_.back().shape != Shape::sequence) return;
-    const BulkRun& run = bulk_->runs[next_run_++];
-    values_ += run.items.size() * 12;
-    for (const YamlNode& item : run.items) {
+    BulkRun& run = bulk_->runs[next_run_++];
+    std::vector<YamlNode>& list = stack_.back().items;
+    list.reserve(list.size() + run.items.size() + 1);
+    for (YamlNode& item : run.items) {
       report_duplicate_keys(item);
-      stack_.back().items.push_back(item);
+      values_ += item.items.size() + 1;
+      list.push_back(std::move(item));
     }
   }
 
@@ -251,7 +253,7 @@ class TreeBuilder final : public YAML::EventHandler {
   }
 
   const Source& source_;
-  const BulkText* bulk_;
+  BulkText* bulk_;
   int skipped_;
   Diagnostics& diagnostics_;
   std::vector<YamlNode> stack_;
@@ -352,7 +354,7 @@ Diagnostic syntax_error(const Source& source, const std::string& said, std::size
 }
 
 // One pass of the scanner; false when the bulk rows turned out not to be rows and the pass has to be repeated.
-bool scan(const Source& source, const BulkText* bulk, std::vector<YamlNode>& documents, Diagnostics& diagnostics) {
+bool scan(const Source& source, BulkText* bulk, std::vector<YamlNode>& documents, Diagnostics& diagnostics) {
   std::string_view text = bulk ? bulk->text : source.text();
   const int skipped = text.rfind("\xef\xbb\xbf", 0) == 0 ? 3 : 0;   // a byte order mark is no part of the document
   text.remove_prefix(static_cast<std::size_t>(skipped));
@@ -396,7 +398,7 @@ std::vector<YamlNode> parse_yaml(const Source& source, Diagnostics& diagnostics)
     diagnostics.push_back(std::move(*bad));
     return documents;
   }
-  const BulkText bulk = take_bulk_rows(source.text());
+  BulkText bulk = take_bulk_rows(source.text());
   Diagnostics found;
   if (bulk.runs.empty() || !scan(source, &bulk, documents, found)) {
     found.clear();

@@ -1,0 +1,149 @@
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+#include "manifest/decode.hpp"
+
+namespace kfab::manifest {
+namespace {
+
+Words names_in(const YamlNode* spec, std::string_view list) {
+  Words out;
+  const YamlNode* items = spec ? spec->find(list) : nullptr;
+  if (!items || items->shape != Shape::sequence) return out;
+  for (const YamlNode& item : items->items)
+    if (const YamlNode* name = item.find("name"); name && name->shape == Shape::scalar) out.push_back(name->text);
+  return out;
+}
+
+void read_facility_gates(Fields& spec, const Scope& scope, std::vector<FacilityGate>& out) {
+  spec.each("facility_gates", [&](const Cursor& at) {
+    FacilityGate gate;
+    Fields fields(at);
+    fields.text("id", gate.id, Need::required);
+    fields.with("tranche", [&](const Cursor& ref) { read_reference(ref, "tranche", scope.tranches, gate.tranche); });
+    gate.status = "unknown";
+    fields.word("status", gate.status, {"open", "closed", "unknown"}, Need::required);
+    fields.text("evidence", gate.evidence);
+    fields.source(gate.source);
+    fields.done();
+    out.push_back(std::move(gate));
+  });
+}
+
+void read_subsystems(Fields& spec, Site& site) {
+  Unique unique("subsystem");
+  spec.each("subsystems", [&](const Cursor& at) {
+    Subsystem part;
+    if (at.node.shape == Shape::scalar) {
+      if (!read_name(at, part.name)) return;
+    } else {
+      Fields fields(at);
+      if (!fields.is_map()) return;
+      fields.name("name", part.name, Need::required);
+      fields.text("serial", part.serial);
+      fields.texts("checks", part.checks);
+      fields.source(part.source);
+    }
+    if (part.name.empty()) return;
+    unique.add(at, part.name);
+    site.subsystems.push_back(part.name);
+    site.subsystem_details.push_back(std::move(part));
+  });
+}
+
+void read_calendar(const Cursor& at, Calendar& out) {
+  static const Words days{"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"};
+  Fields fields(at);
+  fields.each("working_days", [&](const Cursor& day) {
+    std::string word;
+    if (!read_word(day, word, days)) return;
+    out.working_days.push_back(static_cast<int>(std::find(days.begin(), days.end(), word) - days.begin()) + 1);
+  });
+  fields.each("holidays", [&](const Cursor& day) {
+    Date date;
+    if (read_date(day, date)) out.holidays.push_back(date);
+  });
+}
+
+void read_link(const Cursor& at, SiteLink& out) {
+  Fields fields(at);
+  fields.texts("between", out.between);
+  fields.word("class", out.link_class, {"lan", "metro", "wan", "offline", "unknown"});
+  fields.quantity("bandwidth", out.bandwidth_mbps, bandwidth_mbps, 0, 1e12);
+  fields.source(out.source);
+  if (out.between.size() != 2) at.report(Code::out_of_range, "a link is between two sites", "name two");
+}
+
+}  // namespace
+
+Scope scope_of(const YamlNode& root, Library& library) {
+  const YamlNode* spec = root.find("spec");
+  return {library, names_in(spec, "tranches"), names_in(spec, "tenants"), names_in(spec, "parties")};
+}
+
+void read_site(const Cursor& root, Library& library, Site& out) {
+  const Scope scope = scope_of(root.node, library);
+  out.file = root.document.source->file();
+  Fields document(root);
+  document.get("apiVersion");
+  document.get("kind");
+  document.with("metadata", [&](const Cursor& at) { read_metadata(at, out.metadata); }, Need::required);
+  document.with("spec", [&](const Cursor& at) {
+    Fields spec(at);
+    spec.word("kind", out.kind, {"campus", "container", "edge"});
+    spec.word("blueprint", out.blueprint, {"dsx", "dgx-superpod", "ocp", "custom"});
+    spec.text_map("pins", out.pins);
+    read_parties(spec, out.parties);
+    spec.with("sovereignty", [&](const Cursor& part) { read_sovereignty(part, out.sovereignty); });
+    spec.with("security", [&](const Cursor& part) { read_security(part, out.security); });
+    spec.with("connectivity", [&](const Cursor& part) { read_connectivity(part, out.connectivity); });
+    spec.with("ssh", [&](const Cursor& part) { read_ssh(part, out.ssh); });
+    spec.with("power", [&](const Cursor& part) { read_power(part, out.power); });
+    spec.with("calendar", [&](const Cursor& part) { read_calendar(part, out.calendar); });
+    read_tranches(spec, scope, out.tranches);
+    read_nodes(spec, scope, out);
+    read_tenants(spec, out.tenants);
+    read_allocations(spec, scope, true, out.allocations);
+    read_pools(spec, scope, out.pools);
+    read_facility_gates(spec, scope, out.facility_gates);
+    spec.text("container_serial", out.container_serial);
+    read_subsystems(spec, out);
+    read_facts(spec, out.facts);
+  }, Need::required);
+  check_tranches(out.tranches, root.document);
+  check_allocations(out.tranches, out.allocations, library.profiles, root.document);
+}
+
+void read_program(const Cursor& root, Library& library, Program& out) {
+  const Scope scope = scope_of(root.node, library);
+  out.file = root.document.source->file();
+  Fields document(root);
+  document.get("apiVersion");
+  document.get("kind");
+  document.with("metadata", [&](const Cursor& at) { read_metadata(at, out.metadata); }, Need::required);
+  document.with("spec", [&](const Cursor& at) {
+    Fields spec(at);
+    spec.count("accelerators", out.accelerators);
+    read_parties(spec, out.parties);
+    spec.with("sovereignty", [&](const Cursor& part) { read_sovereignty(part, out.sovereignty); });
+    spec.with("security", [&](const Cursor& part) { read_security(part, out.security); });
+    spec.with("power", [&](const Cursor& part) { read_power(part, out.power); });
+    read_tranches(spec, scope, out.tranches);
+    read_tenants(spec, out.tenants);
+    read_allocations(spec, scope, false, out.allocations);
+    read_pools(spec, scope, out.pools);
+    read_facts(spec, out.facts);
+    spec.each("links", [&](const Cursor& link) {
+      out.links.emplace_back();
+      read_link(link, out.links.back());
+    });
+    spec.get("sites");   // read by whoever loads the files (load.cpp)
+  }, Need::required);
+  check_tranches(out.tranches, root.document);
+  check_allocations(out.tranches, out.allocations, library.profiles, root.document);
+  check_program_total(out, root.document);
+}
+
+}  // namespace kfab::manifest
