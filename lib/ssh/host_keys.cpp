@@ -26,13 +26,6 @@ std::string shown(const Target& target) {
   return target.node == address ? one_line(address) : one_line(target.node + " (" + address + ")");
 }
 
-std::vector<const KnownHost*> plain_only(const std::vector<const KnownHost*>& lines) {
-  std::vector<const KnownHost*> plain;
-  std::copy_if(lines.begin(), lines.end(), std::back_inserter(plain),
-               [](const KnownHost* line) { return line->marker == KnownHost::Marker::none; });
-  return plain;
-}
-
 bool holds(const std::vector<const KnownHost*>& lines, std::string_view blob) {
   return std::any_of(lines.begin(), lines.end(), [&](const KnownHost* line) { return line->blob == blob; });
 }
@@ -100,27 +93,25 @@ Result<HostKeys::Known> HostKeys::known(const Target& target) {
   if (!target.site_store.empty()) {
     KFAB_TRY(store, book_of({target.site_store}));
     for (const std::string& name : {node_name(target), address_name(target)}) {
-      auto lines = plain_only(store->hosts.find(name));
+      auto lines = store->hosts.find(name);
       if (!lines.empty()) return Known{std::move(lines), store, false};
     }
   }
   KFAB_TRY(users, book_of(files_of(target)));
-  auto lines = plain_only(users->hosts.find(address_name(target)));
+  auto lines = users->hosts.find(address_name(target));
   const bool vague = lines.empty();
-  if (vague) lines = plain_only(users->hosts.find(node_name(target)));
+  if (vague) lines = users->hosts.find(node_name(target));
   return Known{std::move(lines), users, vague};
 }
 
-Result<std::vector<const KnownHost*>> HostKeys::revoked(const Target& target) {
+Result<std::vector<const KnownHost*>> HostKeys::marked(const Target& target) {
   std::vector<const KnownHost*> found;
   std::vector<std::vector<std::string>> sources{files_of(target)};
   if (!target.site_store.empty()) sources.push_back({target.site_store});
   for (const auto& files : sources) {
     KFAB_TRY(book, book_of(files));
     for (const std::string& name : {node_name(target), address_name(target)}) {
-      for (const KnownHost* line : book->hosts.find(name)) {
-        if (line->marker != KnownHost::Marker::none) found.push_back(line);   // and @cert-authority, told apart below
-      }
+      for (const KnownHost* line : book->hosts.find_marked(name)) found.push_back(line);
     }
   }
   return found;
@@ -138,9 +129,9 @@ Result<std::vector<std::string>> HostKeys::known_types(const Target& target) {
 Status HostKeys::check(const Target& target, std::string_view key_blob, const std::vector<std::string>& checkable) {
   const std::string print = fingerprint(key_blob);
   const std::string type = one_line(key_type(key_blob));
-  KFAB_TRY(marked, revoked(target));
+  KFAB_TRY(marked_lines, marked(target));
   bool authority = false;
-  for (const KnownHost* line : marked) {
+  for (const KnownHost* line : marked_lines) {
     if (line->marker == KnownHost::Marker::cert_authority) authority = true;
     else if (line->blob == key_blob) {
       return error(Code::host_key_revoked, fmt::format("{} offers the revoked host key {} {}", shown(target), type, print));

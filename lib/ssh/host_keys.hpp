@@ -45,7 +45,7 @@ class HostKeys {
   };
   Result<Book*> book_of(const std::vector<std::string>& files);
   Result<Known> known(const Target&);
-  Result<std::vector<const KnownHost*>> revoked(const Target&);
+  Result<std::vector<const KnownHost*>> marked(const Target&);
   Status store(const Target&, std::string_view key_blob, const std::vector<std::string>& checkable);
   std::vector<std::string> files_of(const Target&) const;
 

@@ -95,19 +95,23 @@ void KnownHosts::add_names(std::string_view names, std::size_t entry) {
   }
 }
 
-std::vector<const KnownHost*> KnownHosts::find(std::string_view name) const {
+std::vector<const KnownHost*> KnownHosts::find(std::string_view name) const { return matching(name, false); }
+std::vector<const KnownHost*> KnownHosts::find_marked(std::string_view name) const { return matching(name, true); }
+
+std::vector<const KnownHost*> KnownHosts::matching(std::string_view name, bool marked) const {
   std::vector<const KnownHost*> found;
+  const auto wanted = [&](std::size_t entry) { return (entries_[entry].marker != KnownHost::Marker::none) == marked; };
   if (const auto it = plain_.find(std::string(name)); it != plain_.end()) {
-    for (std::size_t entry : it->second) found.push_back(&entries_[entry]);
+    for (std::size_t entry : it->second) {
+      if (wanted(entry)) found.push_back(&entries_[entry]);
+    }
   }
   for (const Patterns& patterns : patterns_) {
-    if (list_match(patterns.words, name)) found.push_back(&entries_[patterns.entry]);
+    if (wanted(patterns.entry) && list_match(patterns.words, name)) found.push_back(&entries_[patterns.entry]);
   }
-  const bool only_revoked = !found.empty();
+  if (!found.empty() && !marked) return found;
   for (const Hashed& hashed : hashed_) {
-    const KnownHost& entry = entries_[hashed.entry];
-    if (only_revoked && entry.marker != KnownHost::Marker::revoked) continue;
-    if (hmac_sha1(hashed.salt, name) == hashed.digest) found.push_back(&entry);
+    if (wanted(hashed.entry) && hmac_sha1(hashed.salt, name) == hashed.digest) found.push_back(&entries_[hashed.entry]);
   }
   return found;
 }

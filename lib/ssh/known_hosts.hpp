@@ -31,8 +31,10 @@ class KnownHosts {
   // One more line, as it was just stored.
   void add_line(std::string_view line, std::size_t line_number, std::size_t file);
 
-  // The lines that apply to a name (known_hosts_name). `revoked` lines of hashed names are always looked at.
+  // The unmarked lines that apply to a name (known_hosts_name): hashed ones only when no other does.
   std::vector<const KnownHost*> find(std::string_view name) const;
+  // The @revoked and @cert-authority lines that apply to it, hashed or not.
+  std::vector<const KnownHost*> find_marked(std::string_view name) const;
   std::size_t size() const { return entries_.size(); }
   std::size_t skipped() const { return skipped_; }
 
@@ -40,6 +42,7 @@ class KnownHosts {
   struct Hashed { std::string salt, digest; std::size_t entry; };
   struct Patterns { std::vector<std::string> words; std::size_t entry; };
   void add_names(std::string_view names, std::size_t entry);
+  std::vector<const KnownHost*> matching(std::string_view name, bool marked) const;
 
   std::vector<KnownHost> entries_;
   std::unordered_map<std::string, std::vector<std::size_t>> plain_;

@@ -80,7 +80,8 @@ class CommandListener {
 };
 
 // Runs commands on targets. Everything happens on the thread that calls drive(): listeners need no locks. An object
-// of this class and its commands belong to one thread.
+// of this class and its commands belong to one thread. Destroying it cuts what still runs, without another call to
+// any listener.
 class Transport {
  public:
   virtual ~Transport() = default;

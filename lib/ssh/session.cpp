@@ -1,0 +1,296 @@
+#include "ssh/session.hpp"
+
+#include <libssh2.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+
+#include "base/text.hpp"
+#include "ssh/codec.hpp"
+#include "ssh/transport.hpp"
+
+namespace kfab::ssh {
+namespace {
+
+// What the server said about the end of the channel. libssh2 before 1.11.2 answers 0 for an exit status that never
+// came and sets eof when a connection merely broke, so neither proves anything. What proves it are the messages
+// themselves: libssh2 allocates each decrypted packet through the session's own allocator and frees it once it is
+// dealt with, and there it is looked at. Should a later libssh2 not do so, no status is ever proven, and no command
+// is ever ok: the error is on the safe side.
+struct Seen {
+  bool close = false;
+  std::optional<std::uint32_t> exit_status;
+};
+
+// Every block carries its size in front, for a packet must not be read past its end.
+constexpr std::size_t header_bytes = alignof(std::max_align_t);
+static_assert(header_bytes >= sizeof(std::size_t));
+
+void* watched_alloc(std::size_t count, void**) {
+  auto* block = static_cast<char*>(std::malloc(count + header_bytes));
+  if (block == nullptr) return nullptr;
+  std::memcpy(block, &count, sizeof count);
+  return block + header_bytes;
+}
+
+void watch(const char* packet, std::size_t size, Seen& seen) {
+  constexpr unsigned char msg_channel_close = 97, msg_channel_request = 98;   // RFC 4254 section 9
+  constexpr std::string_view exit_status("\0\0\0\x0b" "exit-status\0", 16);   // its name and want_reply = false
+  constexpr std::size_t type_and_channel = 5;
+  constexpr std::size_t longest_close = 512;   // 5 bytes, padding (at most 255) and MAC
+  if (size < type_and_channel) return;
+  const auto type = static_cast<unsigned char>(packet[0]);
+  // One channel per session: its number is 0, which also tells the message from any text that begins with 'a'.
+  if (std::memcmp(packet + 1, "\0\0\0\0", 4) != 0) return;
+  if (type == msg_channel_close && size <= longest_close) seen.close = true;
+  if (type != msg_channel_request || size < type_and_channel + exit_status.size() + 4) return;
+  if (std::memcmp(packet + type_and_channel, exit_status.data(), exit_status.size()) != 0) return;
+  seen.exit_status = WireReader({packet + type_and_channel + exit_status.size(), 4}).u32();
+}
+
+void watched_free(void* pointer, void** abstract) {
+  if (pointer == nullptr) return;
+  char* block = static_cast<char*>(pointer) - header_bytes;
+  std::size_t size = 0;
+  std::memcpy(&size, block, sizeof size);
+  if (abstract != nullptr && *abstract != nullptr) watch(static_cast<char*>(pointer), size, *static_cast<Seen*>(*abstract));
+  std::free(block);
+}
+
+void* watched_realloc(void* pointer, std::size_t count, void** abstract) {
+  if (pointer == nullptr) return watched_alloc(count, abstract);
+  auto* block = static_cast<char*>(std::realloc(static_cast<char*>(pointer) - header_bytes, count + header_bytes));
+  if (block == nullptr) return nullptr;
+  std::memcpy(block, &count, sizeof count);
+  return block + header_bytes;
+}
+
+bool library_ready() {
+  static std::once_flag once;
+  static bool ready = false;
+  std::call_once(once, [] { ready = libssh2_init(0) == 0; });
+  return ready;
+}
+
+Step step(long rc) { return rc >= 0 ? Step::done : rc == LIBSSH2_ERROR_EAGAIN ? Step::again : Step::failed; }
+
+}  // namespace
+
+std::string libssh2_version_text() {
+  const char* version = libssh2_version(0);
+  return version == nullptr ? "unknown" : version;
+}
+bool libssh2_signs_rsa_sha2() { return libssh2_version(0x010b00) != nullptr; }
+
+struct Session::Impl {
+  Seen seen;   // outlives the session, whose allocator writes into it
+  int fd = -1;
+  LIBSSH2_SESSION* session = nullptr;
+  LIBSSH2_CHANNEL* channel = nullptr;
+
+  ~Impl() {
+    if (session == nullptr) return;
+    // The socket is shut down or dead by now, so nothing below waits for the peer; a few rounds of EAGAIN are what
+    // libssh2 needs to see that.
+    for (int round = 0; channel != nullptr && round < 16 && libssh2_channel_free(channel) == LIBSSH2_ERROR_EAGAIN;) ++round;
+    for (int round = 0; round < 16 && libssh2_session_free(session) == LIBSSH2_ERROR_EAGAIN;) ++round;
+  }
+};
+
+Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Session::~Session() = default;
+
+std::unique_ptr<Session> Session::open(int fd) {
+  if (!library_ready()) return nullptr;
+  auto impl = std::make_unique<Impl>();
+  impl->fd = fd;
+  impl->session = libssh2_session_init_ex(watched_alloc, watched_free, watched_realloc, &impl->seen);
+  if (impl->session == nullptr) return nullptr;
+  libssh2_session_set_blocking(impl->session, 0);
+  return std::unique_ptr<Session>(new Session(std::move(impl)));
+}
+
+const std::vector<std::string>& Session::host_key_types() {
+  static const std::vector<std::string> types = [] {
+    std::vector<std::string> known{"ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"};
+    if (libssh2_signs_rsa_sha2()) known.emplace_back("ssh-rsa");
+    return known;
+  }();
+  return types;
+}
+
+void Session::prefer_host_keys(const std::vector<std::string>& types) {
+  std::vector<std::string> order = types;
+  order.insert(order.end(), host_key_types().begin(), host_key_types().end());
+  order.emplace_back("ssh-rsa");   // old servers have nothing else
+  std::vector<std::string> algorithms;
+  const auto add = [&](const std::string& name) {
+    if (std::find(algorithms.begin(), algorithms.end(), name) == algorithms.end()) algorithms.push_back(name);
+  };
+  for (const std::string& type : order) {
+    if (type != "ssh-rsa" && std::find(host_key_types().begin(), host_key_types().end(), type) == host_key_types().end()) continue;
+    if (type == "ssh-rsa" && libssh2_signs_rsa_sha2()) {
+      add("rsa-sha2-512");
+      add("rsa-sha2-256");
+    }
+    add(type);
+  }
+  // A failure leaves the library's own order, under which a known machine is at worst refused.
+  (void)libssh2_session_method_pref(impl_->session, LIBSSH2_METHOD_HOSTKEY, join(algorithms, ",").c_str());
+}
+
+Step Session::handshake() { return step(libssh2_session_handshake(impl_->session, impl_->fd)); }
+bool Session::banner_seen() const { return libssh2_session_banner_get(impl_->session) != nullptr; }
+
+std::string_view Session::host_key() const {
+  std::size_t size = 0;
+  int type = 0;
+  const char* blob = libssh2_session_hostkey(impl_->session, &size, &type);
+  return blob == nullptr ? std::string_view{} : std::string_view{blob, size};
+}
+
+Step Session::authenticate(const std::string& user, std::string_view private_key) {
+  return step(libssh2_userauth_publickey_frommemory(impl_->session, user.data(), user.size(), nullptr, 0,
+                                                    private_key.data(), private_key.size(), nullptr));
+}
+
+namespace {
+int sign_by(LIBSSH2_SESSION*, unsigned char** signature, std::size_t* size, const unsigned char* data,
+            std::size_t data_size, void** abstract) {
+  const auto& signer = **static_cast<const Signer**>(static_cast<void*>(abstract));
+  std::string made;
+  // libssh2 hands EAGAIN on and asks again with the same data, so an agent never blocks the reactor.
+  const Step outcome = signer({static_cast<const char*>(static_cast<const void*>(data)), data_size}, made);
+  if (outcome == Step::again) return LIBSSH2_ERROR_EAGAIN;
+  if (outcome == Step::failed) return LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED;
+  void* copy = watched_alloc(made.size(), nullptr);   // libssh2 frees it by the session's own function
+  if (copy == nullptr) return LIBSSH2_ERROR_ALLOC;
+  std::memcpy(copy, made.data(), made.size());
+  *signature = static_cast<unsigned char*>(copy);
+  *size = made.size();
+  return 0;
+}
+}  // namespace
+
+Step Session::authenticate(const std::string& user, std::string_view public_blob, const Signer& signer) {
+  const Signer* by = &signer;
+  const auto* blob = static_cast<const unsigned char*>(static_cast<const void*>(public_blob.data()));
+  return step(libssh2_userauth_publickey(impl_->session, user.c_str(), blob, public_blob.size(), sign_by,
+                                         static_cast<void**>(static_cast<void*>(&by))));
+}
+
+Step Session::list_methods(const std::string& user, std::string& methods) {
+  const char* list = libssh2_userauth_list(impl_->session, user.data(), static_cast<unsigned>(user.size()));
+  if (list != nullptr) {
+    methods = list;
+    return Step::done;
+  }
+  if (authenticated()) return Step::done;
+  return error_number() == LIBSSH2_ERROR_EAGAIN ? Step::again : Step::failed;
+}
+
+bool Session::authenticated() const { return libssh2_userauth_authenticated(impl_->session) != 0; }
+
+Step Session::open_channel() {
+  impl_->channel = libssh2_channel_open_session(impl_->session);
+  if (impl_->channel != nullptr) return Step::done;
+  return error_number() == LIBSSH2_ERROR_EAGAIN ? Step::again : Step::failed;
+}
+
+Step Session::exec(const std::string& line) {
+  constexpr std::string_view request = "exec";
+  return step(libssh2_channel_process_startup(impl_->channel, request.data(), static_cast<unsigned>(request.size()), line.data(),
+                                              static_cast<unsigned>(line.size())));
+}
+
+Step Session::read(Stream& which, std::string_view& got) {
+  // One buffer for all sessions: the bytes are handed on before the next read.
+  thread_local std::array<char, 64 * 1024> buffer;
+  constexpr std::array<std::pair<Stream, int>, 2> streams{{{Stream::out, 0}, {Stream::err, SSH_EXTENDED_DATA_STDERR}}};
+  got = {};
+  // 0 bytes is not the end: the transport may have handled something else and have more. Both streams are read until
+  // both say EAGAIN, and only then, or at 0, is the end asked for; it is not told while either holds anything.
+  for (int round = 0; round < 256; ++round) {
+    bool dry = true;
+    for (const auto& [stream, id] : streams) {
+      const auto rc = libssh2_channel_read_ex(impl_->channel, id, buffer.data(), buffer.size());
+      if (rc > 0) {
+        which = stream;
+        got = {buffer.data(), static_cast<std::size_t>(rc)};
+        return Step::done;
+      }
+      if (rc == LIBSSH2_ERROR_EAGAIN) continue;
+      if (rc < 0) return Step::failed;
+      dry = false;
+    }
+    if (libssh2_channel_eof(impl_->channel) == 1) return Step::done;
+    if (dry) return Step::again;
+  }
+  return Step::again;   // the caller comes back on its tick
+}
+
+Step Session::write(std::string_view bytes, std::size_t& written) {
+  const auto rc = libssh2_channel_write_ex(impl_->channel, 0, bytes.data(), bytes.size());
+  written = rc > 0 ? static_cast<std::size_t>(rc) : 0;
+  return rc == 0 ? Step::again : step(rc);
+}
+
+bool Session::channel_over() const {
+  if (error_number() == LIBSSH2_ERROR_CHANNEL_CLOSED || error_number() == LIBSSH2_ERROR_CHANNEL_EOF_SENT) return true;
+  return close_seen() && libssh2_channel_eof(impl_->channel) == 1;
+}
+
+Step Session::send_eof() { return step(libssh2_channel_send_eof(impl_->channel)); }
+
+Step Session::await_close() {
+  const Step outcome = step(libssh2_channel_wait_closed(impl_->channel));
+  // libssh2 calls it closed when the connection merely broke.
+  return outcome == Step::done && !close_seen() ? Step::failed : outcome;
+}
+
+bool Session::close_seen() const { return impl_->seen.close; }
+
+std::optional<int> Session::exit_status() const {
+  if (!impl_->seen.exit_status) return std::nullopt;
+  return static_cast<int>(*impl_->seen.exit_status);
+}
+
+std::string Session::exit_signal() const {
+  char* name = nullptr;
+  std::size_t size = 0;
+  if (impl_->channel == nullptr) return {};
+  if (libssh2_channel_get_exit_signal(impl_->channel, &name, &size, nullptr, nullptr, nullptr, nullptr) != 0) return {};
+  if (name == nullptr) return {};
+  std::string signal(name, size);
+  watched_free(name, nullptr);
+  return signal;
+}
+
+void Session::disconnect() {
+  if (impl_->channel != nullptr && libssh2_channel_free(impl_->channel) == 0) impl_->channel = nullptr;
+  if (!write_pending()) (void)libssh2_session_disconnect(impl_->session, "done");
+}
+
+Session::Want Session::want() const {
+  const int directions = libssh2_session_block_directions(impl_->session);
+  return {(directions & LIBSSH2_SESSION_BLOCK_INBOUND) != 0, (directions & LIBSSH2_SESSION_BLOCK_OUTBOUND) != 0};
+}
+
+int Session::error_number() const { return libssh2_session_last_errno(impl_->session); }
+
+std::string Session::error_text() const {
+  char* text = nullptr;
+  const int number = libssh2_session_last_error(impl_->session, &text, nullptr, 0);
+  return (text == nullptr || *text == '\0' ? "error" : one_line(text)) + " (libssh2 " + std::to_string(number) + ")";
+}
+
+bool Session::connection_broken() const {
+  constexpr std::array broken{LIBSSH2_ERROR_SOCKET_DISCONNECT, LIBSSH2_ERROR_SOCKET_RECV, LIBSSH2_ERROR_SOCKET_SEND,
+                              LIBSSH2_ERROR_BANNER_RECV, LIBSSH2_ERROR_BANNER_SEND, LIBSSH2_ERROR_CHANNEL_CLOSED};
+  return std::find(broken.begin(), broken.end(), error_number()) != broken.end();
+}
+
+}  // namespace kfab::ssh
