@@ -304,7 +304,7 @@ class NodesReader {
         if (field.key == title) member[i] = &field;
       if (std::find(columns.begin(), columns.end(), title) == columns.end()) {
         auto near = nearest(title, columns, 1);
-        std::string label = near.empty() ? std::string("not a column of a node") : fmt::format("did you mean '{}'?", near.front());
+        std::string label = near.empty() ? std::string("not a column of a node") : std::string();
         place.report(Code::bad_csv_header, fmt::format("unknown column '{}'", one_line(title, 60)), std::move(label), std::move(near),
                      {"columns allowed here: " + join(columns, ", ")});
         good_header = false;

@@ -39,7 +39,7 @@ bool read_reference(const Cursor& at, std::string_view what, const Words& known,
     return true;
   }
   auto near = nearest(text, known, 1);
-  std::string label = near.empty() ? std::string("not declared") : fmt::format("did you mean '{}'?", near.front());
+  std::string label = near.empty() ? std::string("not declared") : std::string();
   Words help;
   if (!known.empty()) help.push_back(fmt::format("declared here: {}", one_line(join(known, ", "), 300)));
   at.report(Code::unknown_reference, fmt::format("there is no {} '{}'", what, one_line(text, 60)), std::move(label), std::move(near),

@@ -170,7 +170,7 @@ void read_role(const Cursor& root, Library& library, Role& out) {
         continue;
       }
       auto near = nearest(id, ids, 1);
-      std::string label = near.empty() ? std::string("not in this role") : fmt::format("did you mean '{}'?", near.front());
+      std::string label = near.empty() ? std::string("not in this role") : std::string();
       report(Code::unknown_reference, place, i, fmt::format("there is no resource '{}'", one_line(id, 80)), std::move(label), std::move(near));
     }
   for (const auto& circle : find_cycles(before)) {

@@ -150,7 +150,7 @@ bool read_word(const Cursor& at, std::string& out, const Words& allowed) {
     return false;
   }
   auto near = nearest(at.node.text, allowed, 1);
-  std::string label = near.empty() ? "not one of them" : fmt::format("did you mean '{}'?", near.front());
+  std::string label = near.empty() ? std::string("not one of them") : std::string();
   at.report(Code::unknown_word, fmt::format("unknown word '{}'", one_line(at.node.text, 60)), std::move(label), std::move(near),
             {"words allowed here: " + join(allowed, ", ")});
   return false;
@@ -251,7 +251,7 @@ bool read_source(const Cursor& at, std::string& out) {
   Words known;
   for (const auto& [name, what] : names) known.push_back(name);
   auto near = nearest(out, known, 1);
-  std::string label = near.empty() ? "not in metadata.sources" : fmt::format("did you mean '{}'?", near.front());
+  std::string label = near.empty() ? std::string("not in metadata.sources") : std::string();
   at.report(Code::unknown_source, fmt::format("unknown source '{}'", one_line(out, 60)), std::move(label), std::move(near),
             {"sources of this document: " + join(known, ", ")});
   return true;
@@ -297,7 +297,7 @@ void Fields::done() {
     Diagnostic d = make_diagnostic(Code::unknown_key, fmt::format("unknown key '{}'", one_line(key.text, 60)));
     d.path = path.str();
     d.span = at_.document.source->span(key.begin, key.end);
-    d.label = near.empty() ? std::string("not a key of this map") : fmt::format("did you mean '{}'?", near.front());
+    d.label = near.empty() ? std::string("not a key of this map") : std::string();
     d.suggestions = std::move(near);
     d.help = {"keys allowed here: " + join(known, ", ")};
     at_.document.findings->add(std::move(d));
