@@ -161,7 +161,7 @@ CommandOutput run_inventory(const InventoryOptions& options, Env& env) {
   };
   run_agents(session, env, fleet_options(options.site.reach), "reading facts", request_of, [&](AgentRun run) {
     InventoriedNode node = judged(*session.site, *session.nodes[run.index], run);
-    NodeFindings found{{reach_record(env, run.end)}, {}, {}};
+    store::Findings found{{reach_record(env, run.end)}, {}, {}};
     if (!node.facts.is_null()) found.nodes.push_back(inventory_record(env, node));
     (*recorder)->put(found);
     result.nodes[run.index] = std::move(node);

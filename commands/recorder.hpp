@@ -6,20 +6,9 @@
 
 #include "commands/command.hpp"
 #include "commands/env.hpp"
-#include "store/records.hpp"
-
-namespace kfab::store {
-class Store;
-}
+#include "store/store.hpp"
 
 namespace kfab::commands {
-
-// Everything that one run found about one node: kept together or not at all.
-struct NodeFindings {
-  std::vector<store::NodeRecord> nodes;
-  std::vector<store::AcceleratorRecord> accelerators;
-  std::vector<store::MeasurementRecord> measurements;
-};
 
 // The run in the store: opened before the first node is touched, so that evidence always has a place to go to, written
 // node by node as results come, closed with the run's outcome. A run without `finished_at` was killed.
@@ -30,15 +19,14 @@ class Recorder {
   ~Recorder();
 
   // Commits at once. A failure is remembered and told by finish(): the run goes on, its result says that it is not kept.
-  void put(const NodeFindings&);
-  // Closes the run and appends what went wrong with keeping it (not_recorded) to the output.
+  void put(const store::Findings&);
+  // Closes the run. What could not be kept is told in the output (not_recorded), which is incomplete then.
   void finish(CommandOutput&);
 
  private:
-  Recorder(std::unique_ptr<store::Store>, Env&, std::string run_id);
+  Recorder(std::unique_ptr<store::Store>, Env&);
   std::unique_ptr<store::Store> store_;
   Env& env_;
-  std::string run_id_;
   Diagnostics problems_;
 };
 

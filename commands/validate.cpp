@@ -83,8 +83,8 @@ ValidatedNode judged(const NodeTest& test, AgentRun run) {
   return node;
 }
 
-NodeFindings findings_of(const Env& env, const NodeTest& test, const AgentRun& run, const ValidatedNode& node) {
-  NodeFindings found;
+store::Findings findings_of(const Env& env, const NodeTest& test, const AgentRun& run, const ValidatedNode& node) {
+  store::Findings found;
   found.nodes.push_back(reach_record(env, run.end));
   store::NodeRecord record = node_record(env, node.name, "validate");
   record.outcome = node.outcome;

@@ -1,0 +1,66 @@
+#include "commands/recorder.hpp"
+
+#include <unistd.h>
+
+#include <array>
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+
+namespace kfab::commands {
+namespace {
+
+std::string who(const Env& env) {
+  std::array<char, 256> host{};
+  if (::gethostname(host.data(), host.size() - 1) != 0) host[0] = '\0';
+  const auto user = env.getenv("USER");
+  return fmt::format("{}@{}", user ? *user : fmt::format("uid {}", ::getuid()), host.data());
+}
+
+}  // namespace
+
+Recorder::Recorder(std::unique_ptr<store::Store> store, Env& env) : store_(std::move(store)), env_(env) {}
+Recorder::~Recorder() = default;
+
+Result<std::unique_ptr<Recorder>> Recorder::begin(Env& env, std::string command, const SiteRef& site) {
+  KFAB_TRY(opened, store::Store::open(env.state_dir, site.name));
+  store::RunRecord run;
+  run.id = env.run_id;
+  run.command = std::move(command);
+  run.argv = env.command_line;
+  run.site = site.name;
+  run.manifest_sha256 = site.manifest_sha256;
+  run.who = who(env);
+  run.kfab_version = env.kfab_version;
+  run.started_at = env.started_at;
+  KFAB_TRY_VOID(opened->begin_run(run));
+  return std::unique_ptr<Recorder>(new Recorder(std::move(opened), env));
+}
+
+void Recorder::put(const store::Findings& found) {
+  if (auto kept = store_->put(found); !kept) problems_.push_back(std::move(kept).error());
+}
+
+void Recorder::finish(CommandOutput& output) {
+  if (auto kept = store_->finish_run(env_.run_id, output.outcome, env_.clock.now()); !kept)
+    problems_.push_back(std::move(kept).error());
+  if (problems_.empty()) return;
+  Diagnostic why = error(Code::not_recorded, fmt::format("{} of this run could not be kept", plural(static_cast<long long>(problems_.size()), "result")));
+  why.help.push_back("the first reason: " + problems_.front().message);
+  output.diagnostics.push_back(std::move(why));
+  output.diagnostics.push_back(std::move(problems_.front()));
+  // Evidence that is not kept is evidence that readiness will not see: such a run did not do what it was asked to.
+  if (output.outcome == Outcome::yes || output.outcome == Outcome::no) output.outcome = Outcome::incomplete;
+}
+
+store::NodeRecord node_record(const Env& env, std::string node, std::string step) {
+  store::NodeRecord record;
+  record.run_id = env.run_id;
+  record.node = std::move(node);
+  record.step = std::move(step);
+  record.at = env.clock.now();
+  return record;
+}
+
+}  // namespace kfab::commands

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "commands/env.hpp"
+#include "commands/command.hpp"
+#include "ssh/transport.hpp"
+
+// An environment without a network: the transport answers from a script, per node.
+namespace kfab::test {
+
+struct Answer {
+  ssh::CommandEnd end{};
+  std::string out{}, err{};
+};
+
+inline ssh::CommandEnd ended(NodeOutcome outcome, std::optional<int> status = {}, std::string signal = {}) {
+  ssh::CommandEnd end;
+  end.outcome = outcome;
+  end.phase = outcome == NodeOutcome::ok || outcome == NodeOutcome::failed ? ssh::Phase::close : ssh::Phase::connect;
+  end.exit_status = status;
+  end.signal = std::move(signal);
+  if (outcome != NodeOutcome::ok) end.why = error(Code::internal, "scripted");
+  return end;
+}
+
+class FakeTransport final : public ssh::Transport {
+ public:
+  std::map<std::string, Answer> answers;          // by node; a node without one is unreachable
+  std::vector<std::string> lines;                 // what was run, in order
+
+  void launch(const ssh::Target& target, const ssh::Command& command, std::shared_ptr<ssh::CommandListener> listener) override {
+    lines.push_back(command.line);
+    waiting_.push_back({target.node, std::move(listener)});
+  }
+  void drive(std::chrono::milliseconds) override {
+    if (waiting_.empty()) return;
+    auto [node, listener] = std::move(waiting_.front());
+    waiting_.pop_front();
+    const auto found = answers.find(node);
+    const Answer answer = found == answers.end() ? Answer{ended(NodeOutcome::unreachable)} : found->second;
+    if (!answer.out.empty()) listener->on_stdout(answer.out);
+    if (!answer.err.empty()) listener->on_stderr(answer.err);
+    listener->on_end(answer.end);
+  }
+  std::size_t running() const override { return waiting_.size(); }
+
+ private:
+  std::deque<std::pair<std::string, std::shared_ptr<ssh::CommandListener>>> waiting_;
+};
+
+class FixedClock final : public Clock {
+ public:
+  Timestamp now() const override { return Timestamp{std::chrono::milliseconds{1'795'000'000'000}}; }
+  std::chrono::steady_clock::time_point steady_now() const override { return {}; }
+};
+
+struct World {
+  std::ostringstream out, err;
+  FixedClock clock;
+  NullEventSink events;
+  CancelToken cancel;
+  std::shared_ptr<FakeTransport> transport = std::make_shared<FakeTransport>();
+  Env env{.out = out, .err = err, .clock = clock, .events = events, .cancel = cancel,
+          .getenv = [](std::string_view) { return std::optional<std::string>(); },
+          .state_dir = "/nonexistent",
+          .run_id = "20261121T000000Z-000001",
+          .read_stdin = [] { return Result<std::string>(std::string("typed")); },
+          .confirm = [](std::string_view) { return Result<bool>(true); },
+          .transport = [this] { return transport; }};
+};
+
+inline std::string rendered(const CommandOutput& output) {
+  std::ostringstream text;
+  term::Writer writer(text, {});
+  if (output.render) output.render(writer);
+  return text.str();
+}
+
+}  // namespace kfab::test
