@@ -72,8 +72,11 @@ class Device {
 };
 
 std::unique_ptr<Device> make_cpu_device();
-// `driver_library` is a parameter for tests alone; nodes have libcuda.so.1.
-struct CudaLibraries { std::string driver = "libcuda.so.1", nvml = "libnvidia-ml.so.1"; };
+// Parameters for tests alone: nodes have these libraries, and an empty image is the built-in one.
+struct CudaLibraries {
+  std::string driver = "libcuda.so.1", nvml = "libnvidia-ml.so.1";
+  std::string_view image{};
+};
 std::unique_ptr<Device> make_cuda_device(CudaLibraries = {});
 // Whether the kernels were compiled in (kfab version says so), and for which architectures.
 bool cuda_built_in();

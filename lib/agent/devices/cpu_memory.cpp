@@ -1,0 +1,82 @@
+#include <algorithm>
+#include <mutex>
+
+#include <fmt/format.h>
+
+#include "agent/devices/cpu_host.hpp"
+#include "agent/devices/cpu_kernels.hpp"
+#include "agent/devices/cpu_tests.hpp"
+#include "agent/devices/memory_family.hpp"
+
+// Memory patterns over as much memory as the request allows, in all threads.
+namespace kfab::agent::devices::cpu {
+namespace {
+
+class Tester {
+ public:
+  Tester(Pages& pages, int threads) : words_(pages.bytes() / 8), data_(pages.as<std::uint64_t>()), threads_(threads) {}
+
+  std::uint64_t words() const { return words_; }
+  std::uint64_t bytes_moved() const { return bytes_moved_; }
+  void reset_bytes_moved() { bytes_moved_ = 0; }
+  const Diagnostic* failure() const { return nullptr; }
+  bool prove() {
+    const PatternStep step{exact::own_address, 0, 0};
+    fill(step);
+    const std::uint64_t place = words_ / 3 * 2 + 1, bit = std::uint64_t{1} << 41;
+    data_[place] ^= bit;
+    const bool found = found_exactly(check(step, false), place, bit);
+    data_[place] ^= bit;
+    return found;
+  }
+
+  void fill(const PatternStep& step) {
+    spread([&](std::uint64_t from, std::uint64_t to, exact::CheckState&) {
+      pattern_fill(data_, from, to, step.pattern, step.parameter, step.flip);
+    });
+    bytes_moved_ += words_ * 8;
+  }
+  exact::CheckState check(const PatternStep& step, bool rewrite) {
+    auto state = spread([&](std::uint64_t from, std::uint64_t to, exact::CheckState& mine) {
+      pattern_check(data_, from, to, step.pattern, step.parameter, step.flip, rewrite, mine);
+    });
+    bytes_moved_ += words_ * 8 * (rewrite ? 2 : 1);
+    return state;
+  }
+
+ private:
+  template <class F>
+  exact::CheckState spread(F&& work) {
+    exact::CheckState all = exact::empty_check_state();
+    std::mutex mutex;
+    const std::uint64_t each = (words_ / std::uint64_t(threads_) + 511) / 512 * 512;
+    in_parallel(threads_, [&](int worker) {
+      exact::CheckState mine = exact::empty_check_state();
+      const std::uint64_t from = std::min(words_, each * std::uint64_t(worker));
+      work(from, worker + 1 == threads_ ? words_ : std::min(words_, from + each), mine);
+      const std::lock_guard lock(mutex);
+      merge(all, mine);
+    });
+    return all;
+  }
+  std::uint64_t words_;
+  std::uint64_t* data_;
+  int threads_;
+  std::uint64_t bytes_moved_ = 0;
+};
+
+}  // namespace
+
+void run_memory(const TestRequest& request, double seconds, TestSink& sink) {
+  const auto facts = memory_facts();
+  const std::uint64_t bytes = std::max<std::uint64_t>(memory_budget(request, 0.5) >> 12 << 12, 1 << 20);
+  auto pages = Pages::take(bytes);
+  if (!pages) return sink.test_done("memory", "not_run", 0, pages.error().message, to_string(pages.error().code));
+  const int threads = thread_count(request);
+  Tester tester(*pages, threads);
+  run_memory_family(tester, request, seconds,
+                    {bytes, facts.total_bytes, fmt::format("{} MiB of {} MiB installed, {} MiB were available", bytes >> 20, facts.total_bytes >> 20, facts.available_bytes >> 20)},
+                    fmt::format("{} threads", threads), sink);
+}
+
+}  // namespace kfab::agent::devices::cpu

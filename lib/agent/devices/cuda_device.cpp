@@ -1,0 +1,72 @@
+#include <fmt/format.h>
+
+#include "agent/devices/cuda_session.hpp"
+#include "agent/devices/nvml_sampler.hpp"
+#include "base/embedded.hpp"
+
+#if defined(KFAB_CUDA_ARCHS)
+KFAB_EMBEDDED(cuda_kernels)
+#endif
+
+namespace kfab::agent::devices {
+namespace {
+
+std::string_view built_in_image() {
+#if defined(KFAB_CUDA_ARCHS)
+  return embedded_cuda_kernels();
+#else
+  return {};
+#endif
+}
+
+class CudaDevice final : public Device {
+ public:
+  explicit CudaDevice(CudaLibraries libraries) : libraries_(std::move(libraries)) {
+    if (libraries_.image.empty()) libraries_.image = built_in_image();
+  }
+  std::string_view kind() const override { return "cuda"; }
+
+  Result<std::vector<Accelerator>> accelerators() override {
+    KFAB_TRY(driver, cuda::Driver::load(libraries_.driver));
+    int count = 0;
+    KFAB_TRY_VOID(driver->checked(driver->device_count(&count), "count the GPUs"));
+    if (count == 0) return error(Code::no_accelerator, "the driver finds no GPU");
+    std::vector<Accelerator> out;
+    for (int i = 0; i < count; ++i) {
+      KFAB_TRY(one, cuda::describe(*driver, i));
+      out.push_back(std::move(one));
+    }
+    return out;
+  }
+
+  void run(Family family, const Accelerator& accelerator, const TestRequest& request, double seconds, TestSink& sink) override {
+    auto session = cuda::Session::open(libraries_, libraries_.image, accelerator);
+    if (!session) return cuda::end_by(sink, to_string(family), 0, session.error());
+    NvmlSampler telemetry(libraries_.nvml, accelerator.id);
+    switch (family) {
+      case Family::burnin: cuda::run_burnin(**session, request, seconds, sink); break;
+      case Family::memory: cuda::run_memory(**session, request, seconds, sink); break;
+      case Family::bandwidth: cuda::run_bandwidth(**session, accelerator, request, seconds, sink); break;
+    }
+    telemetry.report(to_string(family), sink);
+  }
+
+ private:
+  CudaLibraries libraries_;
+};
+
+}  // namespace
+
+std::unique_ptr<Device> make_cuda_device(CudaLibraries libraries) { return std::make_unique<CudaDevice>(std::move(libraries)); }
+
+bool cuda_built_in() { return !built_in_image().empty(); }
+
+std::string cuda_architectures() {
+#if defined(KFAB_CUDA_ARCHS)
+  return KFAB_CUDA_ARCHS;
+#else
+  return {};
+#endif
+}
+
+}  // namespace kfab::agent::devices

@@ -1,0 +1,92 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/result.hpp"
+
+// The CUDA driver API as far as the tests use it, found at run time: kfab links nothing of CUDA. The declarations are our
+// own, by the public documentation; the names are the versioned ones that the library exports.
+namespace kfab::agent::devices::cuda {
+
+using Status_ = int;                 // CUresult
+using DeviceHandle = int;            // CUdevice
+using Pointer = unsigned long long;  // CUdeviceptr
+struct Uuid { unsigned char bytes[16]; };
+
+// name in the table, symbol that is looked up, parameters
+#define KFAB_CUDA_FUNCTIONS(F)                                                                                             \
+  F(init, "cuInit", (unsigned flags))                                                                                      \
+  F(driver_version, "cuDriverGetVersion", (int* version))                                                                  \
+  F(device_count, "cuDeviceGetCount", (int* count))                                                                        \
+  F(device_get, "cuDeviceGet", (DeviceHandle * device, int ordinal))                                                       \
+  F(device_name, "cuDeviceGetName", (char* name, int length, DeviceHandle device))                                         \
+  F(device_uuid, "cuDeviceGetUuid_v2", (Uuid * uuid, DeviceHandle device))                                                 \
+  F(device_attribute, "cuDeviceGetAttribute", (int* value, int attribute, DeviceHandle device))                            \
+  F(device_memory, "cuDeviceTotalMem_v2", (std::size_t * bytes, DeviceHandle device))                                      \
+  F(device_pci, "cuDeviceGetPCIBusId", (char* id, int length, DeviceHandle device))                                        \
+  F(can_access_peer, "cuDeviceCanAccessPeer", (int* can, DeviceHandle device, DeviceHandle peer))                          \
+  F(context_retain, "cuDevicePrimaryCtxRetain", (void** context, DeviceHandle device))                                     \
+  F(context_release, "cuDevicePrimaryCtxRelease_v2", (DeviceHandle device))                                                \
+  F(context_current, "cuCtxSetCurrent", (void* context))                                                                   \
+  F(enable_peer, "cuCtxEnablePeerAccess", (void* peer, unsigned flags))                                                    \
+  F(memory_info, "cuMemGetInfo_v2", (std::size_t * free, std::size_t * total))                                             \
+  F(allocate, "cuMemAlloc_v2", (Pointer * pointer, std::size_t bytes))                                                     \
+  F(release, "cuMemFree_v2", (Pointer pointer))                                                                            \
+  F(host_allocate, "cuMemHostAlloc", (void** pointer, std::size_t bytes, unsigned flags))                                  \
+  F(host_release, "cuMemFreeHost", (void* pointer))                                                                        \
+  F(host_device_pointer, "cuMemHostGetDevicePointer_v2", (Pointer * pointer, void* host, unsigned flags))                  \
+  F(copy_to_device, "cuMemcpyHtoD_v2", (Pointer to, const void* from, std::size_t bytes))                                  \
+  F(copy_to_host, "cuMemcpyDtoH_v2", (void* to, Pointer from, std::size_t bytes))                                          \
+  F(copy_async, "cuMemcpyAsync", (Pointer to, Pointer from, std::size_t bytes, void* stream))                              \
+  F(fill_words, "cuMemsetD32_v2", (Pointer to, unsigned word, std::size_t count))                                          \
+  F(stream_create, "cuStreamCreate", (void** stream, unsigned flags))                                                      \
+  F(stream_destroy, "cuStreamDestroy_v2", (void* stream))                                                                  \
+  F(stream_synchronize, "cuStreamSynchronize", (void* stream))                                                             \
+  F(stream_wait, "cuStreamWaitEvent", (void* stream, void* event, unsigned flags))                                         \
+  F(event_create, "cuEventCreate", (void** event, unsigned flags))                                                         \
+  F(event_destroy, "cuEventDestroy_v2", (void* event))                                                                     \
+  F(event_record, "cuEventRecord", (void* event, void* stream))                                                            \
+  F(event_query, "cuEventQuery", (void* event))                                                                            \
+  F(event_elapsed, "cuEventElapsedTime", (float* milliseconds, void* start, void* end))                                    \
+  F(module_load, "cuModuleLoadData", (void** module, const void* image))                                                   \
+  F(module_unload, "cuModuleUnload", (void* module))                                                                       \
+  F(module_function, "cuModuleGetFunction", (void** function, void* module, const char* name))                             \
+  F(launch, "cuLaunchKernel", (void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, \
+                               unsigned shared, void* stream, void** parameters, void** extra))                            \
+  F(error_name, "cuGetErrorName", (Status_ status, const char** name))                                                     \
+  F(error_text, "cuGetErrorString", (Status_ status, const char** text))
+
+inline constexpr Status_ not_ready = 600;
+
+class Driver {
+ public:
+  // Loads the library and initialises it. Errors: driver_missing, driver_too_old (a symbol is missing, or a mismatch with
+  // the kernel's module), no_accelerator, accelerator_not_permitted, system_not_initialised, device_call_failed.
+  static Result<std::shared_ptr<Driver>> load(const std::string& library);
+  ~Driver();
+  Driver(const Driver&) = delete;
+  Driver& operator=(const Driver&) = delete;
+
+#define KFAB_CUDA_MEMBER(name, symbol, parameters) Status_(*name) parameters = nullptr;
+  KFAB_CUDA_FUNCTIONS(KFAB_CUDA_MEMBER)
+#undef KFAB_CUDA_MEMBER
+
+  // ok, or what the driver said in words, with the code that fits.
+  Status checked(Status_ status, std::string_view what) const;
+
+ private:
+  Driver() = default;
+  void* library_ = nullptr;
+};
+
+// Whether the accelerator itself is at fault: the test is then "failed", else "not_run".
+bool means_broken(Code);
+
+enum Attribute : int {
+  clock_rate_khz = 13, multiprocessors = 16, ecc_enabled = 32, l2_bytes = 38, capability_major = 75, capability_minor = 76
+};
+
+}  // namespace kfab::agent::devices::cuda

@@ -1,0 +1,154 @@
+#include "agent/devices/cuda_session.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+
+namespace kfab::agent::devices::cuda {
+namespace {
+
+int numa_node_of(const std::string& pci_bus_id) {
+  std::ifstream in("/sys/bus/pci/devices/" + to_lower(pci_bus_id) + "/numa_node");
+  int node = -1;
+  in >> node;
+  return in ? node : -1;
+}
+
+int attribute(const Driver& driver, DeviceHandle device, Attribute which) {
+  int value = 0;
+  return driver.device_attribute(&value, which, device) == 0 ? value : 0;
+}
+
+}  // namespace
+
+Result<Accelerator> describe(const Driver& driver, int ordinal) {
+  DeviceHandle device = 0;
+  KFAB_TRY_VOID(driver.checked(driver.device_get(&device, ordinal), fmt::format("open GPU {}", ordinal)));
+  char name[256] = {}, bus[32] = {};
+  Uuid uuid{};
+  std::size_t bytes = 0;
+  int version = 0;
+  KFAB_TRY_VOID(driver.checked(driver.device_name(name, sizeof name - 1, device), "name of the GPU"));
+  KFAB_TRY_VOID(driver.checked(driver.device_uuid(&uuid, device), "UUID of the GPU"));
+  driver.device_pci(bus, sizeof bus - 1, device);
+  driver.device_memory(&bytes, device);
+  driver.driver_version(&version);
+  Accelerator out;
+  out.device = "cuda";
+  out.model = one_line(name, 100);
+  out.index = ordinal;
+  out.id = out.model.find(" MIG ") != std::string::npos ? "MIG-" : "GPU-";
+  for (int i = 0; i < 16; ++i) out.id += fmt::format("{}{:02x}", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid.bytes[i]);
+  out.pci_bus_id = to_lower(one_line(bus, 31));
+  out.numa_node = numa_node_of(out.pci_bus_id);
+  out.memory_bytes = bytes;
+  out.compute_capability = fmt::format("{}.{}", attribute(driver, device, capability_major), attribute(driver, device, capability_minor));
+  out.driver = fmt::format("{}.{}", version / 1000, version % 1000 / 10);
+  out.detail = fmt::format("{} multiprocessors, ECC {}", attribute(driver, device, multiprocessors), attribute(driver, device, ecc_enabled) ? "on" : "off");
+  return out;
+}
+
+Result<std::unique_ptr<Session>> Session::open(const CudaLibraries& libraries, std::string_view image, const Accelerator& wanted) {
+  if (wanted.model.find(" MIG ") != std::string::npos)
+    return error(Code::mig_enabled, fmt::format("{} is a part of a GPU: {}", wanted.id, wanted.model));
+  if (image.empty()) return error(Code::kernels_not_built_in, "this agent carries no CUDA kernels");
+  KFAB_TRY(driver, Driver::load(libraries.driver));
+  int count = 0;
+  KFAB_TRY_VOID(driver->checked(driver->device_count(&count), "count the GPUs"));
+  std::unique_ptr<Session> session(new Session);
+  session->driver_ = driver;
+  bool found = false;
+  for (int i = 0; i < count && !found; ++i) {
+    KFAB_TRY(one, describe(*driver, i));
+    if (one.id != wanted.id) continue;
+    found = true;
+    driver->device_get(&session->device_, i);
+  }
+  if (!found) return error(Code::accelerator_lost, fmt::format("{} is no longer there", wanted.id));
+  KFAB_TRY_VOID(driver->checked(driver->context_retain(&session->context_, session->device_), "open a context on the GPU"));
+  session->retained_ = true;
+  KFAB_TRY_VOID(driver->checked(driver->context_current(session->context_), "use the GPU's context"));
+  KFAB_TRY_VOID(driver->checked(driver->module_load(&session->module_, image.data()), "load the kernels"));
+  KFAB_TRY_VOID(driver->checked(driver->stream_create(&session->stream_, 1), "make a stream"));   // 1: not held up by the null stream
+  session->capability_ = attribute(*driver, session->device_, capability_major) * 10 + attribute(*driver, session->device_, capability_minor);
+  session->multiprocessors_ = std::max(1, attribute(*driver, session->device_, cuda::multiprocessors));
+  return session;
+}
+
+Session::~Session() {
+  if (stream_) driver_->stream_destroy(stream_);
+  if (module_) driver_->module_unload(module_);
+  if (retained_) driver_->context_release(device_);
+}
+
+Result<Session::MemoryInfo> Session::memory_info() const {
+  std::size_t free = 0, total = 0;
+  KFAB_TRY_VOID(driver_->checked(driver_->memory_info(&free, &total), "ask for free memory"));
+  return MemoryInfo{free, total};
+}
+
+Result<DeviceMemory> Session::allocate(std::uint64_t bytes) const {
+  Pointer pointer = 0;
+  KFAB_TRY_VOID(driver_->checked(driver_->allocate(&pointer, bytes), fmt::format("allocate {} MiB on the GPU", bytes >> 20)));
+  return DeviceMemory(driver_, pointer, bytes);
+}
+
+Result<PinnedMemory> Session::allocate_pinned(std::uint64_t bytes) const {
+  void* data = nullptr;
+  KFAB_TRY_VOID(driver_->checked(driver_->host_allocate(&data, bytes, 1 | 2), fmt::format("pin {} MiB of host memory", bytes >> 20)));   // portable, mapped
+  return PinnedMemory(driver_, data, bytes);
+}
+
+Result<Stream> Session::make_stream() const {
+  void* handle = nullptr;
+  KFAB_TRY_VOID(driver_->checked(driver_->stream_create(&handle, 1), "make a stream"));
+  return Stream(driver_, handle);
+}
+
+Result<Event> Session::make_event() const {
+  void* handle = nullptr;
+  KFAB_TRY_VOID(driver_->checked(driver_->event_create(&handle, 0), "make an event"));
+  return Event(driver_, handle);
+}
+
+Status Session::launch_list(const char* kernel, Grid grid, void* stream, void** parameters) {
+  auto found = std::find_if(functions_.begin(), functions_.end(), [&](const auto& f) { return f.first == kernel; });
+  if (found == functions_.end()) {
+    void* function = nullptr;
+    KFAB_TRY_VOID(driver_->checked(driver_->module_function(&function, module_, kernel), fmt::format("find kernel {}", kernel)));
+    functions_.emplace_back(kernel, function);
+    found = functions_.end() - 1;
+  }
+  return driver_->checked(driver_->launch(found->second, grid.x, grid.y, 1, grid.threads, 1, 1, 0, stream, parameters, nullptr),
+                          fmt::format("start kernel {}", kernel));
+}
+
+Status Session::wait(const Event& event) const {
+  for (int polls = 0;; ++polls) {
+    const Status_ status = driver_->event_query(event.get());
+    if (status != not_ready) return driver_->checked(status, "run on the GPU");
+    std::this_thread::sleep_for(std::chrono::microseconds(polls < 20 ? 50 : 500));
+  }
+}
+
+Result<double> Session::seconds_between(const Event& start, const Event& end) const {
+  float milliseconds = 0;
+  KFAB_TRY_VOID(driver_->checked(driver_->event_elapsed(&milliseconds, start.get(), end.get()), "read the GPU's clock"));
+  return double(milliseconds) / 1000;
+}
+
+Grid Session::filling(std::uint64_t items, unsigned threads) const {
+  const std::uint64_t most = std::uint64_t(multiprocessors_) * 2048 / threads * 2;
+  return {unsigned(std::clamp<std::uint64_t>((items + threads - 1) / threads, 1, std::max<std::uint64_t>(most, 1))), 1, threads};
+}
+
+void end_by(TestSink& sink, std::string_view test, double seconds, const Diagnostic& why) {
+  sink.test_done(test, means_broken(why.code) ? "failed" : "not_run", seconds, one_line(why.message, 400), to_string(why.code));
+}
+
+}  // namespace kfab::agent::devices::cuda

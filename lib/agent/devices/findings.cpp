@@ -1,0 +1,57 @@
+#include "agent/devices/findings.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace kfab::agent::devices {
+
+double median_of(std::vector<double> samples) {
+  if (samples.empty()) return 0;
+  const auto middle = samples.begin() + std::ptrdiff_t(samples.size() / 2);
+  std::nth_element(samples.begin(), middle, samples.end());
+  if (samples.size() % 2) return *middle;
+  return (*middle + *std::max_element(samples.begin(), middle)) / 2;
+}
+
+std::string hex_word(std::uint64_t word, int bytes) { return fmt::format("0x{:0{}x}", word, bytes * 2); }
+
+std::string describe_samples(const std::vector<double>& samples) {
+  if (samples.empty()) return "no sample";
+  const auto [low, high] = std::minmax_element(samples.begin(), samples.end());
+  const double middle = median_of(samples);
+  return fmt::format("median of {}, least {:.4g}, most {:.4g}, spread {:.1f} %", samples.size(), *low, *high,
+                     middle > 0 ? (*high - *low) / middle * 100 : 0.0);
+}
+
+void emit_mismatches(TestSink& sink, std::string_view test, const exact::CheckState& state, int word_bytes,
+                     const std::function<std::string(std::uint64_t)>& where) {
+  const auto count = std::min<std::uint64_t>(state.recorded, exact::max_records);
+  std::vector<exact::Record> records(state.records, state.records + count);
+  std::sort(records.begin(), records.end(), [](const auto& a, const auto& b) { return a.index < b.index; });
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const auto& r = records[i];
+    sink.emit(json::Object{{"type", "mismatch"},
+                           {"test", test},
+                           {"where", where(r.index)},
+                           {"index", r.index},
+                           {"stride", i ? r.index - records[i - 1].index : 0},
+                           {"expected", hex_word(r.expected, word_bytes)},
+                           {"got", hex_word(r.got, word_bytes)},
+                           {"mask", hex_word(r.expected ^ r.got, word_bytes)},
+                           {"second_read", hex_word(r.second_read, word_bytes)},
+                           {"count", state.mismatches}});
+  }
+}
+
+bool found_exactly(const exact::CheckState& state, std::uint64_t index, std::uint64_t mask) {
+  return state.mismatches == 1 && state.mask == mask && state.first == index && state.last == index && state.recorded == 1 &&
+         state.records[0].index == index && (state.records[0].expected ^ state.records[0].got) == mask;
+}
+
+void emit_selftest(TestSink& sink, std::string_view test, int planted, int found) {
+  sink.measurement(test, fmt::format("selftest.{}.found", test), planted > 0 ? double(found) / planted : 0.0, "ratio",
+                   fmt::format("{} of {} planted faults found", found, planted));
+}
+
+}  // namespace kfab::agent::devices

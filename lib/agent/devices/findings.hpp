@@ -1,0 +1,40 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/devices/device.hpp"
+#include "agent/kernels/exact.hpp"
+
+// What the devices share in telling what they found: wrong values with the words that lead to the culprit, statistics of
+// samples, and the time.
+namespace kfab::agent::devices {
+
+class Stopwatch {
+ public:
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+double median_of(std::vector<double> samples);   // 0 for none
+std::string hex_word(std::uint64_t, int bytes = 8);   // "0x3f800000"
+// "median of 12, best 9.1, worst 8.2, spread 3.4 %": for `detail`.
+std::string describe_samples(const std::vector<double>& samples);
+
+// One "mismatch" message for each recorded wrong value. `where` turns an element's place into words.
+void emit_mismatches(TestSink&, std::string_view test, const exact::CheckState&, int word_bytes,
+                     const std::function<std::string(std::uint64_t)>& where);
+
+// Whether a check found exactly the one fault that was planted: at that place, in those bits, and nothing else.
+bool found_exactly(const exact::CheckState&, std::uint64_t index, std::uint64_t mask);
+
+// Says that the checker was proven, or that it missed what was planted (then the test is "failed").
+// The metric is selftest.<test>.found: faults found of those planted, wanted equal to `planted`.
+void emit_selftest(TestSink&, std::string_view test, int planted, int found);
+
+}  // namespace kfab::agent::devices

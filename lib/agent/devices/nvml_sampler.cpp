@@ -1,0 +1,157 @@
+#include "agent/devices/nvml_sampler.hpp"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <numeric>
+#include <optional>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "agent/devices/findings.hpp"
+
+namespace kfab::agent::devices {
+namespace {
+
+constexpr auto period = std::chrono::milliseconds(100);
+constexpr std::size_t most_samples = 100'000;   // then every second one is dropped and the period doubles
+
+// Bits of nvmlClocksEventReasons.
+struct Reason { unsigned long long bit; const char* name; };
+constexpr Reason reasons[] = {{0x4, "power_cap"}, {0x8, "hw_slowdown"}, {0x20, "sw_thermal"}, {0x40, "hw_thermal"}, {0x80, "power_brake"}};
+
+struct Sample { std::optional<double> power_w, temperature_c, clock_mhz; std::optional<unsigned long long> reasons; };
+
+}  // namespace
+
+struct NvmlSampler::State {
+  using Handle = void*;
+  template <class F> F find(const char* name) const { return reinterpret_cast<F>(::dlsym(library, name)); }
+
+  void* library = nullptr;
+  Handle device = nullptr;
+  std::string why_not;
+  int (*power)(Handle, unsigned*) = nullptr;
+  int (*temperature)(Handle, int, unsigned*) = nullptr;
+  int (*clock)(Handle, int, unsigned*) = nullptr;
+  int (*events)(Handle, unsigned long long*) = nullptr;
+  int (*limit)(Handle, unsigned*) = nullptr;
+  int (*ecc)(Handle, int, int, unsigned long long*) = nullptr;
+  std::optional<unsigned long long> ecc_before;
+
+  std::mutex mutex;
+  std::condition_variable wake;
+  bool stop = false;
+  std::vector<Sample> samples;
+  std::thread thread;
+
+  bool open(const std::string& name, const std::string& uuid) {
+    library = ::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!library) return why_not = name + " cannot be loaded", false;
+    const auto init = find<int (*)()>("nvmlInit_v2");
+    const auto by_uuid = find<int (*)(const char*, Handle*)>("nvmlDeviceGetHandleByUUID");
+    if (!init || !by_uuid || init() != 0) return why_not = name + " could not be initialised", false;
+    if (by_uuid(uuid.c_str(), &device) != 0) return why_not = name + " does not know " + uuid, false;
+    power = find<decltype(power)>("nvmlDeviceGetPowerUsage");
+    temperature = find<decltype(temperature)>("nvmlDeviceGetTemperature");
+    clock = find<decltype(clock)>("nvmlDeviceGetClockInfo");
+    events = find<decltype(events)>("nvmlDeviceGetCurrentClocksEventReasons");
+    if (!events) events = find<decltype(events)>("nvmlDeviceGetCurrentClocksThrottleReasons");
+    limit = find<decltype(limit)>("nvmlDeviceGetEnforcedPowerLimit");
+    ecc = find<decltype(ecc)>("nvmlDeviceGetTotalEccErrors");
+    ecc_before = ecc_count();
+    return true;
+  }
+  std::optional<unsigned long long> ecc_count() const {   // uncorrected, since the driver was loaded
+    unsigned long long count = 0;
+    if (ecc && ecc(device, 1, 0, &count) == 0) return count;
+    return std::nullopt;
+  }
+  Sample take() const {
+    Sample out;
+    unsigned value = 0;
+    unsigned long long bits = 0;
+    if (power && power(device, &value) == 0) out.power_w = value / 1000.0;
+    if (temperature && temperature(device, 0, &value) == 0) out.temperature_c = value;
+    if (clock && clock(device, 1, &value) == 0) out.clock_mhz = value;
+    if (events && events(device, &bits) == 0) out.reasons = bits;
+    return out;
+  }
+  void run() {
+    auto pause = std::chrono::duration_cast<std::chrono::milliseconds>(period);
+    std::unique_lock lock(mutex);
+    while (!stop) {
+      lock.unlock();
+      const Sample one = take();   // may block in the driver: not under the lock
+      lock.lock();
+      samples.push_back(one);
+      if (samples.size() >= most_samples) {
+        for (std::size_t i = 0; i < samples.size() / 2; ++i) samples[i] = samples[2 * i];
+        samples.resize(samples.size() / 2);
+        pause *= 2;
+      }
+      wake.wait_for(lock, pause, [this] { return stop; });
+    }
+  }
+  template <class Member>
+  std::vector<double> values(Member member) const {
+    std::vector<double> out;
+    for (const auto& sample : samples)
+      if (sample.*member) out.push_back(double(*(sample.*member)));
+    return out;
+  }
+};
+
+NvmlSampler::NvmlSampler(const std::string& library, const std::string& uuid) : state_(std::make_unique<State>()) {
+  if (state_->open(library, uuid)) state_->thread = std::thread([this] { state_->run(); });
+}
+
+NvmlSampler::~NvmlSampler() {
+  if (!state_->thread.joinable()) return;
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->stop = true;
+  }
+  state_->wake.notify_all();
+  state_->thread.join();
+}
+
+void NvmlSampler::report(std::string_view family, TestSink& sink) {
+  if (state_->thread.joinable()) {
+    {
+      const std::lock_guard lock(state_->mutex);
+      state_->stop = true;
+    }
+    state_->wake.notify_all();
+    state_->thread.join();
+  }
+  const std::string test = "telemetry", missing = state_->why_not.empty() ? "not told by this driver or GPU" : state_->why_not;
+  const auto say = [&](std::string_view metric, const std::vector<double>& values, std::string_view unit, auto&& of, const std::string& detail) {
+    sink.measurement(test, fmt::format("{}.{}", family, metric), values.empty() ? json::Value() : json::Value(of(values)), unit, values.empty() ? missing : detail);
+  };
+  const auto mean = [](const std::vector<double>& v) { return std::accumulate(v.begin(), v.end(), 0.0) / double(v.size()); };
+  const auto most = [](const std::vector<double>& v) { return *std::max_element(v.begin(), v.end()); };
+  const auto power = state_->values(&Sample::power_w), heat = state_->values(&Sample::temperature_c), clock = state_->values(&Sample::clock_mhz);
+  unsigned limit = 0;
+  const bool limited = state_->limit && state_->limit(state_->device, &limit) == 0;
+  say("power_w", power, "w", mean, power.empty() ? "" : fmt::format("mean of {} samples, most {:.0f} W{}", power.size(), most(power), limited ? fmt::format(", limit {:.0f} W", limit / 1000.0) : ""));
+  say("temperature_c", heat, "c", most, fmt::format("most of {} samples", heat.size()));
+  say("sm_clock_mhz", clock, "mhz", [](const auto& v) { return median_of(v); }, fmt::format("median of {} samples", clock.size()));
+  for (const auto& reason : reasons) {
+    std::vector<double> held;
+    for (const auto& sample : state_->samples)
+      if (sample.reasons) held.push_back(*sample.reasons & reason.bit ? 100.0 : 0.0);
+    say(fmt::format("throttle.{}_pct", reason.name), held, "percent", mean, fmt::format("of {} samples", held.size()));
+  }
+  const auto after = state_->device ? state_->ecc_count() : std::nullopt;
+  const bool known = after && state_->ecc_before && *after >= *state_->ecc_before;
+  sink.measurement(test, fmt::format("{}.ecc_uncorrected", family), known ? json::Value(double(*after - *state_->ecc_before)) : json::Value(), "count",
+                   known ? "uncorrected ECC errors that arose during the test" : missing);
+}
+
+}  // namespace kfab::agent::devices

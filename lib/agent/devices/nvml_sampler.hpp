@@ -1,0 +1,29 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "agent/devices/device.hpp"
+
+// Power, temperature, clocks and the reasons for holding them back, sampled while a test runs on one GPU.
+namespace kfab::agent::devices {
+
+class NvmlSampler {
+ public:
+  // Starts sampling; without the library, or for a GPU that it does not know, does nothing.
+  NvmlSampler(const std::string& library, const std::string& uuid);
+  ~NvmlSampler();
+  NvmlSampler(const NvmlSampler&) = delete;
+  NvmlSampler& operator=(const NvmlSampler&) = delete;
+
+  // Stops and emits <family>.power_w (mean; detail: most and limit), .temperature_c (most), .sm_clock_mhz (median),
+  // .throttle.<reason>_pct (share of samples) and .ecc_uncorrected (difference over the test), each as null with a reason
+  // where the GPU or driver does not tell it; test "telemetry".
+  void report(std::string_view family, TestSink&);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace kfab::agent::devices

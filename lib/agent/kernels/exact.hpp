@@ -1,0 +1,186 @@
+#pragma once
+
+// The arithmetic whose right answers are known beforehand, in one header for host (C++20) and kernels (C++17).
+//
+// Operands are small integers of rank 4: A(i,k) = sum over r of a(r,i) p(r,k), B(j,k) = sum over s of b(s,j) q(s,k), with
+// pseudo-random coefficients, so they differ in every place; the product's element is then
+//   C(i,j) = sum over s of ( sum over r of a(r,i) G(r,s) ) b(s,j),   G(r,s) = sum over k of p(r,k) q(s,k)
+// and costs a few multiplications, without a second matrix product, a second machine or a stored reference. K and the
+// ranges keep the sum of all |A B| within what the accumulator holds exactly, so that neither order nor rounding
+// matters: any device, any tiling, any number of threads must give these bits.
+
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define KFAB_HD __host__ __device__ __forceinline__
+#else
+#define KFAB_HD inline
+#endif
+
+namespace kfab::exact {
+
+enum Precision : int { fp32, fp64, fp16, bf16, tf32, int8, fp8, precision_count };
+
+constexpr int rank = 4;
+
+// |a|, |b| <= coefficient, |p|, |q| <= basis, so |A|, |B| <= rank * coefficient * basis; `exact_bits`: integers up to
+// 2^exact_bits are exact in the accumulator. fp32 results of tensor cores are held to 2^22: they align products to the
+// largest and cut off what is below, with 24 bits or a few more. fp8 (e4m3) is summed in chunks of `chunk_k` into
+// registers of fp32, because the accumulator keeps about 14 bits there.
+struct Shape {
+  const char* name;
+  int coefficient, basis;
+  int max_k;
+  int chunk_k;             // 0: one accumulator over all of K
+  int exact_bits;
+  int operand_bytes, result_bytes;
+  bool integer_result;
+};
+constexpr Shape shapes[precision_count] = {
+    {"fp32", 5, 3, 4096, 0, 24, 4, 4, false},    {"fp64", 500, 500, 4096, 0, 53, 8, 8, false},
+    {"fp16", 3, 2, 4096, 0, 22, 2, 4, false},    {"bf16", 3, 2, 4096, 0, 22, 2, 4, false},
+    {"tf32", 3, 2, 4096, 0, 22, 4, 4, false},    {"int8", 5, 6, 4096, 0, 31, 1, 4, true},
+    {"fp8", 2, 1, 4096, 64, 22, 1, 4, false},
+};
+constexpr std::int64_t largest_operand(const Shape& s) { return std::int64_t{rank} * s.coefficient * s.basis; }
+// The largest possible sum of |A B| over `k` elements.
+constexpr std::int64_t largest_sum(const Shape& s, int k) { return largest_operand(s) * largest_operand(s) * k; }
+
+KFAB_HD std::uint64_t mix64(std::uint64_t x) {   // a finaliser: every input bit reaches every output bit
+  x ^= x >> 32;
+  x *= 0xd6e8feb86659fd93ull;
+  x ^= x >> 32;
+  x *= 0xd6e8feb86659fd93ull;
+  x ^= x >> 32;
+  return x;
+}
+
+// Which of the four families of coefficients.
+enum Stream : int { row_coefficient, column_coefficient, row_basis, column_basis };
+
+// A whole number in [-range, range], the same everywhere for the same arguments.
+KFAB_HD int draw(std::uint32_t seed, int stream, int r, std::uint32_t index, int range) {
+  const std::uint64_t h = mix64((std::uint64_t{seed} << 40) ^ (std::uint64_t(stream * rank + r) << 33) ^ index);
+  return int((h >> 20) % std::uint64_t(2 * range + 1)) - range;
+}
+KFAB_HD int row_value(std::uint32_t seed, int coefficient, int basis, std::uint32_t i, std::uint32_t k) {   // A(i,k)
+  int sum = 0;
+  for (int r = 0; r < rank; ++r) sum += draw(seed, row_coefficient, r, i, coefficient) * draw(seed, row_basis, r, k, basis);
+  return sum;
+}
+KFAB_HD int column_value(std::uint32_t seed, int coefficient, int basis, std::uint32_t j, std::uint32_t k) {   // B(j,k)
+  int sum = 0;
+  for (int s = 0; s < rank; ++s)
+    sum += draw(seed, column_coefficient, s, j, coefficient) * draw(seed, column_basis, s, k, basis);
+  return sum;
+}
+
+struct Gram { std::int64_t g[rank][rank]; };
+inline Gram gram(std::uint32_t seed, int basis, int k) {
+  Gram out{};
+  for (int kk = 0; kk < k; ++kk) {
+    int p[rank], q[rank];
+    for (int r = 0; r < rank; ++r) {
+      p[r] = draw(seed, row_basis, r, std::uint32_t(kk), basis);
+      q[r] = draw(seed, column_basis, r, std::uint32_t(kk), basis);
+    }
+    for (int r = 0; r < rank; ++r)
+      for (int s = 0; s < rank; ++s) out.g[r][s] += std::int64_t{p[r]} * q[s];
+  }
+  return out;
+}
+
+// The row's part of the answer: w(s,i) = sum over r of a(r,i) G(r,s).
+inline void row_weights(std::uint32_t seed, const Gram& gram, int coefficient, std::uint32_t i, std::int64_t (&w)[rank]) {
+  for (int s = 0; s < rank; ++s) w[s] = 0;
+  for (int r = 0; r < rank; ++r) {
+    const std::int64_t a = draw(seed, row_coefficient, r, i, coefficient);
+    for (int s = 0; s < rank; ++s) w[s] += a * gram.g[r][s];
+  }
+}
+inline std::int64_t expected_value(std::uint32_t seed, const Gram& gram, int coefficient, std::uint32_t i, std::uint32_t j) {
+  std::int64_t w[rank], sum = 0;
+  row_weights(seed, gram, coefficient, i, w);
+  for (int s = 0; s < rank; ++s) sum += w[s] * draw(seed, column_coefficient, s, j, coefficient);
+  return sum;
+}
+
+// The bits of a whole number in a binary floating-point format. The caller keeps the value within what is exact there.
+KFAB_HD std::uint64_t float_bits(std::int64_t value, int exponent_bits, int mantissa_bits) {
+  const std::uint64_t sign = value < 0 ? std::uint64_t{1} << (exponent_bits + mantissa_bits) : 0;
+  std::uint64_t magnitude = std::uint64_t(value < 0 ? -value : value);
+  if (magnitude == 0) return 0;   // +0: a sum that cancels is +0 in round-to-nearest
+  int top = 0;
+  while ((magnitude >> top) > 1) ++top;
+  const std::uint64_t bias = (std::uint64_t{1} << (exponent_bits - 1)) - 1;
+  const std::uint64_t fraction = magnitude ^ (std::uint64_t{1} << top);
+  const std::uint64_t mantissa = top <= mantissa_bits ? fraction << (mantissa_bits - top) : fraction >> (top - mantissa_bits);
+  return sign | ((bias + std::uint64_t(top)) << mantissa_bits) | mantissa;
+}
+KFAB_HD std::uint64_t operand_bits(int precision, int value) {
+  switch (precision) {
+    case fp16: return float_bits(value, 5, 10);
+    case bf16: return float_bits(value, 8, 7);
+    case fp8: return float_bits(value, 4, 3);   // e4m3
+    case int8: return std::uint64_t(value) & 0xff;
+    case fp64: return float_bits(value, 11, 52);
+    default: return float_bits(value, 8, 23);   // fp32, and tf32 in its 32 bits
+  }
+}
+KFAB_HD std::uint64_t result_bits(int precision, std::int64_t value) {
+  switch (precision) {
+    case int8: return std::uint64_t(value) & 0xffffffffull;
+    case fp64: return float_bits(value, 11, 52);
+    default: return float_bits(value, 8, 23);
+  }
+}
+
+// A sum over all elements of a slice in which each element's place counts, modulo 2^64: the same on every device.
+KFAB_HD std::uint64_t digest_term(std::uint64_t index, std::uint64_t bits) { return (bits + 1) * (2 * index + 1); }
+
+// --- memory patterns, in words of 64 bits ---
+enum Pattern : int {
+  solid,          // parameter everywhere
+  walking_one,    // one bit, which moves with the word and with the parameter
+  walking_zero,   // its complement
+  own_address,    // the word's own place
+  random_words,   // pseudo-random, seeded by the parameter
+  modulo_20,      // parameter & 31 says which of 20 places holds ones, the others hold zeros
+  pattern_count
+};
+KFAB_HD std::uint64_t pattern_word(int pattern, std::uint64_t index, std::uint64_t parameter) {
+  switch (pattern) {
+    case solid: return parameter;
+    case walking_one: return std::uint64_t{1} << ((index + parameter) & 63);
+    case walking_zero: return ~(std::uint64_t{1} << ((index + parameter) & 63));
+    case own_address: return (index * 8) ^ parameter;
+    case random_words: return mix64(index * 0x9e3779b97f4a7c15ull + parameter);
+    default: return index % 20 == (parameter & 31) ? ~std::uint64_t{0} : 0;
+  }
+}
+
+// What copies carry: cheap, different in every word, and not periodic within any buffer.
+KFAB_HD std::uint64_t copy_word(std::uint64_t index, std::uint64_t seed) {
+  return (index + seed) * 0x9e3779b97f4a7c15ull;
+}
+
+// --- what a checking kernel leaves behind: all counters have 64 bits ---
+constexpr int max_records = 32;
+struct Record { std::uint64_t index, expected, got, second_read; };
+struct CheckState {
+  std::uint64_t checked;       // elements compared
+  std::uint64_t mismatches;
+  std::uint64_t digest;        // of what was read
+  std::uint64_t mask;          // bits that were wrong anywhere
+  std::uint64_t first, last;   // places of wrong elements
+  std::uint64_t recorded;      // may exceed max_records
+  std::uint64_t unused;
+  Record records[max_records];
+};
+constexpr CheckState empty_check_state() {
+  CheckState state{};
+  state.first = ~std::uint64_t{0};
+  return state;
+}
+
+}  // namespace kfab::exact

@@ -1,0 +1,101 @@
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <mutex>
+
+#include "agent/devices/device.hpp"
+#include "agent/tests/child_protocol.hpp"
+#include "agent/tests/test_task.hpp"
+#include "base/text.hpp"
+
+namespace kfab::agent {
+namespace {
+
+volatile sig_atomic_t asked_to_stop = 0;
+
+// Writes messages as whole lines; a reader that is gone ends the test.
+class PipeSink final : public devices::TestSink {
+ public:
+  PipeSink(int out, std::string accelerator, std::string device)
+      : out_(out), accelerator_(std::move(accelerator)), device_(std::move(device)) {}
+
+  void emit(json::Object message) override {
+    if (!message.find("accelerator")) message.set("accelerator", accelerator_);
+    if (!message.find("device")) message.set("device", device_);
+    const std::string line = json::dump(message) + "\n";
+    const std::lock_guard lock(mutex_);
+    for (std::size_t at = 0; at < line.size();) {
+      const ssize_t wrote = ::write(out_, line.data() + at, line.size() - at);
+      if (wrote < 0 && errno == EINTR) continue;
+      if (wrote <= 0) {
+        broken_ = true;
+        return;
+      }
+      at += std::size_t(wrote);
+    }
+  }
+  bool stop_requested() const override { return asked_to_stop || broken_; }
+
+ private:
+  int out_;
+  std::string accelerator_, device_;
+  std::mutex mutex_;
+  std::atomic<bool> broken_{false};
+};
+
+std::string read_line(int in) {
+  std::string line;
+  char c;
+  while (line.size() < (std::size_t{1} << 20)) {
+    const ssize_t got = ::read(in, &c, 1);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0 || c == '\n') break;
+    line += c;
+  }
+  return line;
+}
+
+}  // namespace
+
+int test_child_main(int in, int out) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);   // an accelerator does not go on burning without its owner
+  struct sigaction action {};
+  action.sa_handler = [](int) { asked_to_stop = 1; };
+  ::sigaction(SIGTERM, &action, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+
+  const auto order = json::parse(read_line(in));
+  if (!order) return 2;
+  const auto request = devices::read_request((*order)["request"]);
+  if (!request) return 2;
+  const auto device = devices::make_device(request->device);
+  if (!device) return 2;
+  const std::string wanted = order->string_or("accelerator");
+  PipeSink sink(out, wanted, request->device);
+
+  const auto found = device->accelerators();
+  if (!found) {
+    sink.test_done(inventory_test, "not_run", 0, one_line(found.error().message), to_string(found.error().code));
+    return 0;
+  }
+  if (order->string_or("do") == "list") {
+    for (const auto& one : *found) sink.emit(*devices::to_json(one).as_object());
+    return 0;
+  }
+  for (const auto family : request->families) {
+    if (to_string(family) != order->string_or("family")) continue;
+    for (const auto& one : *found) {
+      if (one.id != wanted) continue;
+      device->run(family, one, *request, order->double_or("seconds", 10), sink);
+      return 0;
+    }
+  }
+  sink.test_done(order->string_or("family"), "failed", 0, "the accelerator is no longer there", to_string(Code::accelerator_lost));
+  return 0;
+}
+
+}  // namespace kfab::agent

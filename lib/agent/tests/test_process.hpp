@@ -1,0 +1,32 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "agent/tests/test_task.hpp"
+#include "json/value.hpp"
+
+namespace kfab::agent {
+
+// One child that runs to its end, its time-out, its silence, or until `stop`; its messages are given to `take` as they
+// come, one at a time whatever the number of children.
+struct TestOrder {
+  json::Value order;
+  double planned_s = 10;
+  std::string accelerator, family;   // for words
+};
+
+struct TestEnd {
+  enum class Kind : std::uint8_t { finished, died, hung, not_started };
+  Kind kind = Kind::not_started;
+  std::string reason;                // in words, with its last words; empty when finished
+  bool stopped = false;              // asked to stop before it had finished
+};
+
+// Runs all orders at once and returns their ends, in order.
+std::vector<TestEnd> run_test_processes(const std::vector<TestOrder>&, const TestChildLaunch&,
+                                        const std::function<void(std::size_t order, const json::Value&)>& take,
+                                        const std::function<bool()>& stop);
+
+}  // namespace kfab::agent
