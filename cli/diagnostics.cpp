@@ -90,14 +90,14 @@ std::string excerpt(const Diagnostic& d, const std::vector<manifest::SourceText>
   return out;
 }
 
-std::string full(const Diagnostic& d, const std::vector<manifest::SourceText>& sources, const StreamFacts& facts) {
+std::string full(const Diagnostic& d, const std::vector<manifest::SourceText>& sources, bool next_step, const StreamFacts& facts) {
   std::string out = head(d, facts) + "\n";
   const bool has_excerpt = d.span.has_value() && d.span->line > 0;
   if (has_excerpt) out += excerpt(d, sources, facts);
   std::string notes;
   if (!d.suggestions.empty() && (!has_excerpt || !d.label.empty())) notes += "  = " + did_you_mean(d) + "\n";
   for (const std::string& line : d.help) notes += "  = " + one_line(line, 500) + "\n";
-  if (!has_excerpt) notes += "  = try: " + std::string(info(d.code).next_step) + "\n";
+  if (!has_excerpt && next_step) notes += "  = try: " + std::string(info(d.code).next_step) + "\n";
   return out + notes;
 }
 
@@ -121,7 +121,7 @@ std::string render_diagnostics(const Diagnostics& all, const std::vector<manifes
     if (shown == style.most && !style.one_line) { ++hidden; continue; }
     ++shown;
     if (style.one_line) out += short_form(d, facts);
-    else out += (out.empty() ? "" : "\n") + full(d, sources, facts);
+    else out += (out.empty() ? "" : "\n") + full(d, sources, style.next_steps, facts);
   }
   if (hidden > 0) out += fmt::format("\nand {} more; -o json or --diagnostics short shows all\n", with_thousands(static_cast<long long>(hidden)));
   if (errors + warnings > 1 && shown > 1 && !style.one_line) {

@@ -12,6 +12,7 @@ namespace kfab::cli {
 struct DiagnosticStyle {
   bool one_line = false;      // --diagnostics short: file:line:column: error[KF1003]: ...
   bool only_errors = false;   // -q
+  bool next_steps = true;     // of findings without a place in a text
   std::size_t most = 20;      // what is past them is counted
 };
 

@@ -123,6 +123,7 @@ std::string command_page(const CommandSpec& command) {
       out += definition(option_term(option), option_text(option));
     }
   }
+  if (command.selects_tranches) out += definition(option_term(*find_option(nullptr, "tranche")), option_text(*find_option(nullptr, "tranche")));
   out += "The options of every command are in *kfab*(1).\n\n# EXAMPLES\n\n";
   for (const Example& example : command.examples) out += definition(bold(example.line), example.what);
   out += "# EXIT STATUS\n\n" + exit_code_list(&command.exit_codes);

@@ -71,7 +71,7 @@ int Process::run() {
 }
 
 int Process::refuse(const Diagnostics& errors) {
-  world_.err << render_diagnostics(errors, {}, {.one_line = short_diagnostics_}, err_facts_);
+  world_.err << render_diagnostics(errors, {}, {.one_line = short_diagnostics_, .next_steps = false}, err_facts_);
   return exit_code(Outcome::invalid);
 }
 

@@ -7,12 +7,22 @@
 #include "json/value.hpp"
 
 KFAB_EMBEDDED(schema_completion)
+KFAB_EMBEDDED(schema_demo)
 KFAB_EMBEDDED(schema_envelope)
 KFAB_EMBEDDED(schema_events)
 KFAB_EMBEDDED(schema_exec)
 KFAB_EMBEDDED(schema_explain)
 KFAB_EMBEDDED(schema_help)
+KFAB_EMBEDDED(schema_inventory)
+KFAB_EMBEDDED(schema_lint)
+KFAB_EMBEDDED(schema_nodeset)
+KFAB_EMBEDDED(schema_plan)
+KFAB_EMBEDDED(schema_provision)
+KFAB_EMBEDDED(schema_readiness)
+KFAB_EMBEDDED(schema_report)
 KFAB_EMBEDDED(schema_schema)
+KFAB_EMBEDDED(schema_show)
+KFAB_EMBEDDED(schema_validate)
 KFAB_EMBEDDED(schema_version)
 
 namespace kfab::json {
@@ -27,12 +37,22 @@ struct Source {
 
 constexpr Source sources[] = {
     {"kfab.completion/1.0", embedded_schema_completion},
+    {"kfab.demo/1.0", embedded_schema_demo},
     {"kfab.envelope/1.0", embedded_schema_envelope},
     {"kfab.events/1.0", embedded_schema_events},
     {"kfab.exec/1.0", embedded_schema_exec},
     {"kfab.explain/1.0", embedded_schema_explain},
     {"kfab.help/1.0", embedded_schema_help},
+    {"kfab.inventory/1.0", embedded_schema_inventory},
+    {"kfab.lint/1.0", embedded_schema_lint},
+    {"kfab.nodeset/1.0", embedded_schema_nodeset},
+    {"kfab.plan/1.0", embedded_schema_plan},
+    {"kfab.provision/1.0", embedded_schema_provision},
+    {"kfab.readiness/1.0", embedded_schema_readiness},
+    {"kfab.report/1.0", embedded_schema_report},
     {"kfab.schema/1.0", embedded_schema_schema},
+    {"kfab.show/1.0", embedded_schema_show},
+    {"kfab.validate/1.0", embedded_schema_validate},
     {"kfab.version/1.0", embedded_schema_version},
 };
 

@@ -1,0 +1,148 @@
+#include "base/file.hpp"
+#include "base/text.hpp"
+#include "cli/args.hpp"
+#include "commands/evidence.hpp"
+#include "commands/lint.hpp"
+#include "commands/nodeset.hpp"
+#include "commands/readiness.hpp"
+#include "commands/report.hpp"
+#include "commands/show.hpp"
+
+// The commands about manifests and what is known: they read files and reach nobody.
+namespace kfab::cli {
+namespace {
+
+using namespace kfab::commands;
+
+CommandOutput adapt_lint(const Args& args, Env& env) { return run_lint({.files = args.positionals("MANIFEST")}, env); }
+
+CommandOutput adapt_show(const Args& args, Env& env) {
+  return run_show({.file = args.positional("MANIFEST"), .nodes = args.flag("each-node")}, env);
+}
+
+CommandOutput adapt_nodeset(const Args& args, Env& env) {
+  NodesetOptions options;
+  options.action = parse_nodeset_action(args.positional("ACTION")).value_or(NodesetAction::fold);
+  options.expressions = args.positionals("SET");
+  for (const std::string& set : args.list("nodes")) options.expressions.push_back(set);
+  options.exclude = join(args.list("exclude"), ",");
+  options.manifest = args.text("manifest");
+  options.separator = args.text("separator");
+  if (options.separator.empty() || options.separator == "newline") options.separator = "\n";
+  else if (options.separator == "blank") options.separator = " ";
+  else if (options.separator == "comma") options.separator = ",";
+  options.keep_order = args.flag("keep-order");
+  options.parts = static_cast<std::size_t>(args.integer("parts").value_or(0));
+  options.positions = args.text("positions");
+  if (options.expressions.empty())
+    return not_started(error(Code::missing_argument, "SET is missing: a node set expression, or - for standard input"));
+  if (options.action == NodesetAction::split && options.parts == 0)
+    return not_started(error(Code::missing_argument, "split needs --parts N"));
+  if (options.action == NodesetAction::slice && options.positions.empty())
+    return not_started(error(Code::missing_argument, "slice needs --positions LIST"));
+  return run_nodeset(options, env);
+}
+
+CommandOutput adapt_readiness(const Args& args, Env& env) {
+  using Figures = store::EvidenceScope::Figures;
+  auto grounds = read_grounds(args.positional("MANIFEST"), env, {.full_details = false, .figures = Figures::power});
+  if (auto* refused = std::get_if<CommandOutput>(&grounds)) return std::move(*refused);
+  const auto& [loaded, evidence, context] = std::get<Grounds>(grounds);
+  const ReadinessOptions options{.tranches = args.list("tranche"), .verbose = args.flag("verbose")};
+  return to_output(run_readiness(options, loaded, evidence, context), options, loaded);
+}
+
+CommandOutput adapt_report(const Args& args, Env& env) {
+  ReportOptions options;
+  options.format = report::parse_format(args.text("format")).value_or(report::Format::html);
+  options.tranches = args.list("tranche");
+  options.output_file = args.text("report-file");
+  auto grounds = read_grounds(args.positional("MANIFEST"), env, {});
+  if (auto* refused = std::get_if<CommandOutput>(&grounds)) return std::move(*refused);
+  const auto& [loaded, evidence, context] = std::get<Grounds>(grounds);
+  ReportResult result = run_report(options, loaded, evidence, context,
+                                   {.kfab_version = env.kfab_version, .run_id = env.run_id, .state_dir = env.state_dir.string()});
+  if (!options.output_file.empty() && !result.document.empty())
+    if (auto written = write_file_atomically(options.output_file, result.document); !written)
+      return not_started(std::move(written).error());
+  return to_output(std::move(result), options, loaded);
+}
+
+PositionalSpec manifest_argument(std::string_view help) { return {.name = "MANIFEST", .kind = Kind::manifest, .help = help}; }
+
+}  // namespace
+
+std::vector<CommandSpec> file_commands() {
+  return {
+      {.name = "lint",
+       .help = "check manifests and point at what is wrong",
+       .description = "Reads each manifest with all that it draws in, and reports everything that is wrong in one run: place, the token with a "
+                      "caret, the likely correction. An invalid manifest is an answer, exit code 1; one that cannot be read is 2.\n\n"
+                      "--diagnostics short prints one line per finding, file:line:column, for editors.",
+       .examples = {{"kfab lint site.yaml", "one manifest"},
+                    {"kfab lint --diagnostics short manifests/a.yaml manifests/b.yaml", "several, for an editor or CI"}},
+       .positionals = {{.name = "MANIFEST", .kind = Kind::manifest, .help = "manifests; - is standard input", .repeatable = true}},
+       .exit_codes = {0, 1},
+       .schema = "kfab.lint/1.0",
+       .run = adapt_lint},
+      {.name = "show",
+       .help = "print what a manifest declares, resolved",
+       .description = "References followed, units converted, nodes folded: what kfab will work with. What is not stated is shown as absent, "
+                      "what is stated to be unknown as unknown.",
+       .examples = {{"kfab show site.yaml", "the site at a glance"}, {"kfab show site.yaml --each-node -o json", "every node, for scripts"}},
+       .positionals = {manifest_argument("the manifest; - is standard input")},
+       .options = {{.name = "each-node", .help = "every node in a row of its own"}},
+       .exit_codes = {0},
+       .schema = "kfab.show/1.0",
+       .run = adapt_show},
+      {.name = "nodeset",
+       .help = "expand, fold, count, split or slice node sets",
+       .description = "Node set expressions as in -w: ranges in brackets, a comma for union, ! for minus, & for what is in both, ^ for what is in "
+                      "one of both, @group and wildcards where a manifest gives them a meaning.",
+       .examples = {{"kfab nodeset expand 'gpu[001-004]'", "one name per line"},
+                    {"kfab nodeset fold gpu1 gpu2 gpu3", "short form of many names"},
+                    {"kfab nodeset count '@*' --manifest site.yaml", "how many nodes a site has"},
+                    {"kfab nodeset split 'gpu[1-100]' --parts 4", "in four parts of about the same size"}},
+       .positionals = {{.name = "ACTION", .kind = Kind::choice, .help = "what to do", .choices = {"expand", "fold", "count", "split", "slice"}},
+                       {.name = "SET", .kind = Kind::nodeset, .help = "expressions, united; - is standard input", .required = false, .repeatable = true}},
+       .options = {{.name = "manifest", .kind = Kind::manifest, .value = "MANIFEST", .help = "the manifest that gives groups and wildcards their meaning"},
+                   {.name = "separator", .kind = Kind::text, .value = "TEXT", .help = "what stands between expanded names: newline, blank, comma, or any text", .fallback = "newline"},
+                   {.name = "keep-order", .help = "expand in the order written, repeated names kept"},
+                   {.name = "parts", .kind = Kind::integer, .value = "N", .help = "how many parts split makes", .min = 1, .max = 1000000},
+                   {.name = "positions", .kind = Kind::text, .value = "LIST", .help = "which positions slice takes, from 0: 0-18/2,40"}},
+       .exit_codes = {0},
+       .schema = "kfab.nodeset/1.0",
+       .run = adapt_nodeset},
+      {.name = "readiness",
+       .help = "say of each tranche whether it is ready, and if not, why and when",
+       .description = "Derived from the manifest and the newest evidence in the state directory; nothing is measured and no node is reached. "
+                      "Each gate has a verdict; a gate that nobody has judged is not_judged and never a pass.\n\n"
+                      "Of a site without nodes it says what can be said before one exists, the power check included. In a programme a tranche "
+                      "is named SITE/TRANCHE.",
+       .examples = {{"kfab readiness site.yaml", "all tranches"},
+                    {"kfab readiness site.yaml -t p1 -v", "one, with every node that is not accepted"},
+                    {"kfab readiness site.yaml -o json", "for scripts: data.tranches[].ready"}},
+       .positionals = {manifest_argument("a site or a programme; - is standard input")},
+       .exit_codes = {0, 1},
+       .schema = "kfab.readiness/1.0",
+       .selects_tranches = true,
+       .run = adapt_readiness},
+      {.name = "report",
+       .help = "readiness as a page, a document or metrics",
+       .description = "HTML is one page with everything in it, without scripts or outside addresses. A report about a site that is not ready is "
+                      "still made: exit code 0. Without --report-file it is printed on stdout.",
+       .examples = {{"kfab report site.yaml --report-file report.html", "one self-contained page"},
+                    {"kfab report site.yaml --format junit --report-file readiness.xml", "for CI"},
+                    {"kfab report site.yaml --format openmetrics", "for a monitoring system"}},
+       .positionals = {manifest_argument("a site or a programme; - is standard input")},
+       .options = {{.name = "format", .kind = Kind::choice, .value = "FORMAT", .help = "form of the report", .fallback = "html",
+                    .choices = {"html", "markdown", "junit", "openmetrics", "csv"}},
+                   {.name = "report-file", .kind = Kind::path, .value = "FILE", .help = "write the report to FILE"}},
+       .exit_codes = {0},
+       .schema = "kfab.report/1.0",
+       .selects_tranches = true,
+       .run = adapt_report},
+  };
+}
+
+}  // namespace kfab::cli
