@@ -1,0 +1,281 @@
+#include <doctest/doctest.h>
+
+#include "fixture.hpp"
+#include "readiness/node_states.hpp"
+
+using namespace kfab;
+using namespace kfab::readiness;
+using namespace kfab::readiness::fixture;
+
+namespace {
+
+NodeStatus first(const manifest::Site& s, const store::Evidence& e, const Context& c = context()) {
+  const EvidenceIndex index(e);
+  return judge_nodes(s, index, c).front();
+}
+
+}  // namespace
+
+TEST_CASE("a node that passed every step is accepted") {
+  const auto s = site(1);
+  const auto n = first(s, evidence(s));
+  CHECK(n.state == NodeState::accepted);
+  CHECK(n.verdict == Verdict::pass);
+  CHECK(n.reason.empty());
+  CHECK(n.accelerators == 8);
+  CHECK(n.accelerators_validated == 8);
+}
+
+TEST_CASE("a node without evidence is declared, and nothing is known of it") {
+  const auto s = site(1);
+  const auto n = first(s, {});
+  CHECK(n.state == NodeState::declared);
+  CHECK(n.verdict == Verdict::not_judged);
+  CHECK(n.code == Code::evidence_missing);
+}
+
+TEST_CASE("each step stands on the one before") {
+  const auto s = site(1);
+  struct Row { const char* missing; NodeState state; };
+  for (const Row row : {Row{"inventory", NodeState::reachable}, Row{"provision", NodeState::inventoried}, Row{"validate", NodeState::provisioned}}) {
+    CAPTURE(row.missing);
+    auto e = evidence(s);
+    std::erase_if(e.nodes, [&](const auto& r) { return r.step == row.missing; });
+    const auto n = first(s, e);
+    CHECK(n.state == row.state);
+    CHECK(n.verdict == Verdict::not_judged);
+    CHECK(!n.reason.empty());
+  }
+}
+
+TEST_CASE("a step that failed fails the node, one that was not judged leaves it open") {
+  const auto s = site(1);
+  for (const char* name : {"inventory", "provision", "validate"}) {
+    CAPTURE(name);
+    auto e = evidence(s);
+    record(e, "n00001", name).verdict = Verdict::fail;
+    record(e, "n00001", name).reason = "it broke";
+    auto n = first(s, e);
+    CHECK(n.state == NodeState::failed);
+    CHECK(has(n.reason, "it broke"));
+    record(e, "n00001", name).verdict = Verdict::not_judged;
+    n = first(s, e);
+    CHECK(n.state != NodeState::failed);
+    CHECK(n.state != NodeState::accepted);
+    record(e, "n00001", name).verdict = Verdict::degraded;
+    n = first(s, e);
+    CHECK(n.state == NodeState::failed);
+    CHECK(n.verdict == Verdict::degraded);
+    record(e, "n00001", name).verdict = Verdict::pass;
+    record(e, "n00001", name).outcome = NodeOutcome::failed;
+    CHECK(first(s, e).state == NodeState::failed);
+  }
+}
+
+TEST_CASE("a node that does not answer any more is not accepted, and not failed either") {
+  const auto s = site(1);
+  auto e = evidence(s);
+  auto& reach = record(e, "n00001", "reach");
+  reach.at = now;
+  reach.outcome = NodeOutcome::unreachable;
+  reach.reason = "no route to host";
+  const auto n = first(s, e);
+  CHECK(n.state == NodeState::declared);
+  CHECK(n.verdict == Verdict::not_judged);
+  CHECK(n.code == Code::node_not_reached);
+  CHECK(has(n.reason, "no route to host"));
+}
+
+TEST_CASE("a change of what it was accepted with revokes") {
+  auto s = site(1);
+  auto e = evidence(s);
+  SUBCASE("criteria") { s.criteria.begin()->second.sha256 = "newer"; }
+  SUBCASE("profile") { s.profiles.begin()->second.sha256 = "newer"; }
+  SUBCASE("no digest in the evidence") {
+    for (auto& a : e.accelerators) a.criteria_sha256.clear();
+  }
+  SUBCASE("board between two steps") { record(e, "n00001", "provision").board_serial = "another"; }
+  const auto n = first(s, e);
+  CHECK(n.state == NodeState::revoked);
+  CHECK(n.verdict == Verdict::not_judged);
+  CHECK(n.code == Code::acceptance_revoked);
+}
+
+TEST_CASE("empty digests on both sides are no agreement") {
+  auto s = site(1);
+  auto e = evidence(s);
+  s.criteria.begin()->second.sha256.clear();
+  for (auto& a : e.accelerators) a.criteria_sha256.clear();
+  CHECK(first(s, e).state != NodeState::accepted);
+}
+
+TEST_CASE("the desired state of today must be the one that was provisioned") {
+  const auto s = site(1);
+  auto e = evidence(s);
+  record(e, "n00001", "provision").detail = json::Object{{"desired_sha256", "old"}};
+  Context c = context();
+  CHECK(first(s, e, c).state == NodeState::accepted);   // nobody asked
+  c.desired_sha256["n00001"] = "old";
+  CHECK(first(s, e, c).state == NodeState::accepted);
+  c.desired_sha256["n00001"] = "new";
+  CHECK(first(s, e, c).state == NodeState::revoked);
+}
+
+TEST_CASE("several names of one machine are told apart by name only where the manifest says so") {
+  auto s = site(2);
+  auto e = evidence(s);
+  for (auto& r : e.nodes) r.board_serial = "the-one-board";
+  for (const auto& n : judge_nodes(s, EvidenceIndex(e), context())) {
+    CHECK(n.state == NodeState::failed);
+    CHECK(n.code == Code::duplicate_identity);
+  }
+  for (auto& node : s.nodes) node.identity_by_name = true;
+  for (const auto& n : judge_nodes(s, EvidenceIndex(e), context())) CHECK(n.state == NodeState::accepted);
+}
+
+TEST_CASE("another board than the manifest's is a swap, not the node") {
+  auto s = site(1);
+  const auto e = evidence(s);
+  s.nodes[0].serial = "board-n00001";
+  CHECK(first(s, e).state == NodeState::accepted);
+  s.nodes[0].serial = "board-n00002";
+  const auto n = first(s, e);
+  CHECK(n.state == NodeState::failed);
+  CHECK(n.code == Code::hardware_differs);
+}
+
+TEST_CASE("a processor never counts as an accelerator, however well it did") {
+  const auto s = site(1);
+  auto e = evidence(s);
+  for (auto& a : e.accelerators) {
+    a.device = "cpu";
+    a.model = "AMD EPYC";
+  }
+  auto n = first(s, e);
+  CHECK(n.state == NodeState::provisioned);
+  CHECK(n.accelerators_validated == 0);
+  CHECK(has(n.reason, "0 of 8"));
+  for (auto& a : e.accelerators) a.device = "vendor";
+  CHECK(first(s, e).accelerators_validated == 0);
+}
+
+TEST_CASE("another model than the profile's does not count") {
+  const auto s = site(1);
+  auto e = evidence(s);
+  for (auto& a : e.accelerators) a.model = "NVIDIA H200 NVL 141GB";
+  CHECK(first(s, e).state == NodeState::accepted);
+  for (auto& a : e.accelerators) a.model = "NVIDIA GH200 480GB";
+  CHECK(first(s, e).accelerators_validated == 0);
+  CHECK(has(first(s, e).reason, "GH200"));
+}
+
+TEST_CASE("every accelerator must have passed, at the level that is asked for") {
+  auto s = site(1);
+  auto e = evidence(s);
+  SUBCASE("one without evidence") {
+    e.accelerators.pop_back();
+    CHECK(has(first(s, e).reason, "7 of 8"));
+    CHECK(first(s, e).verdict == Verdict::not_judged);
+  }
+  SUBCASE("one that failed") {
+    e.accelerators[3].verdict = Verdict::fail;
+    e.accelerators[3].reason = "2 wrong bits";
+    const auto n = first(s, e);
+    CHECK(n.state == NodeState::failed);
+    CHECK(n.accelerators_failed == 1);
+    CHECK(n.accelerators_validated == 7);
+    CHECK(has(n.reason, "2 wrong bits"));
+  }
+  SUBCASE("too low a level") {
+    for (auto& a : e.accelerators) a.level = "quick";
+    CHECK(first(s, e).state == NodeState::provisioned);
+    s.tranches[0].ready_when.level = "quick";
+    CHECK(first(s, e).state == NodeState::accepted);
+  }
+  SUBCASE("a single family stands for no level") {
+    for (auto& a : e.accelerators) a.level = "burnin";
+    s.tranches[0].ready_when.level = "quick";
+    CHECK(first(s, e).state != NodeState::accepted);
+  }
+  SUBCASE("a higher level stands for a lower") {
+    for (auto& a : e.accelerators) a.level = "soak";
+    CHECK(first(s, e).state == NodeState::accepted);
+  }
+  SUBCASE("a later failure counts over an earlier pass") {
+    auto later = e.accelerators[0];
+    later.at = now;
+    later.level = "burnin";
+    later.verdict = Verdict::fail;
+    e.accelerators.push_back(later);
+    CHECK(first(s, e).state == NodeState::failed);
+  }
+  SUBCASE("a later pass of one family does not hide the level") {
+    auto later = e.accelerators[0];
+    later.at = now;
+    later.level = "burnin";
+    e.accelerators.push_back(later);
+    CHECK(first(s, e).state == NodeState::accepted);
+  }
+  SUBCASE("what was taken out of the node is not held against it once all was tested again") {
+    auto old = e.accelerators[0];
+    old.id = "GPU-taken-out";
+    old.at = at("2026-10-01T00:00:00Z");
+    old.verdict = Verdict::fail;
+    e.accelerators.push_back(old);
+    CHECK(first(s, e).state == NodeState::accepted);
+  }
+}
+
+TEST_CASE("an accelerator counts in the node that reported it last") {
+  const auto s = site(2);
+  auto e = evidence(s);
+  e.accelerators[8].id = e.accelerators[0].id;   // moved from the first node to the second
+  e.accelerators[8].at = now;
+  for (int i = 9; i < 16; ++i) e.accelerators[static_cast<std::size_t>(i)].at = now;
+  const auto nodes = judge_nodes(s, EvidenceIndex(e), context());
+  CHECK(nodes[0].accelerators_validated == 7);
+  CHECK(nodes[1].state == NodeState::accepted);
+}
+
+TEST_CASE("old evidence and evidence of tomorrow do not hold") {
+  auto s = site(1);
+  s.tranches[0].ready_when.evidence_max_age_days = 30;
+  CHECK(first(s, evidence(s)).state == NodeState::accepted);
+  const auto n = first(s, evidence(s, at("2026-09-01T00:00:00Z")));
+  CHECK(n.state == NodeState::revoked);
+  CHECK(n.code == Code::evidence_stale);
+  CHECK(has(n.reason, "81 days old"));
+  CHECK(first(s, evidence(s, at("2026-12-24T00:00:00Z"))).state == NodeState::revoked);
+}
+
+TEST_CASE("what a node says reaches no terminal unfiltered") {
+  const auto s = site(1);
+  auto e = evidence(s);
+  e.accelerators[0].verdict = Verdict::fail;
+  e.accelerators[0].id = "GPU\x1b]0;owned\x07";
+  e.accelerators[0].reason = "line one\nline two\x1b[31m";
+  const auto n = first(s, e);
+  CHECK(n.reason.find('\x1b') == std::string::npos);
+  CHECK(n.reason.find('\n') == std::string::npos);
+}
+
+TEST_CASE("a profile that expects no facts needs them taken, not judged") {
+  auto s = site(1);
+  s.profiles.begin()->second.expect = {};
+  auto e = evidence(s);
+  record(e, "n00001", "inventory").verdict = Verdict::not_judged;
+  CHECK(first(s, e).state == NodeState::accepted);
+  std::erase_if(e.nodes, [](const auto& r) { return r.step == "inventory"; });
+  CHECK(first(s, e).state == NodeState::reachable);
+}
+
+TEST_CASE("an NPU that kfab cannot test is said to be so") {
+  auto s = site(0);
+  add_profile(s, profile("rngd", "furiosa", "RNGD", 4, 3.0));
+  add_nodes(s, "p1", "rngd", 1, "m");
+  auto e = evidence(s);
+  e.accelerators.clear();
+  const auto n = first(s, e);
+  CHECK(n.state == NodeState::provisioned);
+  CHECK(has(n.reason, "no test of its own for furiosa"));
+}
