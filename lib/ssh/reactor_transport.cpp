@@ -121,6 +121,7 @@ class Running : public CommandPeer, public std::enable_shared_from_this<Running>
     const auto self = shared_from_this();
     CommandEnd end;
     try {
+      listener_->on_launch(*this);
       end = co_await run();
     } catch (const std::exception& fault) {   // asio out of memory or descriptors; nothing may leave this folder
       end = ended(NodeOutcome::unreachable, phase_, error(Code::internal, who() + ": " + fault.what()));

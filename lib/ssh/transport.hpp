@@ -53,7 +53,7 @@ struct CommandEnd {
   std::optional<Diagnostic> why{};     // present unless ok
 };
 
-// The hand on a running command. Valid from on_start until on_end has returned; used only on the driving thread.
+// The hand on a running command. Valid from on_launch until on_end has returned; used only on the driving thread.
 class CommandPeer {
  public:
   virtual ~CommandPeer() = default;
@@ -72,8 +72,9 @@ class CommandPeer {
 class CommandListener {
  public:
   virtual ~CommandListener() = default;
+  virtual void on_launch(CommandPeer&) {}   // before the first phase: only abort() is of use yet
   virtual void on_phase(Phase) {}
-  virtual void on_start(CommandPeer&) {}
+  virtual void on_start(CommandPeer&) {}    // the command runs
   virtual void on_stdout(std::string_view) {}
   virtual void on_stderr(std::string_view) {}
   virtual void on_end(const CommandEnd&) = 0;

@@ -78,8 +78,8 @@ sshd_start() {
 
 # The pids below a process, children before parents.
 sshd_descendants() {
-  # shellcheck disable=SC2013 # pids are words
   local child
+  # shellcheck disable=SC2013 # pids are words
   for child in $(cat "/proc/$1/task/$1/children" 2> /dev/null); do
     sshd_descendants "$child"
     echo "$child"

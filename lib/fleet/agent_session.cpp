@@ -1,0 +1,310 @@
+#include "fleet/agent_session.hpp"
+
+#include <fmt/format.h>
+
+#include <limits>
+#include <utility>
+
+#include "agent/protocol.hpp"
+#include "base/text.hpp"
+#include "fleet/bootstrap.hpp"
+#include "fleet/framing.hpp"
+#include "fleet/window.hpp"
+
+namespace kfab::fleet {
+namespace {
+
+using std::chrono::seconds;
+using Time = std::chrono::steady_clock::time_point;
+
+constexpr seconds heartbeat_every{10};
+constexpr seconds bootstrap_limit{300};   // from the start of the shell until the agent is there, its transfer included
+constexpr seconds deadline_grace{30};     // the agent ends itself at its deadline; what has not by then is cut
+constexpr seconds goodbye_limit{10};      // from "done" to the end of the process
+constexpr std::size_t max_noise_bytes = 64 * 1024;   // what a login shell may print before the bootstrap speaks
+constexpr std::size_t kept_stderr_bytes = 4096;
+
+// The end of a text, for a message.
+std::string last_words(const std::string& text) {
+  const auto lines = split_lines(text);
+  std::string words;
+  for (std::size_t i = lines.size() > 3 ? lines.size() - 3 : 0; i < lines.size(); ++i) {
+    if (!words.empty()) words += "; ";
+    words += one_line(lines[i]);
+  }
+  return one_line(words, 300);
+}
+
+// One agent session, from the bootstrap's first line to the end of the process.
+class AgentJob final : public Job {
+ public:
+  AgentJob(std::size_t index, const ssh::Target& target, const AgentImage& image, AgentTask task, AgentListener& listener,
+           const FleetOptions& options, const Clock& clock, EventSink& sink, AgentEnd& end)
+      : index_(index), target_(target), image_(image), task_(std::move(task)), listener_(listener), options_(options), clock_(clock),
+        sink_(&sink), end_(&end) {}
+
+  void start(ssh::Transport& transport, std::shared_ptr<Job> self) override {
+    emit({.type = "node_started", .node = target_.node, .step = "connect"});
+    ssh::Command command{bootstrap_line(image_, task_.sudo), options_.deadlines, std::numeric_limits<std::size_t>::max(),
+                         std::numeric_limits<std::size_t>::max()};
+    command.deadlines.idle = command.deadlines.total = std::chrono::milliseconds(0);   // due_ sees to that
+    transport.launch(target_, command, std::move(self));
+  }
+  bool over() const override { return state_ == State::over; }
+  void wind_down() override {
+    stopped_ = true;
+    if (state_ == State::working) send(json::Object{{"type", "cancel"}});
+    else if (state_ != State::done) cut();
+  }
+  void cut() override {
+    stopped_ = true;
+    if (peer_ != nullptr) peer_->abort();
+  }
+  void detach() override { end_ = nullptr; }
+
+  void tick(Time now) override {
+    if (peer_ == nullptr) return;
+    if (due_ && now >= *due_) {
+      overdue_ = true;
+      peer_->abort();
+    } else if (state_ == State::working && now - last_heartbeat_ >= heartbeat_every) {
+      last_heartbeat_ = now;
+      send(json::Object{{"type", "heartbeat"}});
+    }
+  }
+
+  void on_launch(ssh::CommandPeer& peer) override {
+    peer_ = &peer;
+    if (stopped_ || end_ == nullptr) peer.abort();
+  }
+  void on_start(ssh::CommandPeer&) override {
+    if (end_ == nullptr) return;
+    state_ = State::bootstrap;
+    due_ = clock_.steady_now() + bootstrap_limit;
+  }
+  void on_stdout(std::string_view bytes) override {
+    if (end_ == nullptr || broken_) return;
+    const bool whole = framer_.feed(bytes, [this](std::string_view line) {
+      on_line(line);
+      return !broken_;
+    });
+    if (!whole) protocol_error(fmt::format("a line of more than {} MiB", LineFramer::default_max_line >> 20));
+  }
+  void on_stderr(std::string_view bytes) override {
+    stderr_ += bytes;
+    if (stderr_.size() > kept_stderr_bytes) stderr_.erase(0, stderr_.size() - kept_stderr_bytes);
+  }
+  void on_end(const ssh::CommandEnd& end) override {
+    peer_ = nullptr;
+    if (end_ != nullptr) conclude(end);
+    state_ = State::over;
+  }
+
+ private:
+  enum class State { connecting, bootstrap, starting, working, done, over };
+
+  void emit(const Event& event) { sink_->emit(event); }
+  void send(json::Object message) {
+    if (peer_ != nullptr) peer_->write(json::dump(std::move(message)) + "\n");
+  }
+
+  void protocol_error(const std::string& what) {
+    if (broken_) return;
+    broken_ = error(Code::agent_protocol_error, one_line(target_.node) + ": " + what);
+    if (peer_ != nullptr) peer_->abort();
+  }
+
+  void on_line(std::string_view line) {
+    if (trim(line).empty() || state_ == State::done) return;
+    auto message = json::parse(line, LineFramer::default_max_line);
+    const bool typed = message && message->is_object() && (*message)["type"].is_string();
+    if (state_ == State::bootstrap) {
+      if (typed && *(*message)["type"].as_string() == "bootstrap") on_bootstrap(*message);
+      else on_noise(line);
+      return;
+    }
+    if (!typed) {
+      protocol_error(fmt::format("not a message of the agent: {}", one_line(line, 120)));
+      return;
+    }
+    on_message(*(*message)["type"].as_string(), *message);
+  }
+
+  // Start-up files of shells print things; that is no fault until there is too much of it.
+  void on_noise(std::string_view line) {
+    noise_bytes_ += line.size();
+    noise_ = one_line(line, 200);
+    if (noise_bytes_ > max_noise_bytes) protocol_error("the login shell prints without end: " + noise_);
+  }
+
+  void on_bootstrap(const json::Value& message) {
+    const std::string state = message.string_or("state");
+    if (state == "need" && !end_->image_sent) {
+      end_->image_sent = true;
+      emit({.type = "progress", .node = target_.node, .step = "agent", .message = "sending the agent"});
+      peer_->write_view(image_.gz);
+    } else if (state == "ready") {
+      state_ = State::starting;
+      send_request();
+    } else {
+      bootstrap_error_ = bootstrap_error(state, message.string_or("detail"), target_.node);
+      peer_->close_input();
+    }
+  }
+
+  void send_request() {
+    json::Object request{{"type", "request"}, {"protocol", agent::protocol_version}};
+    request.set("deadline_s", static_cast<long>(task_.deadline.count()));
+    request.set("heartbeat_s", agent::default_heartbeat_s);
+    if (const json::Object* own = task_.request.as_object()) {
+      for (const auto& [key, value] : own->members()) {
+        if (request.find(key) == nullptr) request.set(key, value);
+      }
+    }
+    std::string line = json::dump(request) + "\n";
+    // A view, because a request may be larger than what a queue of copies takes. It lives until the command is over.
+    request_line_ = std::move(line);
+    peer_->write_view(request_line_);
+    task_.request = {};
+    const Time now = clock_.steady_now();
+    due_ = now + task_.deadline + deadline_grace;
+    last_heartbeat_ = now;
+  }
+
+  void on_message(const std::string& type, const json::Value& message) {
+    if (type == "hello") {
+      if (message.int_or("protocol", -1) != agent::protocol_version) {
+        broken_ = error(Code::agent_protocol_unknown, fmt::format("{}: the agent speaks protocol {}, kfab {}", one_line(target_.node),
+                                                                  message.int_or("protocol", -1), agent::protocol_version));
+        peer_->abort();
+        return;
+      }
+      end_->hello = message;
+      state_ = State::working;
+      if (stopped_) send(json::Object{{"type", "cancel"}});
+      return;
+    }
+    if (state_ != State::working) {
+      protocol_error("the agent spoke before its hello");
+      return;
+    }
+    if (type == "done") {
+      end_->done = message;
+      state_ = State::done;
+      due_ = clock_.steady_now() + goodbye_limit;
+      peer_->close_input();
+      return;
+    }
+    if (type == "progress") {
+      emit({.type = "progress", .node = target_.node, .step = one_line(message.string_or("step"), 80),
+            .message = one_line(message.string_or("message")), .done = message["done"].as_double(), .total = message["total"].as_double()});
+    }
+    listener_.on_message(index_, message);
+  }
+
+  void conclude(const ssh::CommandEnd& end) {
+    end_->duration_s = end.duration_s;
+    end_->phase = end.phase;
+    end_->outcome = NodeOutcome::failed;
+    end_->why.reset();
+    if (state_ == State::done) conclude_done();
+    else if (broken_) end_->why = std::move(broken_);
+    else if (overdue_) conclude_overdue();
+    else if (stopped_) conclude_stopped();
+    else if (bootstrap_error_) end_->why = std::move(bootstrap_error_);
+    else if (end.outcome != NodeOutcome::ok && end.outcome != NodeOutcome::failed) {
+      end_->outcome = end.outcome;
+      end_->why = end.why;
+    } else {
+      end_->why = ended_without_done(end);
+    }
+    if (end_->why) end_->why->node = target_.node;
+    emit({.type = "node_done", .node = target_.node, .message = end_->why ? end_->why->message : "",
+          .outcome = std::string(to_string(end_->outcome))});
+  }
+
+  void conclude_done() {
+    end_->phase = ssh::Phase::close;
+    if (end_->done.bool_or("ok", false)) {
+      end_->outcome = NodeOutcome::ok;
+      return;
+    }
+    const json::Value& said = end_->done["error"];
+    const auto code = parse_code(said.string_or("code"));
+    if (code == Code::agent_deadline) end_->outcome = NodeOutcome::timed_out;
+    if (code == Code::agent_cancelled && stopped_) end_->outcome = NodeOutcome::unreachable;   // no answer, as asked
+    end_->why = error(code.value_or(Code::agent_task_failed),
+                      one_line(target_.node) + ": " + one_line(said.string_or("message", "the agent does not say why"), 400));
+  }
+  void conclude_overdue() {
+    end_->outcome = NodeOutcome::timed_out;
+    end_->why = state_ == State::bootstrap || state_ == State::connecting
+                    ? error(Code::agent_not_started, fmt::format("{}: no agent after {} s{}", one_line(target_.node), bootstrap_limit.count(), spoken()))
+                    : error(Code::agent_deadline, fmt::format("{}: the agent was not done {} s after its deadline of {} s", one_line(target_.node),
+                                                              deadline_grace.count(), task_.deadline.count()));
+  }
+  void conclude_stopped() {
+    end_->outcome = NodeOutcome::unreachable;
+    end_->why = cancelled(target_.node, true);
+  }
+
+  Diagnostic ended_without_done(const ssh::CommandEnd& end) const {
+    const std::string who = one_line(target_.node);
+    const std::string how = end.signal.empty() ? fmt::format("exit status {}", end.exit_status.value_or(-1)) : "signal " + one_line(end.signal, 32);
+    if (state_ == State::bootstrap || state_ == State::connecting) {
+      return error(Code::agent_not_started, fmt::format("{}: the login shell ended with {}{}", who, how, spoken()));
+    }
+    if (state_ == State::starting) {
+      constexpr int cannot_execute = 126;
+      if (end.exit_status == cannot_execute) return error(Code::agent_cannot_run, fmt::format("{}: the agent was not executed{}", who, spoken()));
+      // sudo puts itself in the agent's place only once it agrees, so whatever ends before the agent's hello is sudo.
+      if (task_.sudo && end.exit_status == 1) return error(Code::agent_sudo_refused, fmt::format("{}: sudo refused{}", who, spoken()));
+    }
+    return error(Code::agent_ended_early, fmt::format("{}: the agent ended with {} before it was done{}", who, how, spoken()));
+  }
+
+  // ": what it said last", if it said anything.
+  std::string spoken() const {
+    std::string words = last_words(stderr_);
+    if (words.empty()) words = noise_;
+    return words.empty() ? "" : ": " + words;
+  }
+
+  const std::size_t index_;
+  const ssh::Target target_;
+  const AgentImage& image_;
+  AgentTask task_;
+  AgentListener& listener_;
+  const FleetOptions& options_;
+  const Clock& clock_;
+  EventSink* sink_;
+  AgentEnd* end_;   // null once the run is gone; then nothing above is touched
+  ssh::CommandPeer* peer_ = nullptr;
+  State state_ = State::connecting;
+  LineFramer framer_;
+  std::string request_line_, stderr_, noise_;
+  std::size_t noise_bytes_ = 0;
+  std::optional<Time> due_;
+  Time last_heartbeat_{};
+  std::optional<Diagnostic> broken_, bootstrap_error_;
+  bool stopped_ = false, overdue_ = false;
+};
+
+}  // namespace
+
+std::vector<AgentEnd> run_agents(ssh::Transport& transport, const std::vector<ssh::Target>& targets, const AgentImage& image,
+                                 const std::function<AgentTask(std::size_t)>& task_of, AgentListener& listener, const FleetOptions& options,
+                                 const Clock& clock, EventSink& sink, const CancelToken& cancel) {
+  std::vector<AgentEnd> ends(targets.size());
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    ends[i].node = targets[i].node;
+    ends[i].why = cancelled(targets[i].node, false);   // until it was started and ended
+  }
+  const auto make = [&](std::size_t i) {
+    return std::make_shared<AgentJob>(i, targets[i], image, task_of(i), listener, options, clock, sink, ends[i]);
+  };
+  run_window(transport, targets.size(), make, options, clock, cancel);
+  return ends;
+}
+
+}  // namespace kfab::fleet

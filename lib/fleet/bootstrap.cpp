@@ -1,0 +1,46 @@
+#include "fleet/bootstrap.hpp"
+
+#include <fmt/format.h>
+
+#include "base/embedded.hpp"
+#include "base/result.hpp"
+#include "base/text.hpp"
+
+KFAB_EMBEDDED(bootstrap_sh)
+
+namespace kfab::fleet {
+
+std::string bootstrap_script() {
+  std::string script;
+  for (std::string_view line : split_lines(embedded_bootstrap_sh())) {
+    line = trim(line);
+    if (line.empty() || line.front() == '#') continue;
+    if (!script.empty()) script += ' ';
+    script += line;
+  }
+  return script;
+}
+
+std::string bootstrap_line(const AgentImage& image, bool sudo) {
+  static const std::string script = bootstrap_script();
+  return fmt::format("exec /bin/sh -c '{}' kfab-bootstrap {} {} {} {}", script, image.sha256, image.gz.size(), image.size_bytes,
+                     sudo ? "sudo" : "plain");
+}
+
+Diagnostic bootstrap_error(std::string_view state, std::string_view detail, const std::string& node) {
+  struct Row { std::string_view state; Code code; std::string_view words; };
+  constexpr Row rows[] = {
+      {"no_directory", Code::agent_no_directory, "no directory for the agent"},
+      {"no_space", Code::agent_no_space, "no space for the agent"},
+      {"no_tool", Code::agent_no_tool, "a program is missing"},
+      {"not_stored", Code::agent_not_stored, "the agent was not stored"},
+      {"cannot_run", Code::agent_cannot_run, "the agent does not run"},
+      {"no_sudo", Code::agent_no_sudo, "there is no sudo"},
+  };
+  for (const Row& row : rows) {
+    if (row.state == state) return error(row.code, fmt::format("{}: {}: {}", one_line(node), row.words, one_line(detail, 300)));
+  }
+  return error(Code::agent_protocol_error, fmt::format("{}: unknown bootstrap state '{}'", one_line(node), one_line(state, 40)));
+}
+
+}  // namespace kfab::fleet

@@ -1,0 +1,95 @@
+# kfab-bootstrap SHA256 GZ_BYTES BYTES plain|sudo
+#
+# Starts the agent on a node: finds it in the cache of the user, or asks for it ("need"), takes GZ_BYTES of gzip from
+# its input, stores it, and becomes it. Speaks one JSON object per line; "ready" is the last before the agent speaks.
+# Any other state is why there is no agent.
+#
+# This text travels as one argument in single quotes through whatever login shell the user has, on one line. So there
+# is no single quote, no exclamation mark and no double backslash in it, a comment has a line of its own, and every
+# line ends where a shell takes a blank for a new line: after ; { do then else or |.
+umask 077;
+LC_ALL=C; export LC_ALL;
+sha=$1; gz=$2; size=$3; mode=$4; tmp=; probe=;
+
+say() {
+  printf "\n{\"type\":\"bootstrap\",\"state\":\"%s\",\"detail\":\"%s\"}\n" "$1" "$(printf "%s" "$2" | tr "\n\t" "  " | tr -cd "a-zA-Z0-9 ._/:,;=()@%+-" | head -c 300)";
+};
+cleanup() { rm -f "$tmp" "$probe"; };
+fail() { say "$1" "$2"; exit 1; };
+tool() { command -v "$1" >/dev/null 2>&1 || fail no_tool "$1"; };
+
+# A directory of our own: not somebody else, not a link into the hands of somebody else.
+ours() {
+  if [ -L "$1" ]; then return 1; fi;
+  [ -d "$1" ] && [ -O "$1" ];
+};
+same() {
+  if [ -L "$1" ]; then return 1; fi;
+  if [ -f "$1" ] && [ -O "$1" ]; then sum=$(sha256sum <"$1"); [ "${sum%% *}" = "$sha" ]; else return 1; fi;
+};
+available_kib() {
+  set -- $(df -Pk "$1" 2>/dev/null | tail -n 1);
+  printf "%s" "${4:-0}";
+};
+become() {
+  if [ "$mode" = sudo ] && [ "$uid" -ne 0 ]; then
+    tool_sudo=$(command -v sudo 2>/dev/null) || fail no_sudo sudo;
+    say ready "$1";
+    exec "$tool_sudo" -n -- "$1" serve;
+  else
+    say ready "$1";
+    exec "$1" serve;
+  fi;
+};
+
+tool id; tool sha256sum; tool tr; tool head;
+uid=$(id -u);
+set --;
+case "$XDG_CACHE_HOME" in
+  /*) if [ -d "$XDG_CACHE_HOME" ]; then set -- "$XDG_CACHE_HOME/kfab"; fi;;
+  *) if [ -d "$HOME" ]; then set -- "$HOME/.cache/kfab"; fi;;
+esac;
+set -- "$@" "/var/tmp/kfab-$uid" "/run/user/$uid/kfab";
+
+for dir in "$@"; do
+  if ours "$dir" && same "$dir/agent-$sha"; then become "$dir/agent-$sha"; fi;
+done;
+
+for name in gzip df tail mkdir mv chmod rm; do tool "$name"; done;
+trap cleanup EXIT;
+trap "exit 1" HUP INT TERM;
+state=no_directory; notes=; chosen=;
+for dir in "$@"; do
+  case "$dir" in */.cache/kfab) mkdir "${dir%/kfab}" 2>/dev/null;; esac;
+  mkdir "$dir" 2>/dev/null;
+  if ours "$dir" && chmod 700 "$dir" 2>/dev/null; then :; else notes="$notes $dir: not ours or not writable;"; continue; fi;
+  if [ "$(available_kib "$dir")" -lt $(( size / 1024 + 1024 )) ]; then
+    state=no_space; notes="$notes $dir: no space;"; continue;
+  fi;
+  probe="$dir/.probe-$$";
+  if { printf ":\n" >"$probe" && chmod 700 "$probe"; } 2>/dev/null; then
+    if "$probe" </dev/null >/dev/null 2>&1; then chosen=$dir; else notes="$notes $dir: mounted noexec;"; fi;
+  else
+    notes="$notes $dir: not writable;";
+  fi;
+  rm -f "$probe";
+  if [ -n "$chosen" ]; then break; fi;
+done;
+if [ -z "$chosen" ]; then fail "$state" "$notes"; fi;
+# What a run that was killed left behind.
+find "$chosen" -name ".agent-*" -mmin +60 -exec rm -f {} + 2>/dev/null;
+
+tmp="$chosen/.agent-$sha.$$";
+say need "$chosen";
+said=$( { head -c "$gz" | gzip -dc >"$tmp"; } 2>&1 );
+if [ "$?" -ne 0 ]; then
+  case "$said" in
+    *"o space left"*|*uota*) fail no_space "$chosen: $said";;
+    *) fail not_stored "$chosen: $said";;
+  esac;
+fi;
+same "$tmp" || fail not_stored "$chosen: the checksum is wrong";
+chmod 700 "$tmp";
+said=$("$tmp" --version </dev/null 2>&1) || fail cannot_run "$said";
+mv -f "$tmp" "$chosen/agent-$sha" || fail not_stored "$chosen: cannot rename";
+become "$chosen/agent-$sha";
