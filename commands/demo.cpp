@@ -42,7 +42,7 @@ std::vector<Step> steps() {
       {"What is there, against what was declared?", {"inventory", "site.yaml"}, 0, {}},
       {"Test them: one node is held to figures that no processor reaches", {"validate", "site.yaml", "--duration", "6s", "--memory-cap", "256"}, 1, {}},
       {"Which tranche is ready?", {"readiness", "site.yaml"}, 1, {}},
-      {"The same as a page", {"report", "site.yaml", "--format", "html", "--out", "report.html"}, 0, {}},
+      {"The same as a page", {"report", "site.yaml", "--report-file", "report.html"}, 0, {}},
       {"The same for scripts", {"readiness", "site.yaml", "-o", "json"}, 1, "readiness.json"},
   };
 }

@@ -221,6 +221,7 @@ class AgentJob final : public Job {
     if (end_->why) end_->why->node = target_.node;
     emit({.type = "node_done", .node = target_.node, .message = end_->why ? end_->why->message : "",
           .outcome = std::string(to_string(end_->outcome))});
+    listener_.on_end(index_, *end_);
   }
 
   void conclude_done() {
@@ -290,6 +291,25 @@ class AgentJob final : public Job {
   bool stopped_ = false, overdue_ = false;
 };
 
+// Passes everything on and keeps in mind whose end was told, so that those that were never started are told of as well.
+class EndsTold final : public AgentListener {
+ public:
+  EndsTold(AgentListener& listener, std::size_t nodes) : listener_(listener), told_(nodes, false) {}
+  void on_message(std::size_t index, const json::Value& message) override { listener_.on_message(index, message); }
+  void on_end(std::size_t index, const AgentEnd& end) override {
+    told_[index] = true;
+    listener_.on_end(index, end);
+  }
+  void tell_the_rest(const std::vector<AgentEnd>& ends) {
+    for (std::size_t i = 0; i < ends.size(); ++i)
+      if (!told_[i]) on_end(i, ends[i]);
+  }
+
+ private:
+  AgentListener& listener_;
+  std::vector<bool> told_;
+};
+
 }  // namespace
 
 std::vector<AgentEnd> run_agents(ssh::Transport& transport, const std::vector<ssh::Target>& targets, const AgentImage& image,
@@ -300,10 +320,12 @@ std::vector<AgentEnd> run_agents(ssh::Transport& transport, const std::vector<ss
     ends[i].node = targets[i].node;
     ends[i].why = cancelled(targets[i].node, false);   // until it was started and ended
   }
+  EndsTold told(listener, targets.size());
   const auto make = [&](std::size_t i) {
-    return std::make_shared<AgentJob>(i, targets[i], image, task_of(i), listener, options, clock, sink, ends[i]);
+    return std::make_shared<AgentJob>(i, targets[i], image, task_of(i), told, options, clock, sink, ends[i]);
   };
   run_window(transport, targets.size(), make, options, clock, cancel);
+  told.tell_the_rest(ends);
   return ends;
 }
 
