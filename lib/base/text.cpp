@@ -207,7 +207,7 @@ std::string format_duration_s(double seconds) {
 std::string with_thousands(long long value) {
   std::string digits = fmt::format("{}", value);
   const std::size_t first = digits[0] == '-' ? 1 : 0;
-  for (std::size_t at = digits.size(); at > first + 3;) digits.insert(at -= 3, ",");
+  for (std::size_t at = digits.size(); at > first + 3;) digits.insert(at -= 3, 1, ',');
   return digits;
 }
 
@@ -222,7 +222,7 @@ std::string format_number(double value, int decimals) {
   const auto whole = text.substr(0, point);
   const std::size_t first = whole.starts_with('-') ? 1 : 0;
   std::string grouped = whole;
-  for (std::size_t at = grouped.size(); at > first + 3;) grouped.insert(at -= 3, ",");
+  for (std::size_t at = grouped.size(); at > first + 3;) grouped.insert(at -= 3, 1, ',');
   if (grouped == "-0" && point == std::string::npos) grouped = "0";
   return point == std::string::npos ? grouped : grouped + text.substr(point);
 }

@@ -1,0 +1,155 @@
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "store/rows.hpp"
+#include "store/store_impl.hpp"
+
+namespace kfab::store {
+namespace {
+
+// The newest records come from the newest_* tables, unless something is dated after the moment asked for: then they
+// are found again in the history.
+#define KFAB_NODE_COLUMNS \
+  "SELECT r.run, r.node, r.board_serial, r.step, r.at, r.outcome, r.verdict, r.reason, r.summary, r.seq "
+constexpr const char* nodes_now = KFAB_NODE_COLUMNS
+    "FROM newest_nodes n JOIN node_records r ON r.seq = n.record WHERE n.site = ?1 ORDER BY n.node, n.step";
+constexpr const char* nodes_then = KFAB_NODE_COLUMNS
+    "FROM node_records r JOIN (SELECT seq, row_number() OVER (PARTITION BY node, step ORDER BY at DESC, seq DESC) AS nth "
+    "FROM node_records WHERE at <= ?2 AND run IN (SELECT seq FROM runs WHERE site = ?1)) n ON n.seq = r.seq AND n.nth = 1 "
+    "ORDER BY r.node, r.step";
+
+#define KFAB_ACCELERATOR_COLUMNS                                                                               \
+  "SELECT r.run, r.node, r.id, r.device, r.model, r.place, r.at, r.verdict, r.reason, r.level, r.criteria, "    \
+  "r.criteria_sha256, r.profile_sha256 "
+constexpr const char* accelerators_now = KFAB_ACCELERATOR_COLUMNS
+    "FROM newest_accelerators n JOIN accelerator_records r ON r.seq = n.record WHERE n.site = ?1 "
+    "ORDER BY n.node, n.id, n.device, n.level";
+constexpr const char* accelerators_then = KFAB_ACCELERATOR_COLUMNS
+    "FROM accelerator_records r JOIN (SELECT seq, row_number() OVER (PARTITION BY node, id, device, level ORDER BY at DESC, seq DESC) AS nth "
+    "FROM accelerator_records WHERE at <= ?2 AND run IN (SELECT seq FROM runs WHERE site = ?1)) n ON n.seq = r.seq AND n.nth = 1 "
+    "ORDER BY r.node, r.id, r.device, r.level";
+
+#define KFAB_FIGURE_COLUMNS \
+  "SELECT accelerator, device, test, metric, unit, value, at, verdict, criterion, bound, detail FROM measurement_records "
+constexpr const char* figures_of_node = KFAB_FIGURE_COLUMNS "WHERE run = ? AND node = ? ORDER BY seq";
+constexpr const char* powers_of_node = KFAB_FIGURE_COLUMNS "WHERE run = ? AND node = ? AND unit = 'w' ORDER BY seq";
+
+}  // namespace
+
+Result<bool> Store::Impl::has_later(const char* sql, std::string_view wanted_site, Timestamp as_of) {
+  KFAB_TRY(select, db->prepare(sql));
+  KFAB_TRY(row, select->bind(wanted_site).bind(to_ms(as_of)).next());
+  const bool later = row && select->integer(0) != 0;
+  select->reset();
+  return later;
+}
+
+Result<std::vector<NodeRecord>> Store::Impl::nodes(std::string_view wanted, std::optional<Timestamp> as_of, bool full_details) {
+  bool then = false;
+  if (as_of) {
+    KFAB_TRY(later, has_later("SELECT EXISTS(SELECT 1 FROM newest_nodes WHERE site = ? AND at > ?)", wanted, *as_of));
+    then = later;
+  }
+  KFAB_TRY(select, db->prepare(then ? nodes_then : nodes_now));
+  select->bind(wanted);
+  if (then) select->bind(to_ms(*as_of));
+  KFAB_TRY(detail, db->prepare("SELECT document FROM node_details WHERE record = ?"));
+  std::vector<NodeRecord> out;
+  for (;;) {
+    KFAB_TRY(row, select->next());
+    if (!row) return out;
+    NodeRecord& record = out.emplace_back();
+    KFAB_TRY(id, run_id(select->integer(0)));
+    record.run_id = std::move(id);
+    record.node = select->text(1);
+    record.board_serial = select->text(2);
+    record.step = select->text(3);
+    record.at = from_ms(select->integer(4));
+    record.outcome = read_node_outcome(select->text(5));
+    record.verdict = read_verdict(select->text(6));
+    record.reason = select->text(7);
+    bool whole = false;
+    if (full_details) {
+      KFAB_TRY(found, detail->bind(select->integer(9)).next());
+      whole = found;
+      if (found) record.detail = read_document(detail->text(0));
+      detail->reset();
+    }
+    if (!whole) record.detail = read_document(select->text(8));
+  }
+}
+
+Result<std::vector<AcceleratorRecord>> Store::Impl::accelerators(std::string_view wanted, std::optional<Timestamp> as_of) {
+  bool then = false;
+  if (as_of) {
+    KFAB_TRY(later, has_later("SELECT EXISTS(SELECT 1 FROM newest_accelerators WHERE site = ? AND at > ?)", wanted, *as_of));
+    then = later;
+  }
+  KFAB_TRY(select, db->prepare(then ? accelerators_then : accelerators_now));
+  select->bind(wanted);
+  if (then) select->bind(to_ms(*as_of));
+  std::vector<AcceleratorRecord> out;
+  for (;;) {
+    KFAB_TRY(row, select->next());
+    if (!row) return out;
+    AcceleratorRecord& record = out.emplace_back();
+    KFAB_TRY(id, run_id(select->integer(0)));
+    record.run_id = std::move(id);
+    record.node = select->text(1);
+    record.id = select->text(2);
+    record.device = select->text(3);
+    record.model = select->text(4);
+    record.index = static_cast<int>(select->integer(5));
+    record.at = from_ms(select->integer(6));
+    record.verdict = read_verdict(select->text(7));
+    record.reason = select->text(8);
+    record.level = select->text(9);
+    record.criteria = select->text(10);
+    record.criteria_sha256 = select->text(11);
+    record.profile_sha256 = select->text(12);
+  }
+}
+
+Result<std::vector<MeasurementRecord>> Store::Impl::figures(const std::vector<AcceleratorRecord>& kept, bool power_only) {
+  std::vector<MeasurementRecord> out;
+  KFAB_TRY(select, db->prepare(power_only ? powers_of_node : figures_of_node));
+  // The accelerators come sorted by node; of each node, the runs that its records are from and what they are about.
+  for (auto begin = kept.begin(); begin != kept.end();) {
+    const auto end = std::find_if(begin, kept.end(), [&](const AcceleratorRecord& other) { return other.node != begin->node; });
+    std::set<std::string_view> runs;
+    std::set<std::pair<std::string_view, std::string_view>> wanted;   // run, id
+    for (auto record = begin; record != end; ++record) {
+      runs.insert(record->run_id);
+      wanted.emplace(record->run_id, record->id);
+    }
+    for (const std::string_view id : runs) {
+      KFAB_TRY(run, find_run(id));
+      select->bind(run.seq).bind(begin->node);
+      for (;;) {
+        KFAB_TRY(row, select->next());
+        if (!row) break;
+        std::string accelerator = select->text(0);
+        if (!accelerator.empty() && !wanted.contains({id, accelerator})) continue;
+        MeasurementRecord& record = out.emplace_back();
+        record.run_id = id;
+        record.node = begin->node;
+        record.accelerator_id = std::move(accelerator);
+        record.device = select->text(1);
+        record.test = select->text(2);
+        record.metric = select->text(3);
+        record.unit = select->text(4);
+        record.value = select->number(5);
+        record.at = from_ms(select->integer(6));
+        record.verdict = read_verdict(select->text(7));
+        record.criterion = select->text(8);
+        record.limit = select->number(9);
+        record.detail = select->text(10);
+      }
+    }
+    begin = end;
+  }
+  return out;
+}
+
+}  // namespace kfab::store
