@@ -19,7 +19,7 @@ constexpr std::size_t most_characters_of_nodes = 400;
 struct GateCodes { std::string_view gate; Code failed, open; };
 constexpr std::array gate_codes{
     GateCodes{"accepted", Code::target_out_of_reach, Code::evidence_missing},
-    GateCodes{"contiguous", Code::blocks_broken, Code::blocks_broken},
+    GateCodes{"contiguous", Code::blocks_broken, Code::evidence_missing},
     GateCodes{"spares", Code::spares_short, Code::spares_short},
     GateCodes{"power", Code::power_exceeded, Code::power_not_judged},
     GateCodes{"fabric", Code::fabric_not_tested, Code::fabric_not_tested},
@@ -35,7 +35,8 @@ constexpr std::array gate_codes{
 Code code_of(const TrancheStatus& tranche, const Gate& gate) {
   // Without a target the count is held against what is declared, which is the weaker question.
   const bool no_target = std::none_of(tranche.targets.begin(), tranche.targets.end(), [](const auto& target) { return target.required.has_value(); });
-  if (gate.id == "accepted" && no_target && tranche.nodes.empty() && gate.verdict == Verdict::not_judged) return Code::target_unknown;
+  const bool about_nodes = gate.id == "accepted" || gate.id == "contiguous" || gate.id == "spares" || gate.id == "fresh";
+  if (about_nodes && tranche.counts.declared == 0 && gate.verdict == Verdict::not_judged) return no_target ? Code::target_unknown : Code::nodes_undeclared;
   const auto row = std::find_if(gate_codes.begin(), gate_codes.end(), [&](const auto& codes) { return codes.gate == gate.id; });
   if (row == gate_codes.end()) return Code::evidence_missing;
   return gate.verdict == Verdict::fail ? row->failed : row->open;
@@ -87,7 +88,7 @@ std::vector<Blocker> blockers_of(const TrancheStatus& tranche, const NodeRefs& n
 std::vector<NotTested> not_tested_in(const TrancheStatus& tranche, const NodeRefs& nodes) {
   std::vector<NotTested> rows;
   for (const auto& gate : tranche.gates)
-    if (gate.verdict == Verdict::not_judged && gate.id != "accepted" && gate.id != "findings") rows.push_back({"gate " + gate.id, gate.detail});
+    if (gate.id == "fabric" && gate.verdict == Verdict::not_judged) rows.push_back({"fabric", gate.detail});
   std::vector<std::string> silent;
   for (const auto* node : nodes)
     if (node->verdict == Verdict::not_judged) silent.push_back(node->name);

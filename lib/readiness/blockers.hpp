@@ -10,7 +10,7 @@ namespace kfab::readiness {
 // accepted for, with the nodes folded. Reads the gates, targets and allocations of the status.
 std::vector<Blocker> blockers_of(const TrancheStatus&, const NodeRefs& nodes);
 
-// What was not looked at, and why: gates that nobody judged, nodes without a verdict, power that was not measured.
+// What was not tested, and why: nodes without a verdict, power that was not measured, the fabric.
 std::vector<NotTested> not_tested_in(const TrancheStatus&, const NodeRefs& nodes);
 
 }  // namespace kfab::readiness

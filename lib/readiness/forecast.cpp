@@ -11,11 +11,14 @@
 namespace kfab::readiness {
 namespace {
 
+// Slow rates need more digits to be told from none.
+std::string rate(double per_day) { return format_number(per_day, per_day < 1 ? 2 : 1); }
+
 std::string rate_text(const Forecast& f) {
   if (!f.rate_needed_per_day) return {};
   std::string text = fmt::format("{} left in {}: {} accelerators a day are needed", count_text(*f.remaining_accelerators, "accelerator"),
-                                 count_text(*f.days_to_due, "day"), format_number(*f.rate_needed_per_day, 1));
-  if (f.nodes_needed_per_day) text += fmt::format(", {} nodes a day", format_number(*f.nodes_needed_per_day, 1));
+                                 count_text(*f.days_to_due, "day"), rate(*f.rate_needed_per_day));
+  if (f.nodes_needed_per_day) text += fmt::format(", {} nodes a day", rate(*f.nodes_needed_per_day));
   return text;
 }
 
@@ -64,7 +67,7 @@ Forecast forecast(const ForecastInput& in) {
     f.reason = "no due date is stated, so no rate can be named that would meet it";
   } else if (enough) {
     f.status = "rate_only";
-    f.reason = fmt::format("{}; {} a day were accepted so far. No date is forecast from that", needed, format_number(*f.rate_observed_per_day, 1));
+    f.reason = fmt::format("{}; {} a day were accepted so far. No date is forecast from that", needed, rate(*f.rate_observed_per_day));
   } else {
     f.status = "insufficient_history";
     f.reason = join_sentences(needed, fmt::format("no date can be forecast from {} on {}: it takes {} on {}", count_text(f.acceptances, "acceptance"),

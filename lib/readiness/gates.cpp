@@ -189,10 +189,11 @@ class Gates {
   void read_loads(PowerInput& input) const {
     std::map<std::string, PowerLoad> loads;
     input.load_known = false;
-    for (const auto* tranche : scope_.power_tranches)
+    for (const auto* tranche : scope_.power_tranches) {
+      bool sized = false;
       for (const auto& share : scope_.plan.shares(*tranche)) {
         if (!share.nodes && !share.accelerators) continue;
-        input.load_known = true;
+        sized = input.load_known = true;
         auto& load = loads[share.profile];
         load.profile = scope_.plan.profile(share.profile);
         load.profile_name = share.profile;
@@ -200,6 +201,9 @@ class Gates {
         load.nodes_known = load.nodes_known && share.nodes.has_value();
         if (!share.nodes) load.accelerators = load.accelerators.value_or(0) + *share.accelerators;
       }
+      // A cumulative target of the whole covers the tranches before it, whether their own share is stated or not.
+      if (!sized && (tranche == &tranche_ || !covered_by_total())) input.load_missing_of.push_back(tranche->name);
+    }
     for (auto& [name, load] : loads) input.loads.push_back(load);
     if (!input.loads.empty()) {
       for (const auto& load : input.loads) input.profiles.push_back(load.profile);
@@ -208,6 +212,12 @@ class Gates {
         if (const auto* profile = scope_.plan.profile(target.profile)) input.profiles.push_back(profile);
     }
     if (input.profiles.empty()) input.profiles = scope_.plan.all_profiles();
+  }
+
+  bool covered_by_total() const {
+    return std::any_of(tranche_.targets.begin(), tranche_.targets.end(), [](const auto& target) {
+      return target.cumulative && (target.accelerators.known() || target.nodes.known());
+    });
   }
 
   void read_measured(PowerInput& input) const {

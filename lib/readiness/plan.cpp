@@ -79,7 +79,7 @@ std::vector<Plan::Share> Plan::compute(const manifest::Tranche& tranche) {
       for (const auto* earlier : with_dependencies(tranche)) {
         if (earlier == &tranche) continue;
         for (const auto& share : shares_[earlier->name]) {
-          if (share.profile != target.profile) continue;
+          if (!target.profile.empty() && share.profile != target.profile) continue;   // a count without a chip is of all chips
           if (wanted.nodes) *wanted.nodes = std::max<std::int64_t>(0, *wanted.nodes - share.nodes.value_or(0));
           if (wanted.accelerators) *wanted.accelerators = std::max<std::int64_t>(0, *wanted.accelerators - share.accelerators.value_or(0));
         }

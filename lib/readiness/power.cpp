@@ -17,9 +17,11 @@ bool exceeds(double load_kw, double envelope_kw) { return load_kw > envelope_kw 
 
 std::int64_t whole(double value) { return static_cast<std::int64_t>(std::floor(value + rounding)); }
 
-std::optional<double> nominal_power_w(const manifest::Profile& profile) {
+std::optional<double> rated_power_w(const manifest::Profile& profile) {
   for (const char* key : {"tdp_w", "power_w"})
     if (const auto found = profile.nominal.find(key); found != profile.nominal.end()) return found->second;
+  for (const auto& fact : profile.facts)
+    if (fact.id == "accelerator-power" && fact.unit == "w") return fact.value;
   return std::nullopt;
 }
 
@@ -105,7 +107,7 @@ class PowerJudge {
     }
     s.fitting_is_upper_bound = it_at_most_ && (!s.it_envelope_kw || !s.overhead_fraction);
     if (in_.loads.size() == 1 && s.nameplate_w_per_accelerator && s.fitting_w_per_accelerator)
-      if (const auto rated = nominal_power_w(*in_.loads.front().profile)) {
+      if (const auto rated = rated_power_w(*in_.loads.front().profile)) {
         const double cap = *s.fitting_w_per_accelerator - (*s.nameplate_w_per_accelerator - *rated);
         if (cap > 0 && cap < *rated) s.fitting_cap_w = cap;
       }
@@ -242,10 +244,12 @@ class PowerJudge {
     const double bare_pct = (*s.nameplate_kw / *s.envelope_kw - 1) * 100;
     std::string text = fmt::format("{}, and the envelope is {}", load_text(), envelope_text());
     if (bare_pct > 0) text += fmt::format(": {} over before cooling and other loads", percent_text(bare_pct));
-    if (s.pue || s.overhead_fraction)
-      text += fmt::format("; with {} {} it is {} over", basis(), s.facility_needed_kw && s.envelope_at == "facility"
-                          ? fmt::format("they need {} at the meter,", power_text(*s.facility_needed_kw)) : fmt::format("they need {} of IT load,", power_text(*s.needed_it_kw)),
-                          percent_text(over_pct));
+    std::string with;
+    if (s.pue && s.envelope_at == "facility") with = "a PUE of " + format_number(*s.pue);
+    if (s.overhead_fraction) with += (with.empty() ? "" : " and ") + percent_text(*s.overhead_fraction * 100) + " of other IT load";
+    if (with.empty()) return text;
+    const bool at_meter = s.facility_needed_kw && s.envelope_at == "facility";
+    text += fmt::format("; with {} they need {}, {} over", with, at_meter ? power_text(*s.facility_needed_kw) + " at the meter" : power_text(*s.needed_it_kw) + " of IT load", percent_text(over_pct));
     return text;
   }
 
@@ -257,6 +261,8 @@ class PowerJudge {
     if (power_.overhead_fraction.unknown())
       return say(Verdict::not_judged, fmt::format("{}; the overhead is not known, and they fit only if it is at most {}", fits,
                                                   percent_text((*s.it_envelope_kw / *s.nameplate_kw - 1) * 100)));
+    if (!in_.load_missing_of.empty())
+      return say(Verdict::not_judged, fmt::format("{}; what {} adds is not stated", fits, join(in_.load_missing_of, ", ")));
     if (power_.available_from.known() && in_.today < *power_.available_from)
       return say(Verdict::not_judged, fmt::format("{}; it is available only from {}", fits, s.available_from));
     if (power_.available_from.unknown())

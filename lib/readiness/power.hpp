@@ -44,8 +44,8 @@ struct PowerStatus {
   std::optional<double> facility_kw_per_accelerator;   // envelope / planned accelerators
   // The share of a node's power per accelerator at nameplate, and the one at which all planned nodes would just fit.
   std::optional<double> nameplate_w_per_accelerator, fitting_w_per_accelerator;
-  // The power limit of one accelerator at which they fit, where the profile's nominal figures hold its rated power
-  // (`tdp_w` or `power_w`): the rest of the node is taken at its rated maximum.
+  // The power limit of one accelerator at which they fit, where the profile tells its rated power (nominal
+  // `tdp_w` or `power_w`, or a fact `accelerator-power` in w): the rest of the node is taken at its rated maximum.
   std::optional<double> fitting_cap_w;
   bool fitting_is_upper_bound = false;     // PUE or overhead are not stated, so that it may be less
   std::optional<std::int64_t> planned_nodes, planned_accelerators;
@@ -65,6 +65,7 @@ struct PowerInput {
   const manifest::Power* power = nullptr;
   std::vector<PowerLoad> loads;
   bool load_known = true;                  // false: no target and no node, so there is nothing to hold against it
+  std::vector<std::string> load_missing_of;          // tranches on this envelope whose size nobody states
   std::vector<const manifest::Profile*> profiles;   // for `capacity`
   std::optional<double> measured_kw, measured_accelerators_kw;
   std::int64_t measured_nodes = 0;

@@ -7,6 +7,7 @@
 namespace kfab::readiness {
 
 std::string power_text(double kw) {
+  if (kw >= 1'000'000) return format_number(kw / 1'000'000, 3) + " GW";
   return kw >= 1000 ? format_number(kw / 1000, 2) + " MW" : format_number(kw, 2) + " kW";
 }
 

@@ -115,7 +115,7 @@ class Page {
         row();
         cell(plan_check_title(check.id), "k");
         verdict_cell(check.verdict);
-        cell(check.detail);
+        cell(capitalised(check.detail));
         end_row();
       }
       end_table();
@@ -140,7 +140,9 @@ class Page {
       row();
       cell(gate_title(gate.id), "k");
       verdict_cell(gate.verdict);
-      cell(gate.detail);
+      html_.open("td").text(capitalised(gate.detail));
+      next_step(t, gate.id);
+      html_.close();
       end_row();
     }
     end_table();
@@ -162,12 +164,22 @@ class Page {
     html_.close().newline();
   }
 
+  // What to do about a gate that does not pass, with its code.
+  void next_step(const TrancheStatus& t, std::string_view gate) {
+    for (const auto& blocker : t.blockers) {
+      if (blocker.gate != gate || blocker.node_count > 0) continue;
+      html_.open("span", {{"class", "next"}}).element("code", to_string(blocker.code)).text(" " + capitalised(blocker.next_step)).close();
+    }
+  }
+
+  // Nodes that are not accepted, by reason.
   void blockers(const TrancheStatus& t) {
-    if (t.blockers.empty()) return;
-    html_.element("h3", t.ready ? "Open, but not in the way" : "What stands in the way");
+    if (std::none_of(t.blockers.begin(), t.blockers.end(), [](const auto& blocker) { return blocker.node_count > 0; })) return;
+    html_.element("h3", t.ready ? "Nodes that are missing, and not in the way" : "Nodes that are missing, by reason");
     table({}, {{"Code", ""}, {"What, and what to do", ""}});
     for (std::size_t i = 0; i < t.blockers.size() && i < most_rows; ++i) {
       const auto& blocker = t.blockers[i];
+      if (blocker.node_count == 0) continue;
       row();
       html_.open("td", {{"class", "w"}}).element("code", to_string(blocker.code)).close();
       html_.open("td").text(capitalised(blocker.message)).element("span", {{"class", "next"}}, capitalised(blocker.next_step)).close();
@@ -212,7 +224,7 @@ class Page {
         cell(to_string(node.state), "w");
         verdict_cell(node.verdict);
         cell(fmt::format("{} of {}", node.accelerators_validated, node.accelerators), "n");
-        cell(node.reason);
+        cell(capitalised(node.reason));
         end_row();
       }
     end_table();

@@ -26,7 +26,7 @@ a{color:var(--accent)}
 .hero b{font-size:24px;font-weight:700;letter-spacing:-.01em;white-space:nowrap}
 .pass b.big,.v.pass{color:var(--good)}.fail b.big,.v.fail{color:var(--bad)}.degraded b.big,.v.degraded{color:var(--warn)}.not_judged b.big,.v.not_judged{color:var(--quiet)}
 .figures{display:flex;flex-wrap:wrap;gap:0;margin:14px 0 4px}
-.figures div{flex:1 1 120px;padding:10px 16px 10px 0}
+.figures div{flex:1 1 auto;padding:10px 24px 10px 0;white-space:nowrap}
 .figures strong{display:block;font-size:24px;line-height:1.15;font-weight:600;font-variant-numeric:tabular-nums;letter-spacing:-.01em}
 .figures span{color:var(--muted);font-size:13px}
 section{margin-top:46px}
@@ -60,7 +60,7 @@ svg .m{fill:var(--muted)}svg .s{font-size:11.5px}svg .b{font-weight:600}svg .num
 .a{fill:var(--accent)}.p{fill:var(--accent3)}.i{fill:var(--accent2)}.r{fill:var(--accent1)}.d{fill:var(--paper);stroke:var(--accent2)}
 .f{fill:url(#hatch);stroke:var(--bad)}.x{fill:url(#dots);stroke:var(--warn)}
 .hb{fill:var(--badsoft)}.hl{stroke:var(--bad);stroke-width:2}.db{fill:var(--warnsoft)}.dd{fill:var(--warn)}
-.map text{font-size:11px}.map .ga{fill:var(--paper);font-weight:600}.map .g{fill:var(--ink);font-weight:600}
+.map text{font-size:11px}.map .ga{fill:var(--paper);font-weight:600}.map .g{fill:var(--ink);font-weight:700;paint-order:stroke;stroke:var(--paper);stroke-width:3px;stroke-linejoin:round}
 .legend{display:flex;flex-wrap:wrap;gap:4px 20px;margin-top:10px;font-size:13px;color:var(--muted)}
 .legend span{display:inline-flex;align-items:center;gap:7px}.legend svg{width:14px;height:14px}
 footer{margin-top:56px;border-top:1px solid var(--line);padding-top:14px;font-size:13px;color:var(--muted)}

@@ -43,6 +43,7 @@ std::string to_csv(const readiness::Readiness&);
 
 enum class Format { html, markdown, junit, openmetrics, csv };
 std::optional<Format> parse_format(std::string_view);   // "html" "markdown" "md" "junit" "openmetrics" "csv"
+std::string_view to_string(Format);                              // "markdown" for both of its names
 std::string render(Format, const readiness::Readiness&, const Provenance&,
                    const std::vector<store::MeasurementRecord>& measurements = {});
 

@@ -44,10 +44,10 @@ std::string_view verdict_words(Verdict verdict) { return verdict == Verdict::not
 
 std::string capitalised(std::string_view sentence) {
   std::string text(sentence);
-  // A node's or a tranche's name at the beginning stays as it is written.
-  const auto word = sentence.substr(0, sentence.find_first_of(" :,"));
-  const bool plain = std::all_of(word.begin(), word.end(), [](unsigned char c) { return std::isalpha(c); });
-  if (plain && !text.empty() && sentence.size() > word.size() && sentence[word.size()] == ' ') text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
+  // A name or an id at the beginning ("n00001: ...", "pcie-h2d") stays as it is written.
+  const auto word = sentence.substr(0, sentence.find(' '));
+  const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [](unsigned char c) { return std::isalpha(c); });
+  if (plain && word.size() < sentence.size()) text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
   return text;
 }
 

@@ -219,6 +219,18 @@ TEST_CASE("power: the numbers of Ulsan as declared") {
   CHECK_FALSE(t.ready);
   CHECK(t.blockers.front().next_step.size() > 10);
   CHECK(verdict_of(r.tranches.at(0), "power") == Verdict::not_judged);   // no count for the first phase
+
+  // What comes later and is of unknown size can break an envelope, and never keep one.
+  auto later = tranche("later", "");
+  later.depends_on = {"p2"};
+  later.power.facility_kw = known(1'000'000.0);
+  later.power.pue = known(1.25);
+  later.power.cumulative = true;
+  s.tranches.push_back(later);
+  CHECK(verdict_of(assess(s, {}, context()).tranches.at(2), "power") == Verdict::not_judged);
+  CHECK(has(gate(assess(s, {}, context()).tranches.at(2), "power")->detail, "what later adds is not stated"));
+  s.tranches[2].power.facility_kw = known(100'000.0);
+  CHECK(verdict_of(assess(s, {}, context()).tranches.at(2), "power") == Verdict::fail);
 }
 
 TEST_CASE("power: measured figures of nodes are summed, CPU power is not a node's") {
