@@ -114,7 +114,7 @@ std::vector<CommandSpec> file_commands() {
        .schema = "kfab.nodeset/1.0",
        .run = adapt_nodeset},
       {.name = "readiness",
-       .help = "say of each tranche whether it is ready, and if not, why and when",
+       .help = "say which tranches are ready, and if not, why and when",
        .description = "Derived from the manifest and the newest evidence in the state directory; nothing is measured and no node is reached. "
                       "Each gate has a verdict; a gate that nobody has judged is not_judged and never a pass.\n\n"
                       "Of a site without nodes it says what can be said before one exists, the power check included. In a programme a tranche "

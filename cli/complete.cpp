@@ -151,6 +151,7 @@ Completion complete(std::span<const std::string> words, std::size_t index, const
   // A manifest may also stand after the word in question: kfab exec -w <here> site.yaml
   if (context.manifest.empty() && context.command != nullptr) {
     Context whole = context;
+    whole.pending = nullptr;   // its value is the word in question
     for (std::size_t i = index + 1; i < words.size(); ++i) read_word(whole, words[i]);
     context.manifest = whole.manifest;
   }

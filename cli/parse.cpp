@@ -258,9 +258,11 @@ Parsed parse(std::span<const std::string> all, const term::Getenv& getenv) {
   std::vector<std::string> positionals = split.words;
   if (command->rest.empty()) positionals.insert(positionals.end(), rest.begin(), rest.end());
   else parsed.args.set_rest(rest);
-  take_positionals(*command, positionals, parsed.args, parsed.errors);
-  if (!command->rest.empty() && command->rest.front() != '[' && rest.empty())
+  if (!command->rest.empty() && command->rest.front() != '[' && rest.empty()) {
     parsed.errors.push_back(error(Code::missing_argument, "the command to run is missing: put it after `--`, as in -- " + std::string(command->rest)));
+    positionals.resize(std::min(positionals.size(), command->positionals.size()));   // one mistake, one message
+  }
+  take_positionals(*command, positionals, parsed.args, parsed.errors);
   for (const OptionSpec& option : command->options)
     if (option.required && !parsed.args.given(option.name))
       parsed.errors.push_back(error(Code::missing_argument, shown(option) + " " + std::string(option.value) + " is missing: " + std::string(option.help)));

@@ -108,7 +108,8 @@ TEST_CASE("arguments: missing, too many, and choices") {
   CHECK(only_error(read({"plan"})) == Code::missing_argument);
   CHECK(only_error(read({"version", "x"})) == Code::too_many_arguments);
   CHECK(only_error(read({"completion", "tcsh"})) == Code::bad_value);
-  CHECK(only_error(read({"exec", "m.yaml", "uptime"})) == Code::too_many_arguments);
+  CHECK(only_error(read({"exec", "m.yaml", "uptime"})) == Code::missing_argument);
+  CHECK(only_error(read({"exec", "m.yaml", "uptime", "--", "x"})) == Code::too_many_arguments);
   CHECK(only_error(read({"exec", "m.yaml"})) == Code::missing_argument);
   CHECK(read({"explain", "-", "KF1201"}).args.positionals("CODE").size() == 2);
 }

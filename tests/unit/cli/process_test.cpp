@@ -112,16 +112,16 @@ TEST_CASE("a bug is told in the format that was asked for") {
 
 TEST_CASE("carets stand under the token, in columns, also after wide characters and tabs") {
   Diagnostic d = make_diagnostic(Code::internal, "expected a number");
-  d.span = SourceSpan{"site.yaml", 2, 8, 2, 13, 0};
+  d.span = SourceSpan{"site.yaml", 2, 6, 2, 11, 0};
   d.label = "found the string 'eight'";
   const std::vector<manifest::SourceText> sources{{"site.yaml", "a: 1\n\t울산: eight\nlast"}};
   CHECK(render_diagnostics({d}, sources, {}, {}) ==
         "error[KF9001]: expected a number\n"
-        " --> site.yaml:2:8\n"
+        " --> site.yaml:2:6\n"
         "  |\n"
         "2 |  울산: eight\n"
-        "  |          ^^^^^ found the string 'eight'\n");
-  CHECK(render_diagnostics({d}, sources, {.one_line = true}, {}) == "site.yaml:2:8: error[KF9001]: expected a number\n");
+        "  |        ^^^^^ found the string 'eight'\n");
+  CHECK(render_diagnostics({d}, sources, {.one_line = true}, {}) == "site.yaml:2:6: error[KF9001]: expected a number\n");
 }
 
 TEST_CASE("a place that the text does not have, or a line of megabytes, does no harm") {

