@@ -33,7 +33,7 @@ constexpr const char* accelerators_then = KFAB_ACCELERATOR_COLUMNS
 #define KFAB_FIGURE_COLUMNS \
   "SELECT accelerator, device, test, metric, unit, value, at, verdict, criterion, bound, detail FROM measurement_records "
 constexpr const char* figures_of_node = KFAB_FIGURE_COLUMNS "WHERE run = ? AND node = ? ORDER BY seq";
-constexpr const char* powers_of_node = KFAB_FIGURE_COLUMNS "WHERE run = ? AND node = ? AND unit = 'w' ORDER BY seq";
+constexpr const char* powers_of_node = KFAB_FIGURE_COLUMNS "INDEXED BY powers_of_node WHERE run = ? AND node = ? AND unit = 'w'";
 
 }  // namespace
 
