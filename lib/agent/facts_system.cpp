@@ -227,6 +227,7 @@ SectionFacts os_facts(const FactTree& tree, const FactsOptions& options) {
   facts.value = json::Object{{"id", os_release(text, "ID")},
                              {"version_id", os_release(text, "VERSION_ID")},
                              {"pretty_name", os_release(text, "PRETTY_NAME")},
+                             {"kernel_name", read("/proc/sys/kernel/ostype")},
                              {"kernel", read("/proc/sys/kernel/osrelease")},
                              {"cmdline", read("/proc/cmdline")},
                              {"uptime_s", uptime},

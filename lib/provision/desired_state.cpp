@@ -246,6 +246,8 @@ class Planner {
 Variables variables_of(const Site& site, const Node& node, const Role& role) {
   Variables variables;
   for (const auto& [name, value] : role.vars) add_variable(variables, name, value);
+  if (const auto profile = site.profiles.find(node.profile); profile != site.profiles.end())
+    for (const auto& [name, value] : profile->second.vars) add_variable(variables, name, value);
   for (const auto& [name, value] : node.vars) add_variable(variables, name, value);
   const std::pair<const char*, const std::string&> given[] = {
       {"node.name", node.name}, {"node.address", node.address}, {"node.rack", node.rack},     {"node.slot", node.slot},
