@@ -1,0 +1,171 @@
+#include "validation/catalogue.hpp"
+
+#include <algorithm>
+
+#include "base/text.hpp"
+
+namespace kfab::validation {
+namespace {
+
+// Metric ids as the agent writes them; <p> stands for a precision, <pattern> for a memory pattern.
+constexpr Metric cpu_burnin[] = {
+    {"burnin.gemm_<p>.tflops", "tflops", "products in fp32 and fp64, median of the samples"},
+    {"burnin.gemm_int8.tops", "tops", "the same in int8"},
+    {"burnin.gemm_<p>.mismatches", "count", "results whose bits differ from the known answer"},
+    {"burnin.gemm_<p>.iterations", "count", "products done; without one nothing is judged"},
+    {"burnin.gemm_<p>.coverage", "percent", "slices of results that were written and compared"},
+};
+constexpr Metric cuda_burnin[] = {
+    {"burnin.gemm_<p>.tflops", "tflops", "products in fp8, bf16, fp16, tf32, fp32, fp64 by kfab's own kernels"},
+    {"burnin.gemm_int8.tops", "tops", "the same in int8"},
+    {"burnin.gemm_<p>.mismatches", "count", "results whose bits differ from the known answer"},
+    {"burnin.gemm_<p>.iterations", "count", "products done; without one nothing is judged"},
+    {"burnin.gemm_<p>.coverage", "percent", "free memory that results filled and in which they were compared"},
+    {"burnin.power_w", "w", "mean power during the burn-in"},
+    {"burnin.temperature_c", "c", "highest temperature"},
+    {"burnin.sm_clock_mhz", "mhz", "median clock"},
+    {"burnin.throttle.<reason>_pct", "percent", "samples held back by hw_slowdown, hw_thermal, sw_thermal, power_brake, power_cap"},
+    {"burnin.ecc_uncorrected", "count", "uncorrected ECC errors that arose"},
+};
+constexpr Metric memory_metrics[] = {
+    {"memory.<pattern>.errors", "count", "wrong words under one pattern"},
+    {"memory.errors", "count", "wrong words under all patterns"},
+    {"memory.patterns", "count", "patterns that covered everything at least once"},
+    {"memory.coverage_pct", "percent", "installed memory that was tested"},
+    {"memory.gbps", "gbps", "bytes read and written by the test"},
+};
+constexpr Metric cpu_bandwidth[] = {
+    {"bandwidth.stream_copy_gbps", "gbps", "STREAM copy, two arrays counted"},
+    {"bandwidth.stream_scale_gbps", "gbps", "STREAM scale, two arrays counted"},
+    {"bandwidth.stream_add_gbps", "gbps", "STREAM add, three arrays counted"},
+    {"bandwidth.stream_triad_gbps", "gbps", "STREAM triad, three arrays counted"},
+    {"bandwidth.stream.mismatches", "count", "elements with wrong bits"},
+};
+constexpr Metric cuda_bandwidth[] = {
+    {"bandwidth.host_to_device_memcpy_ce_gbps", "gbps", "pinned host memory to the GPU, copy engine"},
+    {"bandwidth.device_to_host_memcpy_ce_gbps", "gbps", "the GPU to pinned host memory, copy engine"},
+    {"bandwidth.host_to_device_bidirectional_memcpy_ce_gbps", "gbps", "to the GPU while copies run the other way"},
+    {"bandwidth.device_to_host_bidirectional_memcpy_ce_gbps", "gbps", "to the host while copies run the other way"},
+    {"bandwidth.device_local_copy_gbps", "gbps", "within the GPU, each byte counted once"},
+    {"bandwidth.hbm_copy_rw_gbps", "gbps", "within the GPU, each byte counted as read and as written"},
+    {"bandwidth.device_to_device_memcpy_read_ce_gbps", "gbps", "from a peer, one figure for each link"},
+    {"bandwidth.device_to_device_memcpy_write_ce_gbps", "gbps", "to a peer, one figure for each link"},
+    {"bandwidth.stream_triad_gbps", "gbps", "STREAM triad on the GPU; copy, scale and add likewise"},
+    {"bandwidth.<test>.mismatches", "count", "words with wrong bits in what was copied"},
+};
+
+constexpr Check checks[] = {
+    {"memory", "cpu", "memory patterns in all threads", 1.8, 60, 0.2, memory_metrics},
+    {"bandwidth", "cpu", "STREAM-like bandwidth of the memory, all results compared", 2.7, 40, 0.1, cpu_bandwidth},
+    {"burnin", "cpu", "matrix products in fp32, fp64 and int8, every bit compared", 4.5, 200, 0.7, cpu_burnin},
+    {"memory", "cuda", "memory patterns over the GPU's free memory", 6, 60, 0.2, memory_metrics},
+    {"bandwidth", "cuda", "copies by nvbandwidth's method, all bytes compared", 9, 40, 0.1, cuda_bandwidth},
+    {"burnin", "cuda", "matrix products in every precision, every bit compared", 15, 200, 0.7, cuda_burnin},
+};
+
+constexpr double soak_default_s = 8 * 3600;
+constexpr double cuda_copy_floor_s = 20;   // ten samples of 512 MiB in five directions take so long whatever is asked for
+
+struct LevelRow { Level level; std::string_view word; int samples; };
+constexpr LevelRow levels[] = {{Level::quick, "quick", 10}, {Level::standard, "standard", 20}, {Level::soak, "soak", 50}};
+
+// What a test may take of the node's memory. Quick on a cpu is small: it also runs on laptops, and four at a time in the
+// demonstration.
+struct MemoryRow { std::string_view device; Level level; double fraction; int cap_mib; };
+constexpr MemoryRow memory_rows[] = {
+    {"cpu", Level::quick, 0.25, 768},   {"cpu", Level::standard, 0.5, 0},   {"cpu", Level::soak, 0.8, 0},
+    {"cuda", Level::quick, 0, 0},       {"cuda", Level::standard, 0, 0},    {"cuda", Level::soak, 0, 0},   // the device's own
+};
+
+}  // namespace
+
+std::string_view to_string(Level level) {
+  for (const auto& row : levels)
+    if (row.level == level) return row.word;
+  return "";
+}
+
+std::optional<Level> parse_level(std::string_view word) {
+  for (const auto& row : levels)
+    if (row.word == word) return row.level;
+  return std::nullopt;
+}
+
+std::span<const Check> all_checks() { return checks; }
+
+std::vector<std::string> all_families() { return {"memory", "bandwidth", "burnin"}; }
+
+std::string_view family_of(std::string_view metric) {
+  const auto first = metric.substr(0, metric.find('.'));
+  for (const auto& check : checks)
+    if (check.family == first) return check.family;
+  return {};
+}
+
+std::string device_of(const manifest::Profile& profile) {
+  if (!profile.device.empty()) return profile.device;
+  if (profile.vendor == "nvidia") return "cuda";
+  return profile.vendor == "cpu" ? "cpu" : "vendor";
+}
+
+Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptions& options) {
+  TestPlan plan;
+  plan.device = device_of(profile);
+  plan.level = options.level;
+  if (plan.device != "cpu" && plan.device != "cuda")
+    return error(Code::no_tests_for_device, "profile " + profile.name + ": kfab has no test of its own for " +
+                                                (profile.accelerator.empty() ? profile.vendor : profile.accelerator));
+  const auto known = all_families();
+  for (const auto& family : options.families.empty() ? known : options.families) {
+    if (std::find(known.begin(), known.end(), family) == known.end()) {
+      auto diagnostic = error(Code::unknown_test_family, "there is no family of tests '" + one_line(family, 40) + "'");
+      diagnostic.suggestions = nearest(family, known);
+      return diagnostic;
+    }
+    if (std::find(plan.families.begin(), plan.families.end(), family) == plan.families.end()) plan.families.push_back(family);
+  }
+
+  double duration = 0, bandwidth = 0, shares = 0;
+  const double soak = options.duration_s.value_or(soak_default_s);
+  for (const auto& check : checks) {
+    if (check.device != plan.device) continue;
+    const bool chosen = std::find(plan.families.begin(), plan.families.end(), check.family) != plan.families.end();
+    if (!chosen) continue;
+    const double one = options.level == Level::quick ? check.quick_s : options.level == Level::standard ? check.standard_s : soak * check.soak_share;
+    duration += one;
+    shares += one;
+    if (check.family == "bandwidth") bandwidth = one;
+  }
+  if (options.duration_s) {
+    bandwidth *= shares > 0 ? *options.duration_s / shares : 0;
+    duration = *options.duration_s;
+  }
+
+  const auto& memory = *std::find_if(std::begin(memory_rows), std::end(memory_rows),
+                                     [&](const auto& row) { return row.device == plan.device && row.level == options.level; });
+  const int share = std::max(1, options.share);
+  const double fraction = options.memory_fraction.value_or(memory.fraction) / (plan.device == "cpu" ? share : 1);
+  const int cap = options.memory_cap_mib ? *options.memory_cap_mib : memory.cap_mib / share;
+  const auto list = [](const std::vector<std::string>& words) { return json::Array(words.begin(), words.end()); };
+  const int samples = std::find_if(std::begin(levels), std::end(levels), [&](const auto& row) { return row.level == options.level; })->samples;
+  plan.members = json::Object{{"device", plan.device},
+                              {"level", to_string(options.level)},
+                              {"families", list(plan.families)},
+                              {"duration_s", duration},
+                              {"threads", options.threads},
+                              {"memory_fraction", fraction},
+                              {"memory_cap_mib", cap},
+                              {"precisions", list(options.precisions)},
+                              {"accelerators", list(options.accelerators)},
+                              {"samples", samples}};
+
+  // Accelerators run side by side, but take turns at copying.
+  const int accelerators = plan.device == "cuda" ? std::max(1, profile.per_node.get().value_or(1)) : 1;
+  if (bandwidth > 0 && plan.device == "cuda") bandwidth = std::max(bandwidth, cuda_copy_floor_s * samples / 10.0);
+  plan.predicted_s = duration + bandwidth * (accelerators - 1) + 5;
+  if (plan.device == "cpu") plan.predicted_s = duration * 1.3 + 2;   // each figure needs its least number of samples
+  plan.deadline_s = plan.predicted_s * 2 + 120;
+  return plan;
+}
+
+}  // namespace kfab::validation

@@ -1,0 +1,133 @@
+#include "validation/measurement.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/text.hpp"
+
+namespace kfab::validation {
+namespace {
+
+constexpr std::size_t most_refusals = 20;
+constexpr std::size_t id_chars = 128, detail_chars = 600;
+
+bool known_device(std::string_view device) { return device == "cpu" || device == "cuda" || device == "vendor"; }
+
+std::string word(const json::Value& message, std::string_view key, std::size_t chars = id_chars) {
+  return one_line(message.string_or(key), chars);
+}
+std::uint64_t count(const json::Value& message, std::string_view key) { return message[key].as_uint().value_or(0); }
+
+std::optional<TestState> state_of(std::string_view text) {
+  for (const auto state : {TestState::ran, TestState::not_run, TestState::failed})
+    if (text == to_string(state)) return state;
+  return std::nullopt;
+}
+
+// Bit patterns are hexadecimal words and nothing else.
+std::string bits(const json::Value& message, std::string_view key) {
+  const std::string text = message.string_or(key);
+  const bool hex = text.size() > 2 && text.size() <= 34 && text.rfind("0x", 0) == 0 &&
+                   text.find_first_not_of("0123456789abcdefABCDEF", 2) == std::string::npos;
+  return hex ? text : std::string();
+}
+
+}  // namespace
+
+std::string_view to_string(TestState state) {
+  switch (state) {
+    case TestState::ran: return "ran";
+    case TestState::not_run: return "not_run";
+    case TestState::failed: return "failed";
+  }
+  return "";
+}
+
+void ReportReader::refuse(std::string why) {
+  if (report_.refused.size() < most_refusals) report_.refused.push_back(make_diagnostic(Code::measurement_refused, std::move(why)));
+}
+
+void ReportReader::take(const json::Value& message) {
+  const std::string type = message.string_or("type");
+  if (type != "accelerator" && type != "measurement" && type != "test_done" && type != "mismatch") return;
+  const std::string device = word(message, "device");
+  if (!known_device(device)) return refuse("a message of type " + type + " is of an unknown device '" + one_line(device, 40) + "'");
+  const auto full = [&](std::size_t size, std::size_t limit) {
+    if (size < limit) return false;
+    if (!report_.truncated) refuse("more messages of type " + type + " than " + std::to_string(limit));
+    return report_.truncated = true;
+  };
+
+  if (type == "accelerator") {
+    if (full(report_.accelerators.size(), limits_.accelerators)) return;
+    Accelerator one;
+    one.id = word(message, "id");
+    one.device = device;
+    if (one.id.empty()) return refuse("an accelerator has no id");
+    for (const auto& known : report_.accelerators)
+      if (known.id == one.id && known.device == device) return refuse("accelerator " + one.id + " was told of twice");
+    one.model = word(message, "model");
+    one.pci_bus_id = word(message, "pci_bus_id");
+    one.detail = word(message, "detail", detail_chars);
+    one.index = int(std::clamp<std::int64_t>(message.int_or("index", 0), 0, 1'000'000));
+    one.numa_node = int(std::clamp<std::int64_t>(message.int_or("numa_node", -1), -1, 1'000'000));
+    one.memory_bytes = count(message, "memory_bytes");
+    report_.accelerators.push_back(std::move(one));
+  } else if (type == "measurement") {
+    if (full(report_.measurements.size(), limits_.measurements)) return;
+    Measurement one;
+    one.accelerator = word(message, "accelerator");
+    one.device = device;
+    one.test = word(message, "test");
+    one.metric = word(message, "metric");
+    one.unit = word(message, "unit", 40);
+    one.link = word(message, "link", 80);
+    one.detail = word(message, "detail", detail_chars);
+    if (one.metric.empty() || one.accelerator.empty()) return refuse("a measurement names no metric or no accelerator");
+    const auto& value = message["value"];
+    if (!value.is_null()) {
+      one.value = value.is_number() ? value.as_double() : std::nullopt;
+      if (!one.value || !std::isfinite(*one.value)) return refuse("measurement " + one.metric + " has a value that is no finite number");
+    }
+    for (const auto& sample : message.array_at("samples")) {
+      const auto number = sample.is_number() ? sample.as_double() : std::nullopt;
+      if (one.samples.size() >= limits_.samples || !number || !std::isfinite(*number)) {
+        refuse("measurement " + one.metric + " has too many samples, or one that is no finite number");
+        one.samples.clear();
+        break;
+      }
+      one.samples.push_back(*number);
+    }
+    report_.measurements.push_back(std::move(one));
+  } else if (type == "test_done") {
+    if (full(report_.statuses.size(), limits_.statuses)) return;
+    TestStatus one;
+    one.accelerator = word(message, "accelerator");
+    one.device = device;
+    one.test = word(message, "test");
+    const auto state = state_of(message.string_or("status"));
+    if (!state || one.test.empty()) return refuse("the end of a test has no test or no known status");
+    one.state = *state;
+    one.reason = word(message, "reason", detail_chars);
+    if (const auto code = parse_code(message.string_or("code"))) one.code = kfab::to_string(*code);
+    one.duration_s = std::clamp(message.double_or("duration_s", 0), 0.0, 1e9);
+    report_.statuses.push_back(std::move(one));
+  } else {
+    if (full(report_.mismatches.size(), limits_.mismatches)) return;
+    Mismatch one;
+    one.accelerator = word(message, "accelerator");
+    one.device = device;
+    one.test = word(message, "test");
+    one.where = word(message, "where", detail_chars);
+    one.index = count(message, "index");
+    one.stride = count(message, "stride");
+    one.count = std::max<std::uint64_t>(1, count(message, "count"));
+    one.expected = bits(message, "expected");
+    one.got = bits(message, "got");
+    one.mask = bits(message, "mask");
+    one.second_read = bits(message, "second_read");
+    report_.mismatches.push_back(std::move(one));
+  }
+}
+
+}  // namespace kfab::validation

@@ -1,0 +1,68 @@
+#include "validation/catalogue.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace kfab;
+using namespace kfab::validation;
+
+TEST_CASE("every check yields metrics of its own family, and both devices have all families") {
+  for (const auto& check : all_checks()) {
+    CHECK_FALSE(check.metrics.empty());
+    for (const auto& metric : check.metrics) CHECK(family_of(metric.id) == check.family);
+  }
+  for (const auto* device : {"cpu", "cuda"})
+    for (const auto& family : all_families()) {
+      int count = 0;
+      for (const auto& check : all_checks()) count += check.device == device && check.family == family;
+      CHECK(count == 1);
+    }
+  CHECK(family_of("selftest.memory.found").empty());
+}
+
+TEST_CASE("a plan says what is sent and how long it takes") {
+  manifest::Profile cpu;
+  cpu.vendor = "cpu";
+  const auto quick = plan_tests(cpu, {});
+  REQUIRE(quick);
+  CHECK(quick->device == "cpu");
+  CHECK(quick->families.size() == 3);
+  CHECK(quick->predicted_s <= 15);
+  CHECK(quick->deadline_s > quick->predicted_s);
+  const json::Value members = quick->members;
+  CHECK(members.double_or("duration_s", 0) == doctest::Approx(9));
+  CHECK(members.int_or("samples", 0) >= 10);
+  CHECK(members.int_or("memory_cap_mib", 0) == 768);
+
+  RequestOptions shared;
+  shared.share = 4;
+  CHECK(json::Value(plan_tests(cpu, shared)->members).int_or("memory_cap_mib", 0) == 192);
+
+  RequestOptions only;
+  only.families = {"memory", "memory"};
+  only.duration_s = 100;
+  const auto memory = plan_tests(cpu, only);
+  CHECK(memory->families == std::vector<std::string>{"memory"});
+  CHECK(json::Value(memory->members).double_or("duration_s", 0) == 100);
+
+  RequestOptions soak;
+  soak.level = Level::soak;
+  CHECK(plan_tests(cpu, soak)->predicted_s >= 8 * 3600);
+  soak.duration_s = 3600;
+  CHECK(plan_tests(cpu, soak)->predicted_s < 2 * 3600);
+
+  manifest::Profile gpu;
+  gpu.vendor = "nvidia";
+  gpu.per_node.state = manifest::Stated<int>::State::known;
+  gpu.per_node.value = 8;
+  CHECK(plan_tests(gpu, {})->device == "cuda");
+  CHECK(plan_tests(gpu, {})->predicted_s > plan_tests(cpu, {})->predicted_s);
+
+  RequestOptions wrong;
+  wrong.families = {"burn"};
+  CHECK(plan_tests(cpu, wrong).error().code == Code::unknown_test_family);
+  manifest::Profile npu;
+  npu.vendor = "furiosa";
+  CHECK(plan_tests(npu, {}).error().code == Code::no_tests_for_device);
+  CHECK(parse_level("standard") == Level::standard);
+  CHECK_FALSE(parse_level("long"));
+}

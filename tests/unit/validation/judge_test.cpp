@@ -1,0 +1,297 @@
+#include "validation/judge.hpp"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+using namespace kfab;
+using namespace kfab::validation;
+
+namespace {
+
+manifest::Criterion criterion(std::string id, std::string metric, manifest::Direction direction, std::optional<double> limit, std::string unit) {
+  manifest::Criterion out;
+  out.id = std::move(id);
+  out.metric = std::move(metric);
+  out.device = "any";
+  out.unit = std::move(unit);
+  out.direction = direction;
+  out.limit = limit;
+  return out;
+}
+
+// One accelerator whose gemm_fp32 ran, with a proven checker.
+struct Bench {
+  manifest::Profile profile;
+  manifest::CriteriaSet criteria;
+  TestReport report;
+  Peers peers;
+  JudgeInput input;
+
+  explicit Bench(std::string device = "cuda") {
+    report.accelerators.push_back({"GPU-1", device, "Test GPU", "", "", 0, -1, 0});
+    report.statuses.push_back({"GPU-1", device, "gemm_fp32", TestState::ran, "", "", 1});
+    measure("selftest.gemm_fp32.found", 1, "ratio");
+    measure("burnin.gemm_fp32.iterations", 40, "count");
+    input.device = device;
+  }
+  void measure(std::string metric, std::optional<double> value, std::string unit, std::string test = "gemm_fp32", std::string link = {}) {
+    report.measurements.push_back({"GPU-1", report.accelerators[0].device, std::move(test), std::move(metric), std::move(unit), value, {}, std::move(link), ""});
+  }
+  void tested(std::string test) {
+    report.statuses.push_back({"GPU-1", report.accelerators[0].device, test, TestState::ran, "", "", 1});
+    measure("selftest." + test + ".found", 1, "ratio", test);
+  }
+  NodeJudgement judged() {
+    input.profile = &profile;
+    input.criteria = &criteria;
+    input.peers = &peers;
+    return judge(input, report);
+  }
+};
+
+void set(Bench& bench, std::string_view metric, std::optional<double> value) {
+  for (auto& m : bench.report.measurements)
+    if (m.metric == metric) m.value = value;
+}
+
+}  // namespace
+
+TEST_CASE("every shape of criterion can pass and can fail") {
+  struct Case { manifest::Direction direction; double limit, good, bad; };
+  for (const auto& c : {Case{manifest::Direction::min, 30, 30, 29.9}, Case{manifest::Direction::max, 5, 5, 5.1}, Case{manifest::Direction::equal, 0, 0, 1}}) {
+    for (const auto on_violation : {Verdict::fail, Verdict::degraded}) {
+      Bench bench;
+      bench.criteria.criteria.push_back(criterion("shape", "burnin.gemm_fp32.tflops", c.direction, c.limit, "tflops"));
+      bench.criteria.criteria[0].on_violation = on_violation;
+      bench.measure("burnin.gemm_fp32.tflops", c.good, "tflops");
+      CHECK(bench.judged().verdict == Verdict::pass);
+      CHECK(bench.judged().reasons.empty());
+      set(bench, "burnin.gemm_fp32.tflops", c.bad);
+      const auto bad = bench.judged();
+      CHECK(bad.verdict == on_violation);
+      CHECK(bad.reason().find("burnin.gemm_fp32.tflops") != std::string::npos);
+      CHECK(bad.reason().find("(criterion shape)") != std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("a reason has the number, the limit and the criterion") {
+  Bench bench;
+  bench.tested("stream");
+  bench.criteria.criteria.push_back(criterion("triad-floor", "bandwidth.stream_triad_gbps", manifest::Direction::min, 5000, "gbps"));
+  bench.measure("bandwidth.stream_triad_gbps", 18.2, "gbps", "stream");
+  CHECK(bench.judged().reason() == "bandwidth.stream_triad_gbps 18.2 < 5,000 (criterion triad-floor)");
+}
+
+TEST_CASE("a limit derived from the profile's nominal figure") {
+  Bench bench;
+  auto c = criterion("gemm-floor", "burnin.gemm_fp32.tflops", manifest::Direction::min, std::nullopt, "tflops");
+  c.nominal_key = "fp32_tflops";
+  c.factor = 0.5;
+  bench.criteria.criteria.push_back(c);
+  bench.measure("burnin.gemm_fp32.tflops", 40, "tflops");
+  CHECK(bench.judged().verdict == Verdict::not_judged);   // no nominal figure: nothing to hold it against
+  CHECK(bench.judged().reason().find("fp32_tflops") != std::string::npos);
+  bench.profile.nominal["fp32_tflops"] = 67;
+  CHECK(bench.judged().verdict == Verdict::pass);
+  CHECK(bench.judged().criteria[0].limit == 33.5);
+  set(bench, "burnin.gemm_fp32.tflops", 33.4);
+  CHECK(bench.judged().verdict == Verdict::fail);
+}
+
+TEST_CASE("what is missing never passes") {
+  Bench bench;
+  bench.criteria.criteria.push_back(criterion("floor", "burnin.gemm_fp32.tflops", manifest::Direction::min, 1, "tflops"));
+  CHECK(bench.judged().verdict == Verdict::not_judged);
+  bench.criteria.criteria[0].on_missing = Verdict::fail;
+  CHECK(bench.judged().verdict == Verdict::fail);
+  bench.criteria.criteria[0].on_missing = Verdict::not_judged;
+  bench.measure("burnin.gemm_fp32.tflops", std::nullopt, "tflops");
+  CHECK(bench.judged().verdict == Verdict::not_judged);
+
+  SUBCASE("no criteria") {
+    bench.criteria.criteria.clear();
+    CHECK(bench.judged().verdict == Verdict::not_judged);
+    CHECK(bench.judged().reason().find("no criteria") != std::string::npos);
+  }
+  SUBCASE("an empty report") {
+    bench.report = {};
+    CHECK(bench.judged().verdict == Verdict::not_judged);
+  }
+}
+
+TEST_CASE("zero iterations, an unproven checker and an unfinished test are not judged") {
+  Bench bench;
+  bench.criteria.criteria.push_back(criterion("exact", "burnin.gemm_fp32.mismatches", manifest::Direction::equal, 0, "count"));
+  bench.measure("burnin.gemm_fp32.mismatches", 0, "count");
+  REQUIRE(bench.judged().verdict == Verdict::pass);
+  SUBCASE("zero iterations") { set(bench, "burnin.gemm_fp32.iterations", 0); }
+  SUBCASE("checker missed its fault") { set(bench, "selftest.gemm_fp32.found", 0.5); }
+  SUBCASE("checker told nothing") { set(bench, "selftest.gemm_fp32.found", std::nullopt); }
+  SUBCASE("the test did not end") { bench.report.statuses.clear(); }
+  CHECK(bench.judged().verdict == Verdict::not_judged);
+  // A wrong bit that was found is a fault, whatever the checker would have missed.
+  set(bench, "burnin.gemm_fp32.mismatches", 3);
+  CHECK(bench.judged().verdict == Verdict::fail);
+}
+
+TEST_CASE("a wrong bit fails without any criterion") {
+  Bench bench;
+  bench.criteria.criteria.push_back(criterion("floor", "burnin.gemm_fp32.tflops", manifest::Direction::min, 1, "tflops"));
+  bench.measure("burnin.gemm_fp32.tflops", 40, "tflops");
+  bench.report.mismatches.push_back({"GPU-1", "cuda", "gemm_fp32", "slice 3 row 5 column 7", 5127, 0, 12, "0x3f800000", "0x3f800001", "0x00000001", "0x3f800001"});
+  const auto judged = bench.judged();
+  CHECK(judged.verdict == Verdict::fail);
+  CHECK(judged.reason().find("12 wrong values") != std::string::npos);
+  CHECK(judged.reason().find("slice 3 row 5 column 7") != std::string::npos);
+}
+
+TEST_CASE("tests that broke fail, tests that did not run are not judged, arithmetic that is not there is no gap") {
+  Bench bench;
+  bench.criteria.criteria.push_back(criterion("floor", "burnin.gemm_fp32.tflops", manifest::Direction::min, 1, "tflops"));
+  bench.measure("burnin.gemm_fp32.tflops", 40, "tflops");
+  auto& statuses = bench.report.statuses;
+  SUBCASE("failed") {
+    statuses.push_back({"GPU-1", "cuda", "memory", TestState::failed, "it said nothing for 60 s", "KF4007", 0});
+    CHECK(bench.judged().verdict == Verdict::fail);
+    CHECK(bench.judged().reason().find("KF4007") != std::string::npos);
+  }
+  SUBCASE("not run") {
+    statuses.push_back({"GPU-1", "cuda", "memory", TestState::not_run, "allocate 3 MiB: out of memory", "KF4005", 0});
+    CHECK(bench.judged().verdict == Verdict::not_judged);
+  }
+  SUBCASE("no such arithmetic") {
+    statuses.push_back({"GPU-1", "cuda", "gemm_fp8", TestState::not_run, "no fp8", "KF4011", 0});
+    CHECK(bench.judged().verdict == Verdict::pass);
+  }
+  SUBCASE("no driver") {
+    bench.report = {};
+    bench.report.statuses.push_back({"", "cuda", "inventory", TestState::not_run, "libcuda.so.1 cannot be loaded", "KF4001", 0});
+    CHECK(bench.judged().verdict == Verdict::not_judged);
+    CHECK(bench.judged().reason().find("KF4001") != std::string::npos);
+  }
+}
+
+TEST_CASE("fewer accelerators than the profile says is a fail of the node") {
+  Bench bench;
+  bench.criteria.criteria.push_back(criterion("floor", "burnin.gemm_fp32.tflops", manifest::Direction::min, 1, "tflops"));
+  bench.measure("burnin.gemm_fp32.tflops", 40, "tflops");
+  bench.profile.per_node.state = manifest::Stated<int>::State::known;
+  bench.profile.per_node.value = 1;
+  CHECK(bench.judged().verdict == Verdict::pass);
+  bench.profile.per_node.value = 8;
+  CHECK(bench.judged().verdict == Verdict::fail);
+  CHECK(bench.judged().accelerators[0].verdict == Verdict::pass);
+  CHECK(bench.judged().reason() == "1 of 8 accelerators found");
+  bench.report = {};
+  bench.report.statuses.push_back({"", "cuda", "inventory", TestState::not_run, "the driver finds no GPU", "KF4003", 0});
+  CHECK(bench.judged().verdict == Verdict::fail);   // the driver works and finds none
+}
+
+TEST_CASE("a figure of one device is never held against a criterion of another") {
+  Bench bench("cpu");
+  auto c = criterion("gpu-triad", "bandwidth.stream_triad_gbps", manifest::Direction::min, 10, "gbps");
+  c.device = "cuda";
+  bench.criteria.criteria.push_back(c);
+  bench.tested("stream");
+  bench.measure("bandwidth.stream_triad_gbps", 20'000, "gbps", "stream");
+  const auto judged = bench.judged();
+  CHECK(judged.verdict == Verdict::not_judged);
+  CHECK(judged.criteria.empty());
+  bench.input.device = "cuda";   // asked for GPUs, a processor answered
+  CHECK(bench.judged().accelerators.empty());
+  CHECK(bench.judged().verdict == Verdict::not_judged);
+}
+
+TEST_CASE("units must agree, and families outside the run do not count") {
+  Bench bench;
+  bench.criteria.criteria.push_back(criterion("floor", "burnin.gemm_fp32.tflops", manifest::Direction::min, 1, "tops"));
+  bench.measure("burnin.gemm_fp32.tflops", 40, "tflops");
+  CHECK(bench.judged().verdict == Verdict::not_judged);
+  bench.criteria.criteria[0].unit = "tflops";
+  bench.criteria.criteria.push_back(criterion("memory-exact", "memory.errors", manifest::Direction::equal, 0, "count"));
+  CHECK(bench.judged().verdict == Verdict::not_judged);   // the memory family was not measured
+  bench.input.families = {"burnin"};
+  const auto judged = bench.judged();
+  CHECK(judged.verdict == Verdict::pass);
+  CHECK_FALSE(judged.criteria[1].counts);
+}
+
+TEST_CASE("every link is judged by itself") {
+  Bench bench;
+  const std::string metric = "bandwidth.device_to_device_memcpy_read_ce_gbps", test = "device_to_device_memcpy_read_ce";
+  bench.tested(test);
+  bench.criteria.criteria.push_back(criterion("nvlink", metric, manifest::Direction::min, 335, "gbps"));
+  bench.measure(metric, 371, "gbps", test, "1->0");
+  bench.measure(metric, 120, "gbps", test, "2->0");
+  const auto judged = bench.judged();
+  REQUIRE(judged.criteria.size() == 2);
+  CHECK(judged.criteria[0].verdict == Verdict::pass);
+  CHECK(judged.criteria[1].verdict == Verdict::fail);
+  CHECK(judged.reason().find("2->0 120 < 335") != std::string::npos);
+}
+
+TEST_CASE("against the fleet") {
+  Bench bench;
+  auto c = criterion("peers", "burnin.gemm_fp32.tflops", manifest::Direction::min, 3, "tflops");
+  c.basis = manifest::Basis::fleet_relative;
+  bench.criteria.criteria.push_back(c);
+  bench.measure("burnin.gemm_fp32.tflops", 50, "tflops");
+  bench.peers[c.metric] = {50, 50.5, 49.5, 50.2};
+  CHECK(bench.judged().verdict == Verdict::not_judged);
+  CHECK(bench.judged().reason().find("4 peers") != std::string::npos);
+  bench.peers[c.metric].push_back(49.8);
+  CHECK(bench.judged().verdict == Verdict::pass);
+  set(bench, "burnin.gemm_fp32.tflops", 45);
+  CHECK(bench.judged().verdict == Verdict::fail);
+  set(bench, "burnin.gemm_fp32.tflops", 70);   // better than its peers is no fault of a floor
+  CHECK(bench.judged().verdict == Verdict::pass);
+  bench.criteria.criteria[0].direction = manifest::Direction::equal;
+  CHECK(bench.judged().verdict == Verdict::fail);
+  bench.peers[c.metric] = {0, 0, 0, 0, 0};   // nothing can be said against a median of nothing
+  CHECK(bench.judged().verdict == Verdict::not_judged);
+}
+
+TEST_CASE("record-only figures are shown and never judged") {
+  Bench bench;
+  auto recorded = criterion("record", "burnin.gemm_fp32.tflops", manifest::Direction::min, std::nullopt, "tflops");
+  recorded.basis = manifest::Basis::record_only;
+  bench.criteria.criteria.push_back(recorded);
+  bench.measure("burnin.gemm_fp32.tflops", 0.001, "tflops");
+  CHECK(bench.judged().verdict == Verdict::not_judged);
+  bench.criteria.criteria.push_back(criterion("exact", "burnin.gemm_fp32.iterations", manifest::Direction::min, 1, "count"));
+  CHECK(bench.judged().verdict == Verdict::pass);
+}
+
+TEST_CASE("median and its deviation") {
+  CHECK_FALSE(robust({}));
+  CHECK(robust({1, 2, 3, 4, 100})->median == 3);
+  CHECK(robust({1, 2, 3, 4, 100})->mad == 1);
+  CHECK(robust({2, 4})->median == 3);
+}
+
+TEST_CASE("inventory: facts against expectations") {
+  manifest::Profile profile;
+  const json::Value facts = json::Object{{"memory", json::Object{{"total_gib", 128.0}}}, {"os", json::Object{{"arch", "x86_64"}}},
+                                         {"gpus", json::Array{json::Object{{"name", "B200"}}}}};
+  CHECK(judge_inventory(profile, facts).verdict == Verdict::not_judged);
+  const auto with = [&](std::string path, json::Value wanted) {
+    profile.expect = json::Object{{std::move(path), std::move(wanted)}};
+    return judge_inventory(profile, facts);
+  };
+  CHECK(with("memory.total_gib", json::Object{{"min", 64}}).verdict == Verdict::pass);
+  CHECK(with("memory.total_gib", json::Object{{"min", 256}}).verdict == Verdict::fail);
+  CHECK(with("memory.total_gib", json::Object{{"min", 256}}).reason() == "memory.total_gib is 128, at least 256 was expected");
+  CHECK(with("memory.total_gib", json::Object{{"max", 64}}).verdict == Verdict::fail);
+  CHECK(with("memory.total_gib", json::Object{{"min", 64}, {"max", 256}}).verdict == Verdict::pass);
+  CHECK(with("memory.total_gib", 128).verdict == Verdict::pass);
+  CHECK(with("os.arch", json::Object{{"equal", "aarch64"}}).verdict == Verdict::fail);
+  CHECK(with("os.arch", json::Object{{"one_of", json::Array{"aarch64", "x86_64"}}}).verdict == Verdict::pass);
+  CHECK(with("os.arch", json::Object{{"one_of", json::Array{"aarch64"}}}).verdict == Verdict::fail);
+  CHECK(with("os.arch", json::Object{{"min", 3}}).verdict == Verdict::not_judged);
+  CHECK(with("os.kernel", json::Object{{"equal", "6.1"}}).verdict == Verdict::not_judged);
+  CHECK(with("gpus.0.name", "B200").verdict == Verdict::pass);
+  CHECK(with("gpus.1.name", "B200").verdict == Verdict::not_judged);
+  CHECK(with("os.arch", json::Object{{"atleast", 3}}).verdict == Verdict::not_judged);
+}
