@@ -314,7 +314,9 @@ ProcessResult run_process(const ProcessSpec& spec, const std::function<bool()>& 
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
   result.duration_s = seconds_since(start);
-  if (WIFSIGNALED(status)) {
+  if (WIFSIGNALED(status) && stop && stop()) {
+    result.end = End::stopped;   // whoever stopped the run killed its children as well
+  } else if (WIFSIGNALED(status)) {
     result.end = End::signalled;
     result.signal = WTERMSIG(status);
   } else {

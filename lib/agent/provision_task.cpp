@@ -85,6 +85,7 @@ class Run {
       const auto start = std::chrono::steady_clock::now();
       Outcome outcome = one(resource);
       status_[resource.id] = outcome.status;
+      if (resource.type == "file") file_[resource.id] = resource.attributes.string_or("path");
       something_would_change_ = something_would_change_ || outcome.status == ResourceStatus::would_change;
       report(resource, outcome, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     }
@@ -129,7 +130,9 @@ class Run {
     const bool starts = std::any_of(found.changes.begin(), found.changes.end(), [](const Change& change) { return change.what == "state"; });
     if (!resource.restartable() || starts) return false;
     return std::any_of(declared.restart_on.begin(), declared.restart_on.end(), [&](const std::string& id) {
-      return status_.at(id) == ResourceStatus::changed || status_.at(id) == ResourceStatus::would_change;
+      if (status_.at(id) == ResourceStatus::changed || status_.at(id) == ResourceStatus::would_change) return true;
+      const auto file = file_.find(id);   // a run that was cut after the file leaves the restart to this one
+      return file != file_.end() && resource.started_before(file->second);
     });
   }
 
@@ -167,6 +170,7 @@ class Run {
   bool apply_;
   bool something_would_change_ = false;
   std::map<std::string, ResourceStatus> status_;
+  std::map<std::string, std::string> file_;   // path by id
 };
 
 }  // namespace

@@ -53,6 +53,8 @@ class Resource {
   virtual Status apply(const Difference& found) = 0;
   // After one of restart_on changed: does what that means and says it in a change. Nothing for most types.
   virtual bool restartable() const { return false; }
+  // True when what runs was started before the file was last written, as after a run that was cut between the two.
+  virtual bool started_before(const std::string& path) const { (void)path; return false; }
   virtual Status restart() { return ok(); }
 };
 

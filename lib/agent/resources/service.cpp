@@ -1,7 +1,10 @@
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <map>
 
 #include <fmt/format.h>
@@ -32,6 +35,9 @@ class ServiceResource final : public Resource {
     active_ = unit["ActiveState"];
     masked_ = unit["LoadState"] == "masked" || unit["UnitFileState"].starts_with("masked");
     reload_ = unit["NeedDaemonReload"] == "yes";
+    const std::string& since = unit["ActiveEnterTimestampMonotonic"];
+    active_since_us_ = 0;
+    std::from_chars(since.data(), since.data() + since.size(), active_since_us_);
     const bool wanted = state_ == "running" || enabled_.value_or(false);
     if (unit["LoadState"] == "not-found") {
       if (!wanted) return difference;   // what is not there is stopped and not enabled
@@ -60,6 +66,18 @@ class ServiceResource final : public Resource {
 
   bool restartable() const override { return state_ != "stopped" && (active_ == "active" || active_ == "reloading" || active_ == "failed"); }
 
+  bool started_before(const std::string& path) const override {
+    struct stat found {};
+    timespec wall{}, monotonic{};
+    if (active_since_us_ == 0 || ::stat(path.c_str(), &found) != 0) return false;
+    if (::clock_gettime(CLOCK_REALTIME, &wall) != 0 || ::clock_gettime(CLOCK_MONOTONIC, &monotonic) != 0) return false;
+    const auto seconds = [](const timespec& time) { return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9; };
+    const double started = seconds(wall) - seconds(monotonic) + static_cast<double>(active_since_us_) * 1e-6;
+    const double written = seconds(found.st_mtim);
+    // A second of grace for the clocks; a time in the future tells nothing.
+    return written > started + 1.0 && written <= seconds(wall);
+  }
+
   Status restart() override {
     KFAB_TRY_VOID(systemctl("daemon-reload", false));
     return systemctl("restart");
@@ -68,7 +86,7 @@ class ServiceResource final : public Resource {
  private:
   Result<std::map<std::string, std::string>> show() const {
     const auto result = context_.run({"systemctl", "show", "-p", "LoadState", "-p", "ActiveState", "-p", "UnitFileState", "-p",
-                                      "NeedDaemonReload", "--", name_}, query_timeout_s);
+                                      "NeedDaemonReload", "-p", "ActiveEnterTimestampMonotonic", "--", name_}, query_timeout_s);
     if (result.end == ProcessResult::End::not_found || ::access(context_.node.systemd_marker.c_str(), F_OK) != 0)
       return error(Code::service_manager_missing, fmt::format("cannot look at {}: systemd does not run on this node", one_line(name_, 80)));
     if (!result.success()) return process_failure(Code::service_failed, "systemctl show " + one_line(name_, 80), result);
@@ -97,6 +115,7 @@ class ServiceResource final : public Resource {
   double timeout_s_;
   std::string active_;
   bool masked_ = false, reload_ = false;
+  long long active_since_us_ = 0;   // on the monotonic clock; 0 when it does not run
 };
 
 }  // namespace

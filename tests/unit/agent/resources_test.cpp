@@ -51,12 +51,12 @@ verb=$1; for name in "$@"; do :; done
 unit="$FAKE/units/$name"
 if [ $verb = show ]; then
   [ -f "$unit.active" ] || { printf 'LoadState=not-found\nActiveState=inactive\nUnitFileState=\nNeedDaemonReload=no\n'; exit 0; }
-  printf 'LoadState=loaded\nActiveState=%s\nUnitFileState=%s\nNeedDaemonReload=no\n' "$(cat $unit.active)" "$(cat $unit.enabled)"
+  printf 'LoadState=loaded\nActiveState=%s\nUnitFileState=%s\nNeedDaemonReload=no\nActiveEnterTimestampMonotonic=%s\n' "$(cat $unit.active)" "$(cat $unit.enabled)" "$(cat $unit.since 2>/dev/null)"
   exit 0
 fi
 if [ -f "$FAKE/systemctl-fails" ]; then cat "$FAKE/systemctl-fails" >&2; exit 1; fi
 case $verb in
-  start|restart) echo active > "$unit.active";;
+  start|restart) echo active > "$unit.active"; [ -f "$unit.since" ] && awk '{printf "%d", $1*1000000}' /proc/uptime > "$unit.since";;
   stop) echo inactive > "$unit.active";;
   enable) echo enabled > "$unit.enabled";;
   disable) echo disabled > "$unit.enabled";;
@@ -162,6 +162,22 @@ TEST_CASE("service: started and enabled once; restarted when what it reads chang
   CHECK(read(directory / "fake/systemctl-log").find("restart") == std::string::npos);
   CHECK(node.run("apply", resources).at(1).string_or("status") == "changed");
   CHECK(read(directory / "fake/systemctl-log").find("restart -- chrony") != std::string::npos);
+}
+
+TEST_CASE("service: a restart that a cut run left undone is done by the next, once") {
+  const TemporaryDirectory directory;
+  Provisioner node(directory);
+  install_fake_systemd(node, directory);
+  write(directory / "fake/units/chrony.active", "active");
+  write(directory / "fake/units/chrony.enabled", "enabled");
+  write(directory / "fake/units/chrony.since", "1");   // since boot
+  write(directory / "chrony.conf", "server a\n");      // as declared, and newer
+  const auto resources = "[{\"id\":\"conf\",\"type\":\"file\",\"attributes\":{\"path\":\"" + (directory / "chrony.conf") +
+                         "\",\"content\":\"server a\\n\"}},"
+                         R"({"id":"unit","type":"service","attributes":{"name":"chrony","state":"running"},"restart_on":["conf"]}])";
+  CHECK(changes_of(node.run("plan", resources).at(1)) == "restart: running with what was before -> restarted");
+  CHECK(node.run("apply", resources).at(1).string_or("status") == "changed");
+  CHECK(node.run("apply", resources).at(1).string_or("status") == "in_sync");
 }
 
 TEST_CASE("service: stopped, disabled, unknown, failing, and no systemd at all") {
