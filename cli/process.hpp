@@ -32,7 +32,7 @@ class Process {
     bool input_is_terminal = false;
     bool is_root = false;
     bool own_signals = false;                       // whether to watch signals while nodes are reached
-    std::string executable;
+    std::string executable{};
     term::StreamFacts (*facts)(int fd, term::ColourChoice, const term::Getenv&) = term::stream_facts;
   };
 
