@@ -34,7 +34,8 @@ std::vector<std::string_view> lines_of(std::string_view text) {
 using Lines = std::vector<std::string_view>;
 
 // The longest common subsequence of what is left between a common beginning and a common end.
-void compare_middle(const Lines& a, const Lines& b, std::size_t first, std::size_t a_end, std::size_t b_end, std::vector<Edit>& edits) {
+void compare_middle(const Lines& a, const Lines& b, std::size_t first, std::size_t a_end, std::size_t b_end,
+                    std::vector<Edit>& edits) {
   const std::size_t rows = a_end - first, columns = b_end - first;
   if (rows == 0 || columns == 0 || rows * columns > max_table_cells || std::min(rows, columns) > 65535) {
     for (std::size_t i = first; i < a_end; ++i) edits.push_back({'-', a[i]});
@@ -45,7 +46,8 @@ void compare_middle(const Lines& a, const Lines& b, std::size_t first, std::size
   const auto at = [&](std::size_t i, std::size_t j) -> std::uint16_t& { return common[i * (columns + 1) + j]; };
   for (std::size_t i = rows; i-- > 0;)
     for (std::size_t j = columns; j-- > 0;)
-      at(i, j) = a[first + i] == b[first + j] ? static_cast<std::uint16_t>(at(i + 1, j + 1) + 1) : std::max(at(i + 1, j), at(i, j + 1));
+      at(i, j) = a[first + i] == b[first + j] ? static_cast<std::uint16_t>(at(i + 1, j + 1) + 1)
+                                              : std::max(at(i + 1, j), at(i, j + 1));
   std::size_t i = 0, j = 0;
   while (i < rows || j < columns) {
     if (i < rows && j < columns && a[first + i] == b[first + j]) {
@@ -79,7 +81,8 @@ bool is_text(std::string_view bytes) { return bytes.find('\0') == std::string_vi
 
 }  // namespace
 
-std::string unified_diff(std::string_view before, std::string_view after, std::string_view path, std::size_t max_bytes) {
+std::string unified_diff(std::string_view before, std::string_view after, std::string_view path,
+                         std::size_t max_bytes) {
   if (before == after) return {};
   if (!is_text(before) || !is_text(after))
     return fmt::format("binary content of {} differs ({} bytes before, {} after)\n", path, before.size(), after.size());

@@ -116,7 +116,8 @@ std::optional<long long> FactTree::read_int(std::string_view path) const {
 std::vector<std::string> FactTree::list(std::string_view directory) const {
   std::vector<std::string> names;
   std::error_code fault;
-  for (std::filesystem::directory_iterator entry(at(directory), fault), end; !fault && entry != end; entry.increment(fault))
+  for (std::filesystem::directory_iterator entry(at(directory), fault), end; !fault && entry != end;
+       entry.increment(fault))
     names.push_back(entry->path().filename().string());
   std::sort(names.begin(), names.end());
   return names;
@@ -133,7 +134,9 @@ std::optional<std::string> FactTree::link_name(std::string_view path) const {
 
 std::string FactTree::why_not(std::string_view path) const {
   const int fd = ::open(at(path).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return errno == EACCES ? fmt::format("{} can be read by root only", path) : fmt::format("{}: {}", path, std::strerror(errno));
+  if (fd < 0)
+    return errno == EACCES ? fmt::format("{} can be read by root only", path)
+                           : fmt::format("{}: {}", path, std::strerror(errno));
   char byte = 0;
   const auto n = ::read(fd, &byte, 1);
   const int fault = errno;
@@ -151,7 +154,8 @@ std::vector<Mount> read_mounts(const FactTree& tree) {
     if (words.size() < 6 || words.end() - dash < 4) continue;
     Mount mount{words[2], words[4], dash[1], dash[2], words[5]};
     for (auto* field : {&mount.path, &mount.source})   // the kernel writes blanks as \040
-      for (auto at = field->find("\\040"); at != std::string::npos; at = field->find("\\040")) field->replace(at, 4, " ");
+      for (auto at = field->find("\\040"); at != std::string::npos; at = field->find("\\040"))
+        field->replace(at, 4, " ");
     mounts.push_back(std::move(mount));
   }
   return mounts;
@@ -197,7 +201,8 @@ json::Value read_facts(const FactsOptions& options) {
     return std::move(found.value);
   };
   for (const auto& section : sections)
-    facts.set(std::string(section.name), take(bounded(section.name, options.section_timeout_s, [&] { return section.read(tree, options); })));
+    facts.set(std::string(section.name),
+              take(bounded(section.name, options.section_timeout_s, [&] { return section.read(tree, options); })));
   facts.set("mounts", take(mount_facts(tree, options)));
 
   json::Value nvml;
@@ -214,7 +219,8 @@ json::Value read_facts(const FactsOptions& options) {
   const std::size_t by_driver = nvml.array_at("gpus").size();
   if (!options.nvml_library.empty() && on_bus > by_driver) {
     SectionFacts missing;
-    missing.problem("gpus", fmt::format("the PCI bus shows {}, the driver {}", plural(static_cast<long long>(on_bus), "NVIDIA GPU"), by_driver));
+    missing.problem("gpus", fmt::format("the PCI bus shows {}, the driver {}",
+                                        plural(static_cast<long long>(on_bus), "NVIDIA GPU"), by_driver));
     problems.push_back(missing.problems.front());
   }
   facts.set("problems", std::move(problems));

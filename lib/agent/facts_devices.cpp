@@ -26,13 +26,15 @@ bool is_disk(const FactTree& tree, const std::string& name) {
 }
 
 // The device numbers of a disk, its partitions, and what is built on them (LVM, RAID), two storeys up.
-void add_device_numbers(const FactTree& tree, const std::string& directory, std::vector<std::string>& numbers, int depth) {
+void add_device_numbers(const FactTree& tree, const std::string& directory, std::vector<std::string>& numbers,
+                        int depth) {
   if (auto number = tree.read(directory + "/dev")) numbers.push_back(*number);
   if (depth == 0) return;
   for (const auto& holder : tree.list(directory + "/holders"))
     add_device_numbers(tree, "/sys/block/" + holder, numbers, depth - 1);
   for (const auto& child : tree.list(directory))
-    if (tree.exists(directory + "/" + child + "/partition")) add_device_numbers(tree, directory + "/" + child, numbers, depth - 1);
+    if (tree.exists(directory + "/" + child + "/partition"))
+      add_device_numbers(tree, directory + "/" + child, numbers, depth - 1);
 }
 
 // Addresses as the running system has them, by interface.
@@ -77,7 +79,8 @@ constexpr std::array accelerator_vendors{
 const AcceleratorVendor* accelerator_vendor(long long vendor, long long device, long long pci_class) {
   for (const auto& row : accelerator_vendors) {
     if (row.vendor_id != vendor) continue;
-    if (device != 0 && std::find(row.not_devices.begin(), row.not_devices.end(), device) != row.not_devices.end()) return nullptr;
+    if (device != 0 && std::find(row.not_devices.begin(), row.not_devices.end(), device) != row.not_devices.end())
+      return nullptr;
     if (row.classes.front() == 0) return &row;
     return std::find(row.classes.begin(), row.classes.end(), pci_class) != row.classes.end() ? &row : nullptr;
   }
@@ -95,7 +98,9 @@ json::Value pcie_generation(const std::optional<std::string>& speed) {
   return {};
 }
 
-json::Value positive(std::optional<long long> number) { return number && *number > 0 ? json::Value(*number) : json::Value(); }
+json::Value positive(std::optional<long long> number) {
+  return number && *number > 0 ? json::Value(*number) : json::Value();
+}
 
 }  // namespace
 
@@ -118,8 +123,12 @@ SectionFacts disk_facts(const FactTree& tree, const FactsOptions&) {
     for (const auto& mount : mounts)
       if (std::find(numbers.begin(), numbers.end(), mount.device_number) != numbers.end())
         mounted.emplace_back(json::Object{{"path", mount.path}, {"fs_type", mount.fs_type}});
-    disks.emplace_back(json::Object{{"name", name}, {"size_bytes", size}, {"model", json::Value(tree.read(directory + "/device/model"))},
-                                    {"serial", json::Value(serial)}, {"rotational", rotational}, {"mounts", std::move(mounted)}});
+    disks.emplace_back(json::Object{{"name", name},
+                                    {"size_bytes", size},
+                                    {"model", json::Value(tree.read(directory + "/device/model"))},
+                                    {"serial", json::Value(serial)},
+                                    {"rotational", rotational},
+                                    {"mounts", std::move(mounted)}});
   }
   facts.value = std::move(disks);
   return facts;
@@ -156,7 +165,8 @@ SectionFacts accelerator_facts(const FactTree& tree, const FactsOptions&) {
     const std::string directory = "/sys/bus/pci/devices/" + address;
     const auto vendor = tree.read_int(directory + "/vendor"), device = tree.read_int(directory + "/device"),
                pci_class = tree.read_int(directory + "/class");
-    if (!vendor || !device || !pci_class || tree.exists(directory + "/physfn")) continue;   // physfn: a virtual function
+    if (!vendor || !device || !pci_class || tree.exists(directory + "/physfn"))
+      continue;   // physfn: a virtual function
     const auto* row = accelerator_vendor(*vendor, *device, *pci_class >> 8);
     if (row == nullptr) continue;
     const auto numa = tree.read_int(directory + "/numa_node");

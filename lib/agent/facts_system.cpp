@@ -30,7 +30,8 @@ bool is_placeholder(std::string_view text) {
 std::optional<std::string> colon_value(std::string_view text, std::string_view key) {
   for (const auto line : split_lines(text)) {
     const auto colon = line.find(':');
-    if (colon != std::string_view::npos && trim(line.substr(0, colon)) == key) return std::string(trim(line.substr(colon + 1)));
+    if (colon != std::string_view::npos && trim(line.substr(0, colon)) == key)
+      return std::string(trim(line.substr(colon + 1)));
   }
   return std::nullopt;
 }
@@ -42,9 +43,9 @@ std::optional<std::string> cpu_model(const FactTree& tree, const std::string& cp
 }
 
 json::Value flags_of_interest(const std::string& cpuinfo) {
-  static constexpr std::array wanted{"sse4_2", "avx",      "avx2", "fma",  "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile",
-                                     "amx_bf16", "amx_int8", "aes",  "sha_ni", "vmx",   "svm",         "hypervisor",  "sve",
-                                     "sve2",   "bf16"};
+  static constexpr std::array wanted{"sse4_2",      "avx",      "avx2",       "fma",      "avx512f", "avx512_bf16",
+                                     "avx512_vnni", "amx_tile", "amx_bf16",   "amx_int8", "aes",     "sha_ni",
+                                     "vmx",         "svm",      "hypervisor", "sve",      "sve2",    "bf16"};
   auto text = colon_value(cpuinfo, "flags");
   if (!text) text = colon_value(cpuinfo, "Features");
   json::Array flags;
@@ -124,8 +125,9 @@ SectionFacts identity_facts(const FactTree& tree, const FactsOptions& options) {
     const bool usable = text && !is_placeholder(*text);
     identity.set(std::string(fact), usable ? json::Value(*text) : json::Value());
     if (!usable)
-      facts.problem("identity." + std::string(fact),
-                    text && !text->empty() ? "the board tells only the placeholder '" + *text + "'" : tree.why_not(path));
+      facts.problem("identity." + std::string(fact), text && !text->empty()
+                                                         ? "the board tells only the placeholder '" + *text + "'"
+                                                         : tree.why_not(path));
   }
   json::Value hostname = json::Value(tree.read("/proc/sys/kernel/hostname"));
   if (hostname.is_null() && options.live) {
@@ -159,10 +161,12 @@ SectionFacts cpu_facts(const FactTree& tree, const FactsOptions& options) {
   if (const auto online = tree.read(root + "online")) threads = count_of_list(*online);
   int nodes = 0;
   for (const auto& name : tree.list("/sys/devices/system/node"))
-    if (name.starts_with("node") && name.size() > 4 && name.find_first_not_of("0123456789", 4) == std::string::npos) ++nodes;
+    if (name.starts_with("node") && name.size() > 4 && name.find_first_not_of("0123456789", 4) == std::string::npos)
+      ++nodes;
 
   json::Value max_mhz;
-  if (const auto khz = tree.read_int(root + "cpu0/cpufreq/cpuinfo_max_freq")) max_mhz = static_cast<double>(*khz) / 1000.0;
+  if (const auto khz = tree.read_int(root + "cpu0/cpufreq/cpuinfo_max_freq"))
+    max_mhz = static_cast<double>(*khz) / 1000.0;
   else facts.problem("cpu.max_mhz", "the kernel tells no frequency limits (no cpufreq; usual in virtual machines)");
   json::Value architecture;
   if (options.live) {
@@ -194,7 +198,8 @@ SectionFacts memory_facts(const FactTree& tree, const FactsOptions&) {
   }
   const auto bytes = [&](std::string_view key) { return json::Value(meminfo_bytes(*meminfo, key)); };
   json::Value total_gib;
-  if (const auto total = meminfo_bytes(*meminfo, "MemTotal")) total_gib = static_cast<double>(*total) / (1024.0 * 1024.0 * 1024.0);
+  if (const auto total = meminfo_bytes(*meminfo, "MemTotal"))
+    total_gib = static_cast<double>(*total) / (1024.0 * 1024.0 * 1024.0);
   facts.value = json::Object{{"total_bytes", bytes("MemTotal")},
                              {"total_gib", total_gib},
                              {"available_bytes", bytes("MemAvailable")},
@@ -220,7 +225,8 @@ SectionFacts os_facts(const FactTree& tree, const FactsOptions& options) {
   }
   if (options.live) {
     using Milliseconds = std::chrono::duration<double, std::milli>;
-    clock = std::chrono::duration_cast<Milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count() / 1000.0;
+    clock =
+        std::chrono::duration_cast<Milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count() / 1000.0;
     libc = std::string("glibc ") + ::gnu_get_libc_version();
   }
   const auto read = [&](std::string_view path) { return json::Value(tree.read(path)); };

@@ -20,6 +20,7 @@ int main(int argc, char** argv) {
     return kfab::agent::serve(options);
   }
   if (word == "test-child") return kfab::agent::test_child_main();
-  std::fputs("usage: kfab-agent serve | --version\nkfab starts it on nodes; it speaks JSON lines on stdin and stdout\n", stderr);
+  std::fputs("usage: kfab-agent serve | --version\nkfab starts it on nodes; it speaks JSON lines on stdin and stdout\n",
+             stderr);
   return 2;
 }

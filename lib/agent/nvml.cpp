@@ -115,7 +115,10 @@ class DeviceFacts {
     unsigned correctable = 0, uncorrectable = 0, pending = 0, failed = 0;
     const auto code = nvml_.call("nvmlDeviceGetRemappedRows", device_, &correctable, &uncorrectable, &pending, &failed);
     if (!good(code, "remapped_rows")) return {};
-    return json::Object{{"correctable", correctable}, {"uncorrectable", uncorrectable}, {"pending", pending != 0}, {"failed", failed != 0}};
+    return json::Object{{"correctable", correctable},
+                        {"uncorrectable", uncorrectable},
+                        {"pending", pending != 0},
+                        {"failed", failed != 0}};
   }
   json::Value fabric() {
     static constexpr std::array states{"not_supported", "not_started", "in_progress", "completed"};
@@ -168,7 +171,8 @@ json::Value gpu_facts(const Nvml& nvml, unsigned index, SectionFacts& facts) {
   gpu.set("pci_address", device.pci_address());
   gpu.set("memory_total_bytes", device.memory_total());
   gpu.set("power_limit_w", device.number("nvmlDeviceGetEnforcedPowerLimit", "power_limit_w", 1e-3));
-  gpu.set("default_power_limit_w", device.number("nvmlDeviceGetPowerManagementDefaultLimit", "default_power_limit_w", 1e-3));
+  gpu.set("default_power_limit_w",
+          device.number("nvmlDeviceGetPowerManagementDefaultLimit", "default_power_limit_w", 1e-3));
   gpu.set("persistence", device.flag("nvmlDeviceGetPersistenceMode", "persistence"));
   gpu.set("ecc", device.current_flag("nvmlDeviceGetEccMode", "ecc"));
   gpu.set("mig", device.current_flag("nvmlDeviceGetMigMode", "mig"));

@@ -79,7 +79,8 @@ class LivingGroup {
 
 std::string value_of(const std::vector<std::string>& environment, std::string_view name) {
   for (const auto& line : environment)
-    if (line.size() > name.size() && line.starts_with(name) && line[name.size()] == '=') return line.substr(name.size() + 1);
+    if (line.size() > name.size() && line.starts_with(name) && line[name.size()] == '=')
+      return line.substr(name.size() + 1);
   return {};
 }
 
@@ -243,7 +244,8 @@ ProcessResult run_process(const ProcessSpec& spec, const std::function<bool()>& 
   const auto start = Clock::now();
   if (spec.argv.empty()) return not_run(End::not_started, "no command is given");
   std::string program = find_program(spec.argv.front(), spec.environment);
-  if (program.empty()) return not_run(End::not_found, fmt::format("there is no program {}", one_line(spec.argv.front(), 80)));
+  if (program.empty())
+    return not_run(End::not_found, fmt::format("there is no program {}", one_line(spec.argv.front(), 80)));
   if (stop && stop()) return not_run(End::stopped, "stopped before it started");
 
   Descriptor out_read, out_write, err_read, err_write, in_read, in_write;
@@ -329,7 +331,8 @@ ProcessResult run_process(const ProcessSpec& spec, const std::function<bool()>& 
 Result<std::string> run_bounded(double timeout_s, const std::function<std::string()>& work) {
   const auto start = Clock::now();
   Descriptor read_end, write_end;
-  if (!make_pipe(read_end, write_end)) return error(Code::child_not_started, fmt::format("cannot make a pipe: {}", std::strerror(errno)));
+  if (!make_pipe(read_end, write_end))
+    return error(Code::child_not_started, fmt::format("cannot make a pipe: {}", std::strerror(errno)));
   const pid_t pid = ::fork();
   if (pid < 0) return error(Code::child_not_started, fmt::format("cannot fork: {}", std::strerror(errno)));
   if (pid == 0) {   // the copy: says its answer and is gone, without running anybody's destructors
@@ -362,7 +365,8 @@ Result<std::string> run_bounded(double timeout_s, const std::function<std::strin
   living.forget();
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) return error(Code::fact_unavailable, "the probe ended by a fault");
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+    return error(Code::fact_unavailable, "the probe ended by a fault");
   return answer;
 }
 

@@ -5,9 +5,9 @@
 
 #include "json/value.hpp"
 
-// How kfab and the agent on a node talk: one JSON object per line, UTF-8, over the agent's stdin and stdout. The agent's
-// stderr is free text for a person. Unknown members are ignored by both sides; an unknown message type is ignored by
-// the host; anything else that is new needs a new protocol version.
+// How kfab and the agent on a node talk: one JSON object per line, UTF-8, over the agent's stdin and stdout. The
+// agent's stderr is free text for a person. Unknown members are ignored by both sides; an unknown message type is
+// ignored by the host; anything else that is new needs a new protocol version.
 //
 // Host to agent
 //   {"type":"request","protocol":1,"run_id":"...","deadline_s":600,"heartbeat_s":30,"task":"facts|provision|test", ...}

@@ -19,7 +19,8 @@ constexpr std::size_t max_resources = 20'000;
 
 enum class ResourceStatus { in_sync, would_change, changed, failed, skipped, cancelled };
 
-constexpr std::array<std::string_view, 6> status_words{"in_sync", "would_change", "changed", "failed", "skipped", "cancelled"};
+constexpr std::array<std::string_view, 6> status_words{"in_sync", "would_change", "changed",
+                                                       "failed",  "skipped",      "cancelled"};
 
 struct Declared {
   std::string id, type;
@@ -47,26 +48,29 @@ Outcome failed(Diagnostic problem, std::vector<Change> changes = {}, std::string
 
 // Codes that may mean no more than that an earlier resource, not applied in plan mode, will bring what is missing.
 bool may_come_with_an_earlier_one(Code code) {
-  static constexpr std::array codes{Code::service_unknown, Code::owner_unknown, Code::sysctl_unknown, Code::program_missing,
-                                    Code::command_guard_failed, Code::user_failed};
+  static constexpr std::array codes{Code::service_unknown, Code::owner_unknown,        Code::sysctl_unknown,
+                                    Code::program_missing, Code::command_guard_failed, Code::user_failed};
   return std::find(codes.begin(), codes.end(), code) != codes.end();
 }
 
 Result<std::vector<Declared>> read_resources(const json::Value& request) {
   const json::Array& items = request.array_at("resources");
   if (!request["resources"].is_array()) return error(Code::agent_bad_request, "the request has no list of resources");
-  if (items.size() > max_resources) return error(Code::agent_bad_request, fmt::format("more than {} resources", max_resources));
+  if (items.size() > max_resources)
+    return error(Code::agent_bad_request, fmt::format("more than {} resources", max_resources));
   std::vector<Declared> resources;
   std::map<std::string, bool> known;
   for (const auto& item : items) {
-    Declared resource{item.string_or("id"), item.string_or("type"), item["attributes"], string_list(item["after"]), string_list(item["restart_on"])};
+    Declared resource{item.string_or("id"), item.string_or("type"), item["attributes"], string_list(item["after"]),
+                      string_list(item["restart_on"])};
     const std::string shown = one_line(resource.id, 80);
     if (resource.id.empty() || known.count(resource.id) > 0)
       return error(Code::agent_bad_request, fmt::format("the id '{}' is empty or used twice", shown));
     for (const auto* list : {&resource.after, &resource.restart_on})
       for (const auto& id : *list)
         if (known.count(id) == 0)
-          return error(Code::agent_bad_request, fmt::format("{} waits for {}, which does not stand before it", shown, one_line(id, 80)));
+          return error(Code::agent_bad_request,
+                       fmt::format("{} waits for {}, which does not stand before it", shown, one_line(id, 80)));
     known[resource.id] = true;
     resources.push_back(std::move(resource));
   }
@@ -81,7 +85,8 @@ class Run {
     for (std::size_t i = 0; i < resources.size(); ++i) {
       const auto& resource = resources[i];
       if (!task_.stop_requested())
-        task_.progress(resource.id, static_cast<double>(i), static_cast<double>(resources.size()), apply_ ? "applying" : "checking");
+        task_.progress(resource.id, static_cast<double>(i), static_cast<double>(resources.size()),
+                       apply_ ? "applying" : "checking");
       const auto start = std::chrono::steady_clock::now();
       Outcome outcome = one(resource);
       status_[resource.id] = outcome.status;
@@ -104,22 +109,28 @@ class Run {
     if (!found) return not_checked(std::move(found).error());
     const bool restart = restart_due(declared, resource, *found);
     if (found->in_sync() && !restart) return {};
-    Outcome outcome{apply_ ? ResourceStatus::changed : ResourceStatus::would_change, found->changes, found->diff, {}, {}};
+    Outcome outcome{
+        apply_ ? ResourceStatus::changed : ResourceStatus::would_change, found->changes, found->diff, {}, {}};
     if (restart) outcome.changes.push_back({"restart", "running with what was before", "restarted"});
     return apply_ ? apply(resource, *found, restart, std::move(outcome)) : outcome;
   }
 
   std::optional<Outcome> skipped_because_of(const std::string& id) const {
     const ResourceStatus before = status_.at(id);
-    if (before != ResourceStatus::failed && before != ResourceStatus::skipped && before != ResourceStatus::cancelled) return std::nullopt;
+    if (before != ResourceStatus::failed && before != ResourceStatus::skipped && before != ResourceStatus::cancelled)
+      return std::nullopt;
     Outcome outcome;
     outcome.status = before == ResourceStatus::cancelled ? ResourceStatus::cancelled : ResourceStatus::skipped;
-    outcome.problem = error(Code::resource_skipped, fmt::format("it waits for {}, which {}", id, before == ResourceStatus::skipped ? "was skipped" : before == ResourceStatus::failed ? "failed" : "was cancelled"));
+    outcome.problem = error(Code::resource_skipped, fmt::format("it waits for {}, which {}", id,
+                                                                before == ResourceStatus::skipped  ? "was skipped"
+                                                                : before == ResourceStatus::failed ? "failed"
+                                                                                                   : "was cancelled"));
     return outcome;
   }
 
   Outcome not_checked(Diagnostic problem) const {
-    if (apply_ || !something_would_change_ || !may_come_with_an_earlier_one(problem.code)) return failed(std::move(problem));
+    if (apply_ || !something_would_change_ || !may_come_with_an_earlier_one(problem.code))
+      return failed(std::move(problem));
     Outcome outcome{ResourceStatus::would_change, {{"state", "not known yet", "as declared"}}, {}, {}, {}};
     outcome.note = "can be told only when earlier resources are applied: " + problem.message;
     return outcome;
@@ -127,7 +138,8 @@ class Run {
 
   // A restart is due when something it depends on changed, and starting it is not what is to be done anyway.
   bool restart_due(const Declared& declared, const Resource& resource, const Difference& found) const {
-    const bool starts = std::any_of(found.changes.begin(), found.changes.end(), [](const Change& change) { return change.what == "state"; });
+    const bool starts = std::any_of(found.changes.begin(), found.changes.end(),
+                                    [](const Change& change) { return change.what == "state"; });
     if (!resource.restartable() || starts) return false;
     return std::any_of(declared.restart_on.begin(), declared.restart_on.end(), [&](const std::string& id) {
       if (status_.at(id) == ResourceStatus::changed || status_.at(id) == ResourceStatus::would_change) return true;
@@ -138,15 +150,18 @@ class Run {
 
   static Outcome apply(Resource& resource, const Difference& found, bool restart, Outcome outcome) {
     if (!found.in_sync())
-      if (auto done = resource.apply(found); !done) return failed(std::move(done).error(), outcome.changes, outcome.diff);
+      if (auto done = resource.apply(found); !done)
+        return failed(std::move(done).error(), outcome.changes, outcome.diff);
     if (restart)
       if (auto done = resource.restart(); !done) return failed(std::move(done).error(), outcome.changes, outcome.diff);
     const auto after = resource.check();
     if (!after) return failed(after.error(), outcome.changes, outcome.diff);
     if (after->in_sync()) return outcome;
     std::vector<std::string> left;
-    for (const auto& change : after->changes) left.push_back(fmt::format("{} is {} and not {}", change.what, change.before, change.after));
-    return failed(error(Code::resource_verify_failed, "applied, but afterwards " + one_line(join(left, "; "), 300)), outcome.changes, outcome.diff);
+    for (const auto& change : after->changes)
+      left.push_back(fmt::format("{} is {} and not {}", change.what, change.before, change.after));
+    return failed(error(Code::resource_verify_failed, "applied, but afterwards " + one_line(join(left, "; "), 300)),
+                  outcome.changes, outcome.diff);
   }
 
   void report(const Declared& resource, const Outcome& outcome, double duration_s) {
@@ -160,9 +175,15 @@ class Run {
     } else if (!outcome.note.empty()) {
       message = outcome.note;
     }
-    task_.emit(json::Object{{"type", "resource"}, {"id", resource.id}, {"resource_type", resource.type},
-                            {"status", status_words[static_cast<std::size_t>(outcome.status)]}, {"changes", std::move(changes)},
-                            {"diff", outcome.diff}, {"message", message}, {"code", code}, {"duration_s", duration_s}});
+    task_.emit(json::Object{{"type", "resource"},
+                            {"id", resource.id},
+                            {"resource_type", resource.type},
+                            {"status", status_words[static_cast<std::size_t>(outcome.status)]},
+                            {"changes", std::move(changes)},
+                            {"diff", outcome.diff},
+                            {"message", message},
+                            {"code", code},
+                            {"duration_s", duration_s}});
   }
 
   TaskContext& task_;

@@ -14,8 +14,8 @@ namespace kfab::agent {
 // One message for each resource, in that order:
 //   {"type":"resource","id","resource_type","status","changes":[{"what","before","after"}],"diff","message","code",
 //    "duration_s"}
-// status: in_sync | would_change (plan) | changed (applied, and found right afterwards) | failed | skipped (something it
-// waits for failed) | cancelled (the run was stopped before or during it). message and code are null when nothing is
+// status: in_sync | would_change (plan) | changed (applied, and found right afterwards) | failed | skipped (something
+// it waits for failed) | cancelled (the run was stopped before or during it). message and code are null when nothing is
 // wrong. Plan mode writes nothing: checks read, and guards of commands are declared by their authors to read only. A
 // resource whose state cannot be told before an earlier one is applied (a unit of a package that is not there yet) is
 // would_change, with the reason as its message.

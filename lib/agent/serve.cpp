@@ -37,7 +37,8 @@ enum class Stop : int { none, owner_gone, cancelled, signalled, deadline, silenc
 // The error that `done` carries when the task was stopped.
 Diagnostic why(Stop reason, double deadline_s, double heartbeat_s) {
   switch (reason) {
-    case Stop::deadline: return error(Code::agent_deadline, fmt::format("not done within {}", format_duration_s(deadline_s)));
+    case Stop::deadline:
+      return error(Code::agent_deadline, fmt::format("not done within {}", format_duration_s(deadline_s)));
     case Stop::silence:
       return error(Code::agent_heartbeat_lost, fmt::format("heard nothing for {}", format_duration_s(heartbeat_s)));
     case Stop::owner_gone: return error(Code::agent_owner_gone, "the connection to kfab ended");
@@ -183,7 +184,8 @@ class Session final : public TaskContext {
     if (!(heartbeat_s_ > 0) || heartbeat_s_ > max_deadline_s)
       return error(Code::agent_bad_request, "heartbeat_s must be above 0");
     const std::string name = request.string_or("task");
-    const auto it = std::find_if(options_.tasks.begin(), options_.tasks.end(), [&](const TaskRow& row) { return row.name == name; });
+    const auto it = std::find_if(options_.tasks.begin(), options_.tasks.end(),
+                                 [&](const TaskRow& row) { return row.name == name; });
     if (it == options_.tasks.end())
       return error(Code::agent_task_unknown, fmt::format("this agent knows no task '{}'", one_line(name, 60)));
     deadline_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(Seconds(deadline_s_));

@@ -21,7 +21,8 @@ ProcessResult TaskContext::run(ProcessSpec spec) {
 std::span<const TaskRow> all_tasks() {
   static const std::array tasks{
       TaskRow{"facts", run_facts_task},
-      TaskRow{"provision", [](const json::Value& request, TaskContext& context) { return run_provision_task(request, context); }},
+      TaskRow{"provision",
+              [](const json::Value& request, TaskContext& context) { return run_provision_task(request, context); }},
       TaskRow{"test", [](const json::Value& request, TaskContext& context) { return run_test_task(request, context); }},
   };
   return tasks;

@@ -126,10 +126,12 @@ bool is_string_list(const json::Value& value) {
 }
 
 std::optional<std::string> path_problem(const std::string& text) {
-  if (text.empty() || text.front() != '/') return fmt::format("expected an absolute path, found '{}'", one_line(text, 60));
+  if (text.empty() || text.front() != '/')
+    return fmt::format("expected an absolute path, found '{}'", one_line(text, 60));
   if (text.find('\0') != std::string::npos) return "a path cannot hold a NUL byte";
   for (const auto& part : split(text, '/'))
-    if (part == "." || part == "..") return fmt::format("expected a path without '{}' in it, found '{}'", part, one_line(text, 60));
+    if (part == "." || part == "..")
+      return fmt::format("expected a path without '{}' in it, found '{}'", part, one_line(text, 60));
   return std::nullopt;
 }
 
@@ -187,7 +189,8 @@ void check_service(const json::Value& attributes, std::vector<ResourceProblem>& 
 
 void check_sysctl(const json::Value& attributes, std::vector<ResourceProblem>& problems) {
   const std::string name = attributes.string_or("name");
-  if (name.find("..") != std::string::npos || name.starts_with('/') || name.find_first_of(" \t\n=") != std::string::npos)
+  if (name.find("..") != std::string::npos || name.starts_with('/') ||
+      name.find_first_of(" \t\n=") != std::string::npos)
     problems.push_back({"name", "expected a kernel parameter such as vm.max_map_count"});
   if (attributes.string_or("value").find('\n') != std::string::npos)
     problems.push_back({"value", "a kernel parameter's value is one line"});
@@ -197,7 +200,8 @@ void check_user(const json::Value& attributes, std::vector<ResourceProblem>& pro
   if (const auto uid = attributes["uid"].as_int(); uid && (*uid < 0 || *uid > 4294967293))
     problems.push_back({"uid", "a user's number is between 0 and 4294967293"});
   const std::string name = attributes.string_or("name");
-  if (name.find("{{") == std::string::npos && (name.find_first_of(":/ \t\n") != std::string::npos || name.starts_with('-')))
+  if (name.find("{{") == std::string::npos &&
+      (name.find_first_of(":/ \t\n") != std::string::npos || name.starts_with('-')))
     problems.push_back({"name", "a login name holds no blank, ':' or '/' and does not start with '-'"});
   if (name == "root" && attributes.string_or("state") == "absent")
     problems.push_back({"state", "root is never removed"});

@@ -23,7 +23,8 @@ using manifest::Site;
 bool is_hosts_own(std::string_view attribute) { return attribute == "source" || attribute == "verbatim"; }
 
 // Where in the manifest something about a resource is wrong.
-Diagnostic about(const Node& node, const Role& role, const ResourceDecl& declared, Code code, std::string_view attribute, std::string message) {
+Diagnostic about(const Node& node, const Role& role, const ResourceDecl& declared, Code code,
+                 std::string_view attribute, std::string message) {
   Diagnostic problem = error(code, std::move(message));
   problem.path = fmt::format("roles.{}.{}{}{}", role.name, declared.id, attribute.empty() ? "" : ".", attribute);
   problem.span = declared.span;
@@ -39,7 +40,8 @@ std::vector<std::size_t> ordered(const std::vector<std::set<std::size_t>>& waits
   for (bool progress = true; progress;) {
     progress = false;
     for (std::size_t i = 0; i < waits_for.size(); ++i) {
-      const bool free = std::all_of(waits_for[i].begin(), waits_for[i].end(), [&](std::size_t other) { return placed[other]; });
+      const bool free =
+          std::all_of(waits_for[i].begin(), waits_for[i].end(), [&](std::size_t other) { return placed[other]; });
       if (placed[i] || !free) continue;
       placed[i] = progress = true;
       order.push_back(i);
@@ -50,7 +52,8 @@ std::vector<std::size_t> ordered(const std::vector<std::set<std::size_t>>& waits
 }
 
 // A circle among the resources that could not be placed: follow any of what each waits for until one comes again.
-std::vector<std::size_t> circle(const std::vector<std::set<std::size_t>>& waits_for, const std::vector<std::size_t>& order) {
+std::vector<std::size_t> circle(const std::vector<std::set<std::size_t>>& waits_for,
+                                const std::vector<std::size_t>& order) {
   std::set<std::size_t> left;
   for (std::size_t i = 0; i < waits_for.size(); ++i) left.insert(i);
   for (const auto i : order) left.erase(i);
@@ -60,7 +63,8 @@ std::vector<std::size_t> circle(const std::vector<std::set<std::size_t>>& waits_
     const auto seen = std::find(path.begin(), path.end(), at);
     if (seen != path.end()) return {seen, path.end()};
     path.push_back(at);
-    at = *std::find_if(waits_for[at].begin(), waits_for[at].end(), [&](std::size_t other) { return left.count(other) > 0; });
+    at = *std::find_if(waits_for[at].begin(), waits_for[at].end(),
+                       [&](std::size_t other) { return left.count(other) > 0; });
   }
 }
 
@@ -71,7 +75,8 @@ class Planner {
   DesiredStateResult plan() {
     const auto profile = site_.profiles.find(node_.profile);
     if (profile == site_.profiles.end()) {
-      Diagnostic problem = error(Code::profile_unknown, fmt::format("no profile '{}' is defined", one_line(node_.profile, 60)));
+      Diagnostic problem =
+          error(Code::profile_unknown, fmt::format("no profile '{}' is defined", one_line(node_.profile, 60)));
       problem.node = node_.name;
       std::vector<std::string> names;
       for (const auto& [name, value] : site_.profiles) names.push_back(name);
@@ -97,15 +102,20 @@ class Planner {
       json::Array after, restart_on;
       for (const auto& id : resource.after) after.emplace_back(id);
       for (const auto& id : resource.restart_on) restart_on.emplace_back(id);
-      resources.emplace_back(json::Object{{"id", resource.id}, {"type", resource.type}, {"attributes", resource.attributes},
-                                          {"after", std::move(after)}, {"restart_on", std::move(restart_on)}});
+      resources.emplace_back(json::Object{{"id", resource.id},
+                                          {"type", resource.type},
+                                          {"attributes", resource.attributes},
+                                          {"after", std::move(after)},
+                                          {"restart_on", std::move(restart_on)}});
     }
     return resources;
   }
 
  private:
   void unknown_role(const std::string& name, const manifest::Profile& profile) {
-    Diagnostic problem = error(Code::role_unknown, fmt::format("profile {} asks for the role '{}', which is not defined", profile.name, one_line(name, 60)));
+    Diagnostic problem =
+        error(Code::role_unknown,
+              fmt::format("profile {} asks for the role '{}', which is not defined", profile.name, one_line(name, 60)));
     problem.span = profile.span;
     problem.node = node_.name;
     std::vector<std::string> names;
@@ -121,7 +131,9 @@ class Planner {
     std::map<std::string, std::size_t> index;   // by the id as declared
     for (const auto& declared : role.resources) {
       if (!index.emplace(declared.id, resources.size()).second)
-        result_.diagnostics.push_back(about(node_, role, declared, Code::resource_id_duplicate, "", fmt::format("the id '{}' is used twice in role {}", one_line(declared.id, 80), role.name)));
+        result_.diagnostics.push_back(
+            about(node_, role, declared, Code::resource_id_duplicate, "",
+                  fmt::format("the id '{}' is used twice in role {}", one_line(declared.id, 80), role.name)));
       resources.push_back(resolve(role, declared, variables));
     }
     std::vector<std::set<std::size_t>> waits_for(resources.size());
@@ -134,8 +146,9 @@ class Planner {
       std::vector<std::string> ids;
       for (const auto i : circle(waits_for, order)) ids.push_back(role.resources[i].id);
       ids.push_back(ids.front());
-      result_.diagnostics.push_back(about(node_, role, role.resources[index.at(ids.front())], Code::resource_cycle, "after",
-                                          fmt::format("resources of role {} wait for each other: {}", role.name, one_line(join(ids, " -> "), 300))));
+      result_.diagnostics.push_back(about(
+          node_, role, role.resources[index.at(ids.front())], Code::resource_cycle, "after",
+          fmt::format("resources of role {} wait for each other: {}", role.name, one_line(join(ids, " -> "), 300))));
     }
     for (const auto i : order) {
       warn_of_conflict(role, role.resources[i], resources[i]);
@@ -145,8 +158,10 @@ class Planner {
   }
 
   // Ids in this role by their declared name, else whole ids of roles before it.
-  std::vector<std::string> connect(const Role& role, std::size_t self, const std::vector<std::string>& names, const std::map<std::string, std::size_t>& index,
-                                   const std::vector<DesiredResource>& resources, std::vector<std::set<std::size_t>>& waits_for) {
+  std::vector<std::string> connect(const Role& role, std::size_t self, const std::vector<std::string>& names,
+                                   const std::map<std::string, std::size_t>& index,
+                                   const std::vector<DesiredResource>& resources,
+                                   std::vector<std::set<std::size_t>>& waits_for) {
     std::vector<std::string> ids;
     for (const auto& name : names) {
       if (const auto it = index.find(name); it != index.end()) {
@@ -156,7 +171,8 @@ class Planner {
         ids.push_back(name);
       } else {
         Diagnostic problem = about(node_, role, role.resources[self], Code::resource_dependency_unknown, "after",
-                                   fmt::format("{} waits for '{}', which is not in role {}", role.resources[self].id, one_line(name, 80), role.name));
+                                   fmt::format("{} waits for '{}', which is not in role {}", role.resources[self].id,
+                                               one_line(name, 80), role.name));
         std::vector<std::string> known;
         for (const auto& [id, i] : index) known.push_back(id);
         problem.suggestions = nearest(name, known);
@@ -174,7 +190,8 @@ class Planner {
     const auto* type = manifest::find_resource_type(declared.type);
     const auto* attributes = declared.attributes.as_object();
     if (type == nullptr || attributes == nullptr) {
-      result_.diagnostics.push_back(about(node_, role, declared, Code::resource_invalid, "type", fmt::format("there is no resource type '{}'", one_line(declared.type, 40))));
+      result_.diagnostics.push_back(about(node_, role, declared, Code::resource_invalid, "type",
+                                          fmt::format("there is no resource type '{}'", one_line(declared.type, 40))));
       return resource;
     }
     const bool verbatim = declared.attributes.bool_or("verbatim", false);
@@ -182,7 +199,8 @@ class Planner {
     bool good = true;
     for (const auto& [name, value] : attributes->members()) {
       if (is_hosts_own(name) || value.is_null()) continue;
-      auto resolved = verbatim && name == "content" ? std::optional(value) : expand(role, declared, name, value, variables);
+      auto resolved =
+          verbatim && name == "content" ? std::optional(value) : expand(role, declared, name, value, variables);
       good = good && resolved;
       if (resolved) expanded.set(name, std::move(*resolved));
     }
@@ -191,7 +209,8 @@ class Planner {
     return resource;
   }
 
-  std::optional<json::Value> expand(const Role& role, const ResourceDecl& declared, const std::string& attribute, const json::Value& value, const Variables& variables) {
+  std::optional<json::Value> expand(const Role& role, const ResourceDecl& declared, const std::string& attribute,
+                                    const json::Value& value, const Variables& variables) {
     Diagnostics problems;
     // A file's content stays text whatever its variable is.
     const bool text = attribute == "content" && value.is_string();
@@ -200,26 +219,32 @@ class Planner {
     else if (auto whole = expand_template(*value.as_string(), variables, problems)) expanded = std::move(*whole);
     for (auto& inner : problems) {
       Diagnostic problem = about(node_, role, declared, inner.code, attribute,
-                                 fmt::format("{} of {}, line {}, column {}: {}", attribute, one_line(declared.id, 80), inner.span->line, inner.span->column, inner.message));
+                                 fmt::format("{} of {}, line {}, column {}: {}", attribute, one_line(declared.id, 80),
+                                             inner.span->line, inner.span->column, inner.message));
       problem.suggestions = std::move(inner.suggestions);
       result_.diagnostics.push_back(std::move(problem));
     }
     return expanded;
   }
 
-  void check(const Role& role, const ResourceDecl& declared, const manifest::ResourceType& type, const DesiredResource& resource) {
+  void check(const Role& role, const ResourceDecl& declared, const manifest::ResourceType& type,
+             const DesiredResource& resource) {
     for (const auto& [name, value] : resource.attributes.as_object()->members()) {
       const auto* spec = type.find(name);
       if (spec == nullptr)
-        result_.diagnostics.push_back(about(node_, role, declared, Code::resource_invalid, name, fmt::format("a {} has no attribute '{}'", type.name, one_line(name, 40))));
+        result_.diagnostics.push_back(about(node_, role, declared, Code::resource_invalid, name,
+                                            fmt::format("a {} has no attribute '{}'", type.name, one_line(name, 40))));
       else if (auto problem = manifest::attribute_problem(*spec, value, true))
-        result_.diagnostics.push_back(about(node_, role, declared, Code::resource_invalid, name, fmt::format("{} of {}: {}", name, one_line(declared.id, 80), *problem)));
+        result_.diagnostics.push_back(about(node_, role, declared, Code::resource_invalid, name,
+                                            fmt::format("{} of {}: {}", name, one_line(declared.id, 80), *problem)));
     }
     for (const auto& spec : type.attributes)
       if (spec.required && resource.attributes[spec.name].is_null())
-        result_.diagnostics.push_back(about(node_, role, declared, Code::resource_invalid, spec.name, fmt::format("{} has no {}", one_line(declared.id, 80), spec.name)));
+        result_.diagnostics.push_back(about(node_, role, declared, Code::resource_invalid, spec.name,
+                                            fmt::format("{} has no {}", one_line(declared.id, 80), spec.name)));
     for (auto& problem : manifest::resource_problems(type, resource.attributes))
-      result_.diagnostics.push_back(about(node_, role, declared, Code::resource_invalid, problem.attribute, fmt::format("{}: {}", one_line(declared.id, 80), problem.message)));
+      result_.diagnostics.push_back(about(node_, role, declared, Code::resource_invalid, problem.attribute,
+                                          fmt::format("{}: {}", one_line(declared.id, 80), problem.message)));
   }
 
   // The same file, service, ... from two roles, said differently: each run would change it back and forth.
@@ -230,7 +255,9 @@ class Planner {
     const std::string key = (by_path ? "path" : resource.type) + "\n" + resource.attributes.string_or(type->names_it);
     const auto [it, fresh] = declared_things_.emplace(key, std::pair(resource.id, json::dump(resource.attributes)));
     if (fresh || it->second.second == json::dump(resource.attributes)) return;
-    result_.diagnostics.push_back(about(node_, role, declared, Code::resource_conflict, "", fmt::format("{} and {} declare the same thing differently", it->second.first, resource.id)));
+    result_.diagnostics.push_back(
+        about(node_, role, declared, Code::resource_conflict, "",
+              fmt::format("{} and {} declare the same thing differently", it->second.first, resource.id)));
   }
 
   const Site& site_;
@@ -250,9 +277,9 @@ Variables variables_of(const Site& site, const Node& node, const Role& role) {
     for (const auto& [name, value] : profile->second.vars) add_variable(variables, name, value);
   for (const auto& [name, value] : node.vars) add_variable(variables, name, value);
   const std::pair<const char*, const std::string&> given[] = {
-      {"node.name", node.name}, {"node.address", node.address}, {"node.rack", node.rack},     {"node.slot", node.slot},
-      {"node.serial", node.serial}, {"node.group", node.group}, {"site.name", site.metadata.name}, {"tranche.name", node.tranche},
-      {"profile.name", node.profile}};
+      {"node.name", node.name},          {"node.address", node.address}, {"node.rack", node.rack},
+      {"node.slot", node.slot},          {"node.serial", node.serial},   {"node.group", node.group},
+      {"site.name", site.metadata.name}, {"tranche.name", node.tranche}, {"profile.name", node.profile}};
   for (const auto& [name, value] : given) variables[name] = value;
   return variables;
 }

@@ -31,8 +31,8 @@ struct DesiredState {
 enum class Mode { plan, apply };
 
 // The variables that a node's templates see, weakest first: the role's defaults, the profile's, the group's and the
-// node's own (Node::vars holds both), and the names that kfab gives: node.name node.address node.rack node.slot node.serial
-// node.group site.name tranche.name profile.name.
+// node's own (Node::vars holds both), and the names that kfab gives: node.name node.address node.rack node.slot
+// node.serial node.group site.name tranche.name profile.name.
 Variables variables_of(const manifest::Site&, const manifest::Node&, const manifest::Role&);
 
 // The roles of the node's profile, in order, as one desired state. A role's resources come after those of the roles

@@ -15,7 +15,8 @@ constexpr std::size_t max_changes = 200;
 constexpr std::size_t max_text = 600;
 constexpr std::size_t max_diff_bytes = 64 * 1024;
 
-constexpr std::array<std::string_view, 7> status_words{"in_sync", "would_change", "changed", "failed", "skipped", "cancelled", "not_reported"};
+constexpr std::array<std::string_view, 7> status_words{"in_sync", "would_change", "changed",     "failed",
+                                                       "skipped", "cancelled",    "not_reported"};
 
 std::string cut(std::string text, std::size_t max_bytes) {
   if (text.size() <= max_bytes) return text;
@@ -36,14 +37,17 @@ void read_record(const json::Value& message, Mode mode, ResourceRecord& record) 
   record.changes.clear();
   for (const auto& change : message.array_at("changes")) {
     if (record.changes.size() == max_changes) break;
-    record.changes.push_back({one_line(change.string_or("what"), max_text), one_line(change.string_or("before"), max_text), one_line(change.string_or("after"), max_text)});
+    record.changes.push_back({one_line(change.string_or("what"), max_text),
+                              one_line(change.string_or("before"), max_text),
+                              one_line(change.string_or("after"), max_text)});
   }
   record.diff = cut(printable(message.string_or("diff")), max_diff_bytes);
   record.message = one_line(message.string_or("message"), max_text);
   record.code = code_in(message);
   record.duration_s = message["duration_s"].as_double();
   record.status = possible ? *status : ResourceStatus::not_reported;
-  if (!possible) record.message = "the agent gave a status that cannot be: " + one_line(message.string_or("status"), 40);
+  if (!possible)
+    record.message = "the agent gave a status that cannot be: " + one_line(message.string_or("status"), 40);
 }
 
 void count(NodePlan& plan) {
@@ -61,7 +65,8 @@ void count(NodePlan& plan) {
 }
 
 const ResourceRecord* first_with(const NodePlan& plan, ResourceStatus status) {
-  const auto it = std::find_if(plan.resources.begin(), plan.resources.end(), [&](const ResourceRecord& record) { return record.status == status; });
+  const auto it = std::find_if(plan.resources.begin(), plan.resources.end(),
+                               [&](const ResourceRecord& record) { return record.status == status; });
   return it == plan.resources.end() ? nullptr : &*it;
 }
 
@@ -75,17 +80,24 @@ void decide(NodePlan& plan, Verdict verdict, std::string reason, std::string cod
 void judge_node(NodePlan& plan, const json::Value& task_error) {
   if (plan.failed > 0) {
     const auto* first = first_with(plan, ResourceStatus::failed);
-    return decide(plan, Verdict::fail, fmt::format("{} failed: {}: {}", plural(plan.failed, "resource"), first->id, first->message), first->code);
+    return decide(plan, Verdict::fail,
+                  fmt::format("{} failed: {}: {}", plural(plan.failed, "resource"), first->id, first->message),
+                  first->code);
   }
   if (plan.cancelled > 0 || plan.not_reported > 0) {
-    const std::string why = task_error.is_object() ? ": " + task_error.string_or("message") : plan.complete ? "" : ": the agent's stream ended before its work was done";
-    return decide(plan, Verdict::not_judged, fmt::format("{} of {} not brought to an end{}", plan.cancelled + plan.not_reported, plural(static_cast<long long>(plan.resources.size()), "resource"), why),
+    const std::string why = task_error.is_object() ? ": " + task_error.string_or("message")
+                            : plan.complete        ? ""
+                                                   : ": the agent's stream ended before its work was done";
+    return decide(plan, Verdict::not_judged,
+                  fmt::format("{} of {} not brought to an end{}", plan.cancelled + plan.not_reported,
+                              plural(static_cast<long long>(plan.resources.size()), "resource"), why),
                   code_in(task_error));
   }
   if (task_error.is_object()) return decide(plan, Verdict::fail, task_error.string_or("message"), code_in(task_error));
   if (!plan.complete) return decide(plan, Verdict::not_judged, "the agent's stream ended before its last word");
   if (plan.skipped > 0) return decide(plan, Verdict::fail, fmt::format("{} skipped", plural(plan.skipped, "resource")));
-  if (plan.would_change > 0) return decide(plan, Verdict::not_judged, fmt::format("{} would change", plural(plan.would_change, "resource")));
+  if (plan.would_change > 0)
+    return decide(plan, Verdict::not_judged, fmt::format("{} would change", plural(plan.would_change, "resource")));
   decide(plan, Verdict::pass, "");
 }
 
@@ -95,8 +107,13 @@ json::Value to_json(const ResourceRecord& record) {
   json::Array changes;
   for (const auto& change : record.changes)
     changes.emplace_back(json::Object{{"what", change.what}, {"before", change.before}, {"after", change.after}});
-  return json::Object{{"id", record.id}, {"type", record.type}, {"status", to_string(record.status)}, {"changes", std::move(changes)},
-                      {"diff", or_null(record.diff)}, {"message", or_null(record.message)}, {"code", or_null(record.code)},
+  return json::Object{{"id", record.id},
+                      {"type", record.type},
+                      {"status", to_string(record.status)},
+                      {"changes", std::move(changes)},
+                      {"diff", or_null(record.diff)},
+                      {"message", or_null(record.message)},
+                      {"code", or_null(record.code)},
                       {"duration_s", json::Value(record.duration_s)}};
 }
 
@@ -127,7 +144,8 @@ NodePlan judge(const DesiredState& desired, Mode mode, const std::vector<json::V
   for (const auto& message : messages) {
     const std::string type = message.string_or("type");
     if (type == "resource") {
-      if (const auto it = index.find(message.string_or("id")); it != index.end()) read_record(message, mode, plan.resources[it->second]);
+      if (const auto it = index.find(message.string_or("id")); it != index.end())
+        read_record(message, mode, plan.resources[it->second]);
     } else if (type == "done") {
       plan.complete = message.bool_or("ok", false);
       task_error = message["error"];
@@ -149,8 +167,12 @@ json::Value to_json(const NodePlan& plan) {
                       {"code", or_null(plan.code)},
                       {"desired_sha256", plan.desired_sha256},
                       {"complete", plan.complete},
-                      {"counts", json::Object{{"in_sync", plan.in_sync}, {"would_change", plan.would_change}, {"changed", plan.changed},
-                                              {"failed", plan.failed}, {"skipped", plan.skipped}, {"cancelled", plan.cancelled},
+                      {"counts", json::Object{{"in_sync", plan.in_sync},
+                                              {"would_change", plan.would_change},
+                                              {"changed", plan.changed},
+                                              {"failed", plan.failed},
+                                              {"skipped", plan.skipped},
+                                              {"cancelled", plan.cancelled},
                                               {"not_reported", plan.not_reported}}},
                       {"resources", std::move(resources)}};
 }

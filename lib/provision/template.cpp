@@ -28,7 +28,8 @@ SourceSpan span_at(std::string_view text, std::size_t offset, std::size_t size) 
   const auto newline = before.rfind('\n');
   SourceSpan span;
   span.line = span.end_line = static_cast<std::uint32_t>(1 + std::count(before.begin(), before.end(), '\n'));
-  span.column = static_cast<std::uint32_t>(1 + code_points(newline == std::string_view::npos ? before : before.substr(newline + 1)));
+  span.column = static_cast<std::uint32_t>(
+      1 + code_points(newline == std::string_view::npos ? before : before.substr(newline + 1)));
   span.end_column = span.column + static_cast<std::uint32_t>(code_points(text.substr(offset, size)));
   span.byte_offset = offset;
   return span;
@@ -81,16 +82,20 @@ std::variant<Placeholder, Diagnostic> read_placeholder(std::string_view text, st
   const std::string_view name = trim(raw);
   if (!is_name(name))
     return problem_at(Code::template_syntax,
-                      name.empty() ? "a placeholder without a name" : fmt::format("'{}' is not a name; filters and expressions are not known here", one_line(name, 60)),
+                      name.empty() ? "a placeholder without a name"
+                                   : fmt::format("'{}' is not a name; filters and expressions are not known here",
+                                                 one_line(name, 60)),
                       text, offset, close + closing.size() - offset);
   return Placeholder{name, inside + raw.find(name), close + closing.size()};
 }
 
-const json::Value* find_variable(const Variables& variables, std::string_view text, const Placeholder& placeholder, Diagnostics& problems) {
+const json::Value* find_variable(const Variables& variables, std::string_view text, const Placeholder& placeholder,
+                                 Diagnostics& problems) {
   const auto it = variables.find(std::string(placeholder.name));
   if (it != variables.end()) return &it->second;
-  Diagnostic problem = problem_at(Code::template_undefined, fmt::format("nothing defines '{}'", one_line(placeholder.name, 80)), text,
-                                  placeholder.name_offset, placeholder.name.size());
+  Diagnostic problem =
+      problem_at(Code::template_undefined, fmt::format("nothing defines '{}'", one_line(placeholder.name, 80)), text,
+                 placeholder.name_offset, placeholder.name.size());
   problem.suggestions = nearest(placeholder.name, names_of(variables));
   problems.push_back(std::move(problem));
   return nullptr;
@@ -165,7 +170,8 @@ std::optional<json::Value> expand_value(const json::Value& value, const Variable
       auto expanded = expand_value(item, variables, problems);
       good = good && expanded;
       if (!expanded) continue;
-      if (item.is_string() && expanded->is_array()) out.insert(out.end(), expanded->as_array()->begin(), expanded->as_array()->end());
+      if (item.is_string() && expanded->is_array())
+        out.insert(out.end(), expanded->as_array()->begin(), expanded->as_array()->end());
       else out.push_back(std::move(*expanded));
     }
     return good ? std::optional<json::Value>(std::move(out)) : std::nullopt;

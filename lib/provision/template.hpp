@@ -18,9 +18,10 @@ using Variables = std::map<std::string, json::Value>;
 void add_variable(Variables&, const std::string& name, const json::Value&);
 
 // Replaces each `{{ name }}` by its value: strings as they are, numbers and booleans as JSON writes them, lists of
-// those joined by a blank. `{{{{` stands for a literal `{{`; `}}` outside a placeholder is itself. What is put in is not
-// expanded again. There are no filters, loops or conditions. Everything wrong is appended to `problems` (template_undefined with
-// suggestions, template_syntax) with line and column inside the template in the span; nothing is returned then.
+// those joined by a blank. `{{{{` stands for a literal `{{`; `}}` outside a placeholder is itself. What is put in is
+// not expanded again. There are no filters, loops or conditions. Everything wrong is appended to `problems`
+// (template_undefined with suggestions, template_syntax) with line and column inside the template in the span; nothing
+// is returned then.
 std::optional<std::string> expand_template(std::string_view text, const Variables&, Diagnostics& problems);
 
 // The same for a whole JSON value: every string in it is expanded. A string that is one placeholder and nothing else

@@ -75,10 +75,16 @@ void sync_directory(const std::string& path) {
 class FileResource final : public Resource {
  public:
   FileResource(const json::Value& attributes, const ResourceContext& context)
-      : attributes_(attributes), context_(context), path_(attributes.string_or("path")), absent_(attributes.string_or("state") == "absent"),
-        link_to_(attributes.string_or("link_to")), content_(attributes.string_or("content")), sensitive_(attributes.bool_or("sensitive", false)) {
+      : attributes_(attributes),
+        context_(context),
+        path_(attributes.string_or("path")),
+        absent_(attributes.string_or("state") == "absent"),
+        link_to_(attributes.string_or("link_to")),
+        content_(attributes.string_or("content")),
+        sensitive_(attributes.bool_or("sensitive", false)) {
     const auto name = path_.substr(path_.rfind('/') + 1);
-    beside_ = directory_of(path_) + "/." + name + ".kfab-new";   // a fixed name: what a crash left is replaced by the next run
+    beside_ = directory_of(path_) + "/." + name +
+              ".kfab-new";   // a fixed name: what a crash left is replaced by the next run
   }
 
   Result<Difference> check() override {
@@ -110,7 +116,8 @@ class FileResource final : public Resource {
     }
     if (!link_to_.empty()) return apply_link();
     bool whole = false;   // whether the content is to be written, or only owner and mode to be set
-    for (const auto& change : found.changes) whole = whole || change.what == "content" || change.what == "state" || change.what == "type";
+    for (const auto& change : found.changes)
+      whole = whole || change.what == "content" || change.what == "state" || change.what == "type";
     return whole ? write_content() : set_in_place();
   }
 
@@ -127,7 +134,8 @@ class FileResource final : public Resource {
     }
     KFAB_TRY(bytes, read_whole(path_));
     if (bytes == content_) return ok();
-    difference.changes.push_back({"content", fmt::format("{} bytes", bytes.size()), fmt::format("{} bytes", content_.size())});
+    difference.changes.push_back(
+        {"content", fmt::format("{} bytes", bytes.size()), fmt::format("{} bytes", content_.size())});
     show(bytes, difference);
     return ok();
   }
@@ -153,7 +161,8 @@ class FileResource final : public Resource {
     if (::symlink(link_to_.c_str(), beside_.c_str()) != 0) return parent_failure("create");
     const auto owner = declared_.owner.value_or(static_cast<uid_t>(-1));
     const auto group = declared_.group.value_or(static_cast<gid_t>(-1));
-    if ((declared_.owner || declared_.group) && ::lchown(beside_.c_str(), owner, group) != 0) return give_up(errno, "set the owner of");
+    if ((declared_.owner || declared_.group) && ::lchown(beside_.c_str(), owner, group) != 0)
+      return give_up(errno, "set the owner of");
     return replace();
   }
 
@@ -207,7 +216,8 @@ class FileResource final : public Resource {
   Status parent_failure(std::string_view doing) {
     const int error_number = errno;
     if (error_number == ENOENT)
-      return error(Code::provision_path_blocked, fmt::format("the directory {} is not on the node; declare it before", one_line(directory_of(path_))));
+      return error(Code::provision_path_blocked, fmt::format("the directory {} is not on the node; declare it before",
+                                                             one_line(directory_of(path_))));
     return system_failure(error_number, doing, path_);
   }
 
@@ -227,7 +237,10 @@ class FileResource final : public Resource {
 class DirectoryResource final : public Resource {
  public:
   DirectoryResource(const json::Value& attributes, const ResourceContext& context)
-      : attributes_(attributes), context_(context), path_(attributes.string_or("path")), absent_(attributes.string_or("state") == "absent") {
+      : attributes_(attributes),
+        context_(context),
+        path_(attributes.string_or("path")),
+        absent_(attributes.string_or("state") == "absent") {
     while (path_.size() > 1 && path_.ends_with('/')) path_.pop_back();
   }
 
@@ -242,9 +255,11 @@ class DirectoryResource final : public Resource {
       return difference;
     }
     // A link to a directory serves as one: /var/run and the like.
-    if (S_ISLNK(found.st_mode) && !absent_ && ::stat(path_.c_str(), &found) != 0) return system_failure(errno, "look at", path_);
+    if (S_ISLNK(found.st_mode) && !absent_ && ::stat(path_.c_str(), &found) != 0)
+      return system_failure(errno, "look at", path_);
     if (!S_ISDIR(found.st_mode))
-      return error(Code::provision_path_blocked, fmt::format("{} is a {} on the node, not a directory", one_line(path_), kind_of(found.st_mode)));
+      return error(Code::provision_path_blocked,
+                   fmt::format("{} is a {} on the node, not a directory", one_line(path_), kind_of(found.st_mode)));
     if (absent_) difference.changes.push_back({"state", "directory", "absent"});
     else difference.changes = ownership_changes(declared_, found);
     return difference;

@@ -28,7 +28,9 @@ Result<unsigned> look_up(const char* database, const std::string& name, const Re
   if (name == "root") return 0U;
   const auto answer = context.run({"getent", database, name}, lookup_timeout_s);
   if (answer.end == ProcessResult::End::exited && answer.exit_status == 2)
-    return error(Code::owner_unknown, fmt::format("the node has no {} '{}'", std::string_view(database) == "group" ? "group" : "user", one_line(name, 60)));
+    return error(Code::owner_unknown,
+                 fmt::format("the node has no {} '{}'", std::string_view(database) == "group" ? "group" : "user",
+                             one_line(name, 60)));
   if (!answer.success()) return process_failure(Code::owner_unknown, "getent " + std::string(database), answer);
   const auto fields = split(trim(answer.out), ':');
   if (fields.size() > 2)
@@ -52,7 +54,8 @@ Result<Ownership> read_ownership(const json::Value& attributes, const ResourceCo
   }
   if (const auto mode = attributes.string_or("mode"); !mode.empty()) {
     const auto bits = number(mode, 8);
-    if (!bits || *bits > permission_bits) return error(Code::agent_bad_request, fmt::format("mode '{}' is not octal", one_line(mode, 20)));
+    if (!bits || *bits > permission_bits)
+      return error(Code::agent_bad_request, fmt::format("mode '{}' is not octal", one_line(mode, 20)));
     ownership.mode = *bits;
   }
   return ownership;
@@ -71,8 +74,8 @@ std::vector<Change> ownership_changes(const Ownership& declared, const struct st
 
 Status set_ownership(int fd, const Ownership& declared, std::string_view path) {
   // Owner first: changing it clears the set-user-id bits that the mode may ask for.
-  if ((declared.owner || declared.group) &&
-      ::fchown(fd, declared.owner.value_or(static_cast<uid_t>(-1)), declared.group.value_or(static_cast<gid_t>(-1))) != 0)
+  if ((declared.owner || declared.group) && ::fchown(fd, declared.owner.value_or(static_cast<uid_t>(-1)),
+                                                     declared.group.value_or(static_cast<gid_t>(-1))) != 0)
     return system_failure(errno, "set the owner of", path);
   if (declared.mode && ::fchmod(fd, *declared.mode) != 0) return system_failure(errno, "set the mode of", path);
   return ok();

@@ -41,9 +41,14 @@ constexpr std::array apt_says{
 class PackageResource final : public Resource {
  public:
   PackageResource(const json::Value& attributes, const ResourceContext& context)
-      : context_(context), names_(string_list(attributes["names"])), absent_(attributes.string_or("state") == "absent"),
-        version_(attributes.string_or("version")), hold_(attributes["hold"].as_bool()), refresh_(attributes.bool_or("refresh", false)),
-        lock_timeout_s_(attributes.int_or("lock_timeout_s", 120)), timeout_s_(attributes.double_or("timeout_s", 1800)) {}
+      : context_(context),
+        names_(string_list(attributes["names"])),
+        absent_(attributes.string_or("state") == "absent"),
+        version_(attributes.string_or("version")),
+        hold_(attributes["hold"].as_bool()),
+        refresh_(attributes.bool_or("refresh", false)),
+        lock_timeout_s_(attributes.int_or("lock_timeout_s", 120)),
+        timeout_s_(attributes.double_or("timeout_s", 1800)) {}
 
   Result<Difference> check() override {
     KFAB_TRY(found, query());
@@ -59,7 +64,8 @@ class PackageResource final : public Resource {
       }
       if (!now.installed || (!version_.empty() && now.version != version_)) {
         to_install_.push_back(name);
-        difference.changes.push_back({name, now.installed ? now.version : "absent", version_.empty() ? "installed" : version_});
+        difference.changes.push_back(
+            {name, now.installed ? now.version : "absent", version_.empty() ? "installed" : version_});
       }
       if (hold_ && now.held != *hold_) {
         to_hold_.push_back(name);
@@ -77,8 +83,10 @@ class PackageResource final : public Resource {
     }
     if (!to_install_.empty()) {
       if (refresh_) KFAB_TRY_VOID(apt("update", {}, {}));
-      std::vector<std::string> options{"--no-install-recommends", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"};
-      if (!version_.empty()) options.emplace_back("--allow-downgrades");   // the declared version is the one that is wanted
+      std::vector<std::string> options{"--no-install-recommends", "-o", "Dpkg::Options::=--force-confdef", "-o",
+                                       "Dpkg::Options::=--force-confold"};
+      if (!version_.empty())
+        options.emplace_back("--allow-downgrades");   // the declared version is the one that is wanted
       if (hold_) options.emplace_back("--allow-change-held-packages");
       std::vector<std::string> names = to_install_;
       if (!version_.empty())
@@ -102,7 +110,8 @@ class PackageResource final : public Resource {
     if (result.end == ProcessResult::End::not_found)
       return error(Code::package_manager_missing, "the node has no dpkg-query");
     // Status 1 says that some of them are unknown; the others are printed all the same.
-    if (result.end != ProcessResult::End::exited || result.exit_status > 1) return process_failure(Code::package_failed, "dpkg-query", result);
+    if (result.end != ProcessResult::End::exited || result.exit_status > 1)
+      return process_failure(Code::package_failed, "dpkg-query", result);
     std::map<std::string, Installed> found;
     for (const auto line : split_lines(result.out)) {
       const auto fields = split(line, '\t');
@@ -116,7 +125,8 @@ class PackageResource final : public Resource {
     return found;
   }
 
-  Status apt(std::string_view verb, const std::vector<std::string>& names, const std::vector<std::string>& options) const {
+  Status apt(std::string_view verb, const std::vector<std::string>& names,
+             const std::vector<std::string>& options) const {
     std::vector<std::string> argv{"apt-get", "-y", "-q", "-o", fmt::format("DPkg::Lock::Timeout={}", lock_timeout_s_)};
     argv.insert(argv.end(), options.begin(), options.end());
     argv.emplace_back(verb);
@@ -130,7 +140,8 @@ class PackageResource final : public Resource {
   }
 
   static Diagnostic failure(std::string_view doing, const ProcessResult& result) {
-    if (result.end == ProcessResult::End::not_found) return error(Code::package_manager_missing, "the node has no apt-get");
+    if (result.end == ProcessResult::End::not_found)
+      return error(Code::package_manager_missing, "the node has no apt-get");
     Diagnostic problem = process_failure(Code::package_failed, doing, result);
     if (result.end != ProcessResult::End::exited) return problem;
     for (const auto& [phrase, code] : apt_says)

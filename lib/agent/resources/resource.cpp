@@ -19,8 +19,9 @@ struct TypeRow {
 };
 
 constexpr std::array types{
-    TypeRow{"package", "names", make_package}, TypeRow{"file", "path", make_file},   TypeRow{"directory", "path", make_directory},
-    TypeRow{"service", "name", make_service},  TypeRow{"sysctl", "name", make_sysctl}, TypeRow{"user", "name", make_user},
+    TypeRow{"package", "names", make_package},    TypeRow{"file", "path", make_file},
+    TypeRow{"directory", "path", make_directory}, TypeRow{"service", "name", make_service},
+    TypeRow{"sysctl", "name", make_sysctl},       TypeRow{"user", "name", make_user},
     TypeRow{"command", "", make_command},
 };
 
@@ -58,7 +59,8 @@ ProcessResult ResourceContext::run(std::vector<std::string> argv, double timeout
   return task.run(std::move(spec));
 }
 
-Result<std::unique_ptr<Resource>> create_resource(std::string_view type, const json::Value& attributes, const ResourceContext& context) {
+Result<std::unique_ptr<Resource>> create_resource(std::string_view type, const json::Value& attributes,
+                                                  const ResourceContext& context) {
   const auto it = std::find_if(types.begin(), types.end(), [&](const TypeRow& row) { return row.name == type; });
   if (it == types.end())
     return error(Code::agent_bad_request, fmt::format("this agent knows no resource type '{}'", one_line(type, 40)));
@@ -83,12 +85,19 @@ std::string scalar_text(const json::Value& value) {
 }
 
 Diagnostic system_failure(int error_number, std::string_view doing, std::string_view path) {
-  return error(code_of(error_number), fmt::format("cannot {} {}: {}", doing, one_line(path), std::strerror(error_number)));
+  return error(code_of(error_number),
+               fmt::format("cannot {} {}: {}", doing, one_line(path), std::strerror(error_number)));
 }
 
 bool says_no_rights(const ProcessResult& result) {
-  static constexpr std::array phrases{"Permission denied", "are you root", "Operation not permitted", "Access denied",
-                                      "Interactive authentication required", "must be root", "not privileged", "only root"};
+  static constexpr std::array phrases{"Permission denied",
+                                      "are you root",
+                                      "Operation not permitted",
+                                      "Access denied",
+                                      "Interactive authentication required",
+                                      "must be root",
+                                      "not privileged",
+                                      "only root"};
   return std::any_of(phrases.begin(), phrases.end(), [&](const char* phrase) {
     return result.err.find(phrase) != std::string::npos || result.out.find(phrase) != std::string::npos;
   });

@@ -58,7 +58,8 @@ class Resource {
   virtual Status restart() { return ok(); }
 };
 
-Result<std::unique_ptr<Resource>> create_resource(std::string_view type, const json::Value& attributes, const ResourceContext&);
+Result<std::unique_ptr<Resource>> create_resource(std::string_view type, const json::Value& attributes,
+                                                  const ResourceContext&);
 
 std::unique_ptr<Resource> make_package(const json::Value& attributes, const ResourceContext&);
 std::unique_ptr<Resource> make_file(const json::Value& attributes, const ResourceContext&);

@@ -45,12 +45,14 @@ class ServiceResource final : public Resource {
     }
     if (enabled_) {
       const std::string& now = unit["UnitFileState"];
-      if (*enabled_ && (masked_ || !counts_as_enabled(now))) difference.changes.push_back({"enabled", now.empty() ? "no" : now, "enabled"});
+      if (*enabled_ && (masked_ || !counts_as_enabled(now)))
+        difference.changes.push_back({"enabled", now.empty() ? "no" : now, "enabled"});
       if (!*enabled_ && now.starts_with("enabled")) difference.changes.push_back({"enabled", now, "disabled"});
     }
     const bool running = active_ == "active" || active_ == "reloading";
     if (state_ == "running" && !running) difference.changes.push_back({"state", active_, "running"});
-    if (state_ == "stopped" && (running || active_ == "activating")) difference.changes.push_back({"state", active_, "stopped"});
+    if (state_ == "stopped" && (running || active_ == "activating"))
+      difference.changes.push_back({"state", active_, "stopped"});
     return difference;
   }
 
@@ -64,14 +66,18 @@ class ServiceResource final : public Resource {
     return ok();
   }
 
-  bool restartable() const override { return state_ != "stopped" && (active_ == "active" || active_ == "reloading" || active_ == "failed"); }
+  bool restartable() const override {
+    return state_ != "stopped" && (active_ == "active" || active_ == "reloading" || active_ == "failed");
+  }
 
   bool started_before(const std::string& path) const override {
     struct stat found {};
     timespec wall{}, monotonic{};
     if (active_since_us_ == 0 || ::stat(path.c_str(), &found) != 0) return false;
     if (::clock_gettime(CLOCK_REALTIME, &wall) != 0 || ::clock_gettime(CLOCK_MONOTONIC, &monotonic) != 0) return false;
-    const auto seconds = [](const timespec& time) { return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9; };
+    const auto seconds = [](const timespec& time) {
+      return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+    };
     const double started = seconds(wall) - seconds(monotonic) + static_cast<double>(active_since_us_) * 1e-6;
     const double written = seconds(found.st_mtim);
     // A second of grace for the clocks; a time in the future tells nothing.
@@ -85,14 +91,19 @@ class ServiceResource final : public Resource {
 
  private:
   Result<std::map<std::string, std::string>> show() const {
-    const auto result = context_.run({"systemctl", "show", "-p", "LoadState", "-p", "ActiveState", "-p", "UnitFileState", "-p",
-                                      "NeedDaemonReload", "-p", "ActiveEnterTimestampMonotonic", "--", name_}, query_timeout_s);
+    const auto result =
+        context_.run({"systemctl", "show", "-p", "LoadState", "-p", "ActiveState", "-p", "UnitFileState", "-p",
+                      "NeedDaemonReload", "-p", "ActiveEnterTimestampMonotonic", "--", name_},
+                     query_timeout_s);
     if (result.end == ProcessResult::End::not_found || ::access(context_.node.systemd_marker.c_str(), F_OK) != 0)
-      return error(Code::service_manager_missing, fmt::format("cannot look at {}: systemd does not run on this node", one_line(name_, 80)));
-    if (!result.success()) return process_failure(Code::service_failed, "systemctl show " + one_line(name_, 80), result);
+      return error(Code::service_manager_missing,
+                   fmt::format("cannot look at {}: systemd does not run on this node", one_line(name_, 80)));
+    if (!result.success())
+      return process_failure(Code::service_failed, "systemctl show " + one_line(name_, 80), result);
     std::map<std::string, std::string> unit;
     for (const auto line : split_lines(result.out))
-      if (const auto equals = line.find('='); equals != std::string_view::npos) unit[std::string(line.substr(0, equals))] = line.substr(equals + 1);
+      if (const auto equals = line.find('='); equals != std::string_view::npos)
+        unit[std::string(line.substr(0, equals))] = line.substr(equals + 1);
     return unit;
   }
 
@@ -101,7 +112,8 @@ class ServiceResource final : public Resource {
     if (named) argv.insert(argv.end(), {"--", name_});
     const auto result = context_.run(argv, timeout_s_);
     if (result.success()) return ok();
-    Diagnostic problem = process_failure(Code::service_failed, fmt::format("systemctl {} {}", verb, one_line(name_, 80)), result);
+    Diagnostic problem =
+        process_failure(Code::service_failed, fmt::format("systemctl {} {}", verb, one_line(name_, 80)), result);
     if (problem.code == Code::service_failed && (verb == "start" || verb == "restart")) {
       const auto log = context_.run({"journalctl", "-u", name_, "-n", "3", "-o", "cat", "--no-pager", "-q"}, 10);
       if (log.success() && !trim(log.out).empty()) problem.message += "; its log ends: " + log.last_words();

@@ -29,7 +29,8 @@ class SysctlResource final : public Resource {
   }
 
   Result<Difference> check() override {
-    if (name_.find("..") != std::string::npos) return error(Code::sysctl_unknown, fmt::format("'{}' is no kernel parameter", one_line(name_, 80)));
+    if (name_.find("..") != std::string::npos)
+      return error(Code::sysctl_unknown, fmt::format("'{}' is no kernel parameter", one_line(name_, 80)));
     Difference difference;
     const auto live = read_small(path_);
     if (!live && live.error().code == Code::provision_path_blocked)
@@ -73,7 +74,8 @@ class SysctlResource final : public Resource {
     ::close(fd);
     if (n == static_cast<ssize_t>(line.size())) return ok();
     if (n < 0 && (error_number == EINVAL || error_number == ERANGE))
-      return error(Code::sysctl_refused, fmt::format("the kernel does not take {} = {}", one_line(name_, 80), one_line(value_, 80)));
+      return error(Code::sysctl_refused,
+                   fmt::format("the kernel does not take {} = {}", one_line(name_, 80), one_line(value_, 80)));
     return system_failure(n < 0 ? error_number : EIO, "set", name_);
   }
 
@@ -88,7 +90,8 @@ class SysctlResource final : public Resource {
   std::vector<std::string>::iterator find_line(std::vector<std::string>& lines) const {
     return std::find_if(lines.begin(), lines.end(), [&](const std::string& line) {
       const auto equals = line.find('=');
-      return !line.starts_with('#') && equals != std::string::npos && trim(std::string_view(line).substr(0, equals)) == name_;
+      return !line.starts_with('#') && equals != std::string::npos &&
+             trim(std::string_view(line).substr(0, equals)) == name_;
     });
   }
 

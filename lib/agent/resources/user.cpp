@@ -14,16 +14,23 @@ constexpr double change_timeout_s = 120;
 class UserResource final : public Resource {
  public:
   UserResource(const json::Value& attributes, const ResourceContext& context)
-      : context_(context), name_(attributes.string_or("name")), uid_(attributes["uid"].as_int()), group_(attributes.string_or("group")),
-        groups_(string_list(attributes["groups"])), shell_(attributes.string_or("shell")), home_(attributes.string_or("home")),
-        system_(attributes.bool_or("system", false)), absent_(attributes.string_or("state") == "absent") {}
+      : context_(context),
+        name_(attributes.string_or("name")),
+        uid_(attributes["uid"].as_int()),
+        group_(attributes.string_or("group")),
+        groups_(string_list(attributes["groups"])),
+        shell_(attributes.string_or("shell")),
+        home_(attributes.string_or("home")),
+        system_(attributes.bool_or("system", false)),
+        absent_(attributes.string_or("state") == "absent") {}
 
   Result<Difference> check() override {
     Difference difference;
     // name:password:uid:gid:comment:home:shell
     const auto entry = context_.run({"getent", "passwd", name_}, lookup_timeout_s);
     exists_ = entry.success();
-    if (!exists_ && !(entry.end == ProcessResult::End::exited && entry.exit_status == 2)) return process_failure(Code::user_failed, "getent passwd", entry);
+    if (!exists_ && !(entry.end == ProcessResult::End::exited && entry.exit_status == 2))
+      return process_failure(Code::user_failed, "getent passwd", entry);
     if (absent_) {
       if (exists_) difference.changes.push_back({"state", "present", "absent"});
       return difference;
@@ -70,9 +77,11 @@ class UserResource final : public Resource {
     const auto memberships = split(trim(now.out), ' ');
     missing_groups_.clear();
     for (const auto& group : groups_)
-      if (std::find(memberships.begin(), memberships.end(), group) == memberships.end()) missing_groups_.push_back(group);
+      if (std::find(memberships.begin(), memberships.end(), group) == memberships.end())
+        missing_groups_.push_back(group);
     if (!missing_groups_.empty())
-      difference.changes.push_back({"groups", join(memberships, ","), fmt::format("also {}", join(missing_groups_, ","))});
+      difference.changes.push_back(
+          {"groups", join(memberships, ","), fmt::format("also {}", join(missing_groups_, ","))});
     return difference;
   }
 

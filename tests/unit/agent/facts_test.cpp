@@ -18,7 +18,8 @@ json::Value facts_of_tree(const std::string& name) {
 }
 std::string problems_of(const json::Value& facts) {
   std::string text;
-  for (const auto& problem : facts.array_at("problems")) text += problem.string_or("fact") + ": " + problem.string_or("reason") + "\n";
+  for (const auto& problem : facts.array_at("problems"))
+    text += problem.string_or("fact") + ": " + problem.string_or("reason") + "\n";
   return text;
 }
 }  // namespace
@@ -55,7 +56,8 @@ TEST_CASE("facts: of a GPU server's tree") {
   CHECK(disks[0].string_or("serial") == "S6XNNG0T123456");
   CHECK(disks[0].int_or("size_bytes", 0) == 3840755982336);
   CHECK(disks[0]["rotational"].as_bool() == false);
-  CHECK(json::dump(disks[0]["mounts"]) == R"([{"path":"/","fs_type":"ext4"},{"path":"/scratch disk","fs_type":"xfs"}])");
+  CHECK(json::dump(disks[0]["mounts"]) ==
+        R"([{"path":"/","fs_type":"ext4"},{"path":"/scratch disk","fs_type":"xfs"}])");
   CHECK(disks[1].string_or("name") == "sda");
   const auto& network = facts.array_at("network");
   REQUIRE(network.size() == 2);

@@ -15,7 +15,8 @@ const json::Value& only(const std::vector<json::Value>& records) {
   return records.front();
 }
 
-// dpkg and apt over $FAKE/packages: lines of "name<TAB>status<TAB>version". $FAKE/apt-says makes apt fail with that text.
+// dpkg and apt over $FAKE/packages: lines of "name<TAB>status<TAB>version". $FAKE/apt-says makes apt fail with that
+// text.
 void install_fake_apt(Provisioner& node) {
   node.program("dpkg-query", R"(
 for last in "$@"; do :; done
@@ -93,9 +94,11 @@ TEST_CASE("package: version, hold and absence") {
   CHECK(changes_of(only(node.run("apply", pinned))) == "driver: 535.1 -> 550.2; driver hold: not held -> held");
   CHECK(only(node.run("apply", pinned)).string_or("status") == "in_sync");
   // Removed with its configuration left is not installed.
-  CHECK(only(node.run("plan", resource("package", R"({"names":["old"],"state":"absent"})"))).string_or("status") == "in_sync");
+  CHECK(only(node.run("plan", resource("package", R"({"names":["old"],"state":"absent"})"))).string_or("status") ==
+        "in_sync");
   CHECK(changes_of(only(node.run("plan", resource("package", R"({"names":["old"]})")))) == "old: absent -> installed");
-  CHECK(changes_of(only(node.run("apply", resource("package", R"({"names":"driver","state":"absent"})")))) == "driver: 550.2 -> absent");
+  CHECK(changes_of(only(node.run("apply", resource("package", R"({"names":"driver","state":"absent"})")))) ==
+        "driver: 550.2 -> absent");
 }
 
 TEST_CASE("package: what apt says becomes a code") {
@@ -107,7 +110,8 @@ TEST_CASE("package: what apt says becomes a code") {
       {"E: Unable to locate package chrony", "KF3027"},
       {"E: Version '9' for 'chrony' was not found", "KF3027"},
       {"E: Write error - write (28: No space left on device)", "KF3021"},
-      {"E: Could not open lock file /var/lib/dpkg/lock-frontend - open (13: Permission denied)\nE: are you root?", "KF3020"},
+      {"E: Could not open lock file /var/lib/dpkg/lock-frontend - open (13: Permission denied)\nE: are you root?",
+       "KF3020"},
       {"E: Sub-process /usr/bin/dpkg returned an error code (1)", "KF3028"}};
   for (const auto& [words, code] : cases) {
     CAPTURE(words);
@@ -142,9 +146,10 @@ TEST_CASE("service: started and enabled once; restarted when what it reads chang
   install_fake_systemd(node, directory);
   write(directory / "fake/units/chrony.active", "inactive");
   write(directory / "fake/units/chrony.enabled", "disabled");
-  const auto resources = "[{\"id\":\"conf\",\"type\":\"file\",\"attributes\":{\"path\":\"" + (directory / "chrony.conf") +
-                         "\",\"content\":\"server a\\n\"}},"
-                         R"({"id":"unit","type":"service","attributes":{"name":"chrony","state":"running","enabled":true},"restart_on":["conf"]}])";
+  const auto resources =
+      "[{\"id\":\"conf\",\"type\":\"file\",\"attributes\":{\"path\":\"" + (directory / "chrony.conf") +
+      "\",\"content\":\"server a\\n\"}},"
+      R"({"id":"unit","type":"service","attributes":{"name":"chrony","state":"running","enabled":true},"restart_on":["conf"]}])";
   auto records = node.run("plan", resources);
   CHECK(changes_of(records.at(1)) == "enabled: disabled -> enabled; state: inactive -> running");
   CHECK(node.run("apply", resources).at(1).string_or("status") == "changed");
@@ -172,9 +177,10 @@ TEST_CASE("service: a restart that a cut run left undone is done by the next, on
   write(directory / "fake/units/chrony.enabled", "enabled");
   write(directory / "fake/units/chrony.since", "1");   // since boot
   write(directory / "chrony.conf", "server a\n");      // as declared, and newer
-  const auto resources = "[{\"id\":\"conf\",\"type\":\"file\",\"attributes\":{\"path\":\"" + (directory / "chrony.conf") +
-                         "\",\"content\":\"server a\\n\"}},"
-                         R"({"id":"unit","type":"service","attributes":{"name":"chrony","state":"running"},"restart_on":["conf"]}])";
+  const auto resources =
+      "[{\"id\":\"conf\",\"type\":\"file\",\"attributes\":{\"path\":\"" + (directory / "chrony.conf") +
+      "\",\"content\":\"server a\\n\"}},"
+      R"({"id":"unit","type":"service","attributes":{"name":"chrony","state":"running"},"restart_on":["conf"]}])";
   CHECK(changes_of(node.run("plan", resources).at(1)) == "restart: running with what was before -> restarted");
   CHECK(node.run("apply", resources).at(1).string_or("status") == "changed");
   CHECK(node.run("apply", resources).at(1).string_or("status") == "in_sync");
@@ -189,10 +195,13 @@ TEST_CASE("service: stopped, disabled, unknown, failing, and no systemd at all")
   const auto off = resource("service", R"({"name":"rngd","state":"stopped","enabled":false})");
   CHECK(changes_of(only(node.run("apply", off))) == "enabled: enabled -> disabled; state: active -> stopped");
   CHECK(only(node.run("apply", off)).string_or("status") == "in_sync");
-  CHECK(only(node.run("plan", resource("service", R"({"name":"none","state":"stopped"})"))).string_or("status") == "in_sync");
-  CHECK(only(node.run("plan", resource("service", R"({"name":"none","state":"running"})"))).string_or("code") == "KF3029");
+  CHECK(only(node.run("plan", resource("service", R"({"name":"none","state":"stopped"})"))).string_or("status") ==
+        "in_sync");
+  CHECK(only(node.run("plan", resource("service", R"({"name":"none","state":"running"})"))).string_or("code") ==
+        "KF3029");
   const auto on = resource("service", R"({"name":"rngd","state":"running"})");
-  write(directory / "fake/systemctl-fails", "Job for rngd.service failed because the control process exited with error code.");
+  write(directory / "fake/systemctl-fails",
+        "Job for rngd.service failed because the control process exited with error code.");
   CHECK(only(node.run("apply", on)).string_or("code") == "KF3030");
   write(directory / "fake/systemctl-fails", "Failed to start rngd.service: Interactive authentication required.");
   CHECK(only(node.run("apply", on)).string_or("code") == "KF3020");
@@ -243,7 +252,8 @@ while [ $# -gt 1 ]; do case $1 in -s) shell=$2;; -G) echo "kfab adm $2" > "$FAKE
 [ -n "$shell" ] && sed -i "s|:[^:]*$|:$shell|" "$FAKE/passwd"; true)");
   node.program("userdel", R"(: > "$FAKE/passwd")");
   write(directory / "fake/passwd", "");
-  const auto resources = resource("user", R"({"name":"kfab","uid":2000,"shell":"/bin/bash","groups":["adm"],"home":"/home/kfab"})");
+  const auto resources =
+      resource("user", R"({"name":"kfab","uid":2000,"shell":"/bin/bash","groups":["adm"],"home":"/home/kfab"})");
   CHECK(changes_of(only(node.run("plan", resources))) == "state: absent -> present");
   CHECK(only(node.run("apply", resources)).string_or("status") == "changed");
   CHECK(read(directory / "fake/useradd-log") == "-u 2000 -G adm -s /bin/bash -d /home/kfab -m -- kfab\n");
@@ -251,8 +261,10 @@ while [ $# -gt 1 ]; do case $1 in -s) shell=$2;; -G) echo "kfab adm $2" > "$FAKE
   const auto more = resource("user", R"({"name":"kfab","shell":"/bin/sh","groups":["adm","video"]})");
   CHECK(changes_of(only(node.run("apply", more))) == "shell: /bin/bash -> /bin/sh; groups: kfab,adm -> also video");
   CHECK(read(directory / "fake/usermod-log") == "-s /bin/sh -a -G video -- kfab\n");
-  CHECK(only(node.run("apply", resource("user", R"({"name":"kfab","state":"absent"})"))).string_or("status") == "changed");
-  CHECK(only(node.run("apply", resource("user", R"({"name":"kfab","state":"absent"})"))).string_or("status") == "in_sync");
+  CHECK(only(node.run("apply", resource("user", R"({"name":"kfab","state":"absent"})"))).string_or("status") ==
+        "changed");
+  CHECK(only(node.run("apply", resource("user", R"({"name":"kfab","state":"absent"})"))).string_or("status") ==
+        "in_sync");
   node.program("useradd", "echo \"useradd: Permission denied.\" >&2; exit 1");
   CHECK(only(node.run("apply", resources)).string_or("code") == "KF3020");
   node.program("useradd", "echo \"useradd: UID 2000 is not unique\" >&2; exit 4");
@@ -270,7 +282,8 @@ TEST_CASE("command: runs only when its guards say so, and must satisfy them") {
   CHECK_FALSE(std::filesystem::exists(flag));
   CHECK(only(node.run("apply", creates)).string_or("status") == "changed");
   CHECK(only(node.run("apply", creates)).string_or("status") == "in_sync");
-  const auto unless = resource("command", R"({"shell":"rm )" + flag + R"(","unless":["/bin/sh","-c","! test -e )" + flag + "\"]}");
+  const auto unless =
+      resource("command", R"({"shell":"rm )" + flag + R"(","unless":["/bin/sh","-c","! test -e )" + flag + "\"]}");
   CHECK(only(node.run("apply", unless)).string_or("status") == "changed");
   CHECK(only(node.run("apply", unless)).string_or("status") == "in_sync");
   const auto only_if = resource("command", R"({"shell":"rm )" + flag + R"(","only_if":"test -e )" + flag + "\"}");
@@ -284,14 +297,19 @@ TEST_CASE("command: runs only when its guards say so, and must satisfy them") {
 TEST_CASE("command: failing, hanging, guards that cannot be asked, and none at all") {
   const TemporaryDirectory directory;
   Provisioner node(directory);
-  const auto failing = only(node.run("apply", resource("command", R"({"shell":"echo why >&2; exit 4","unless":"false"})")));
+  const auto failing =
+      only(node.run("apply", resource("command", R"({"shell":"echo why >&2; exit 4","unless":"false"})")));
   CHECK(failing.string_or("code") == "KF3035");
   CHECK(failing.string_or("message").find("exit status 4: why") != std::string::npos);
-  CHECK(only(node.run("apply", resource("command", R"({"run":["sleep","100"],"unless":"false","timeout_s":1})"))).string_or("code") == "KF3038");
-  CHECK(only(node.run("apply", resource("command", R"({"run":["true"],"unless":"kfab-no-such-program"})"))).string_or("code") == "KF3036");
-  CHECK(only(node.run("apply", resource("command", R"({"run":["true"],"unless":["kfab-no-such-program"]})"))).string_or("code") == "KF3036");
+  CHECK(only(node.run("apply", resource("command", R"({"run":["sleep","100"],"unless":"false","timeout_s":1})")))
+            .string_or("code") == "KF3038");
+  CHECK(only(node.run("apply", resource("command", R"({"run":["true"],"unless":"kfab-no-such-program"})")))
+            .string_or("code") == "KF3036");
+  CHECK(only(node.run("apply", resource("command", R"({"run":["true"],"unless":["kfab-no-such-program"]})")))
+            .string_or("code") == "KF3036");
   CHECK(only(node.run("apply", resource("command", R"({"run":["true"]})"))).string_or("code") == "KF2101");
-  CHECK(only(node.run("apply", resource("command", R"({"run":["kfab-no-such-program"],"unless":"false"})"))).string_or("code") == "KF3041");
+  CHECK(only(node.run("apply", resource("command", R"({"run":["kfab-no-such-program"],"unless":"false"})")))
+            .string_or("code") == "KF3041");
 }
 
 TEST_CASE("provision: what waits for a failure is skipped, the rest goes on") {
@@ -329,7 +347,8 @@ TEST_CASE("provision: a stopped run cancels what is left") {
   const TemporaryDirectory directory;
   Provisioner node(directory);
   node.stop = true;
-  const auto record = only(node.run("apply", resource("file", R"({"path":")" + (directory / "x") + R"(","content":"x"})")));
+  const auto record =
+      only(node.run("apply", resource("file", R"({"path":")" + (directory / "x") + R"(","content":"x"})")));
   CHECK(record.string_or("status") == "cancelled");
   CHECK_FALSE(std::filesystem::exists(directory / "x"));
 }
@@ -338,7 +357,8 @@ TEST_CASE("provision: requests that make no sense change nothing") {
   const TemporaryDirectory directory;
   Provisioner node(directory);
   const auto good = R"({"id":"a","type":"file","attributes":{"path":")" + (directory / "x") + R"(","content":"x"}})";
-  const std::string cases[] = {"{}", "[" + good + "," + good + "]", "[" + good + R"(,{"id":"b","type":"file","after":["c"],"attributes":{}}])",
+  const std::string cases[] = {"{}", "[" + good + "," + good + "]",
+                               "[" + good + R"(,{"id":"b","type":"file","after":["c"],"attributes":{}}])",
                                R"([{"id":"","type":"file"}])"};
   for (const auto& resources : cases) {
     CAPTURE(resources);
@@ -350,5 +370,6 @@ TEST_CASE("provision: requests that make no sense change nothing") {
   CHECK_FALSE(node.status);
   CHECK_FALSE(std::filesystem::exists(directory / "x"));
   CHECK(only(node.run("apply", R"([{"id":"a","type":"teapot","attributes":{}}])")).string_or("code") == "KF2101");
-  CHECK(only(node.run("apply", R"([{"id":"a","type":"file","attributes":{"content":"x"}}])")).string_or("code") == "KF2101");
+  CHECK(only(node.run("apply", R"([{"id":"a","type":"file","attributes":{"content":"x"}}])")).string_or("code") ==
+        "KF2101");
 }

@@ -48,8 +48,9 @@ Status huge(const json::Value&, TaskContext& context) {
   context.emit(json::Object{{"type", "answer"}, {"text", std::string(max_agent_line_bytes, 'x')}});
   return ok();
 }
-const std::array tasks{TaskRow{"quick", quick}, TaskRow{"refuse", refuse}, TaskRow{"crash", crash}, TaskRow{"polite", polite},
-                       TaskRow{"deaf", deaf},   TaskRow{"child", child},   TaskRow{"flood", flood}, TaskRow{"huge", huge}};
+const std::array tasks{TaskRow{"quick", quick},   TaskRow{"refuse", refuse}, TaskRow{"crash", crash},
+                       TaskRow{"polite", polite}, TaskRow{"deaf", deaf},     TaskRow{"child", child},
+                       TaskRow{"flood", flood},   TaskRow{"huge", huge}};
 
 // The agent in a process of its own, at the other end of two pipes.
 class Agent {

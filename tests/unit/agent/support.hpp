@@ -65,8 +65,9 @@ inline std::string tree_hash(const std::string& root) {
     struct stat found {};
     ::lstat(entry.path().c_str(), &found);
     std::ostringstream line;
-    line << entry.path().string() << ' ' << found.st_mode << ' ' << found.st_uid << ' ' << found.st_gid << ' ' << found.st_ino << ' '
-         << found.st_mtim.tv_sec << '.' << found.st_mtim.tv_nsec << ' ' << found.st_ctim.tv_sec << '.' << found.st_ctim.tv_nsec;
+    line << entry.path().string() << ' ' << found.st_mode << ' ' << found.st_uid << ' ' << found.st_gid << ' '
+         << found.st_ino << ' ' << found.st_mtim.tv_sec << '.' << found.st_mtim.tv_nsec << ' ' << found.st_ctim.tv_sec
+         << '.' << found.st_ctim.tv_nsec;
     if (S_ISREG(found.st_mode)) line << ' ' << sha256_hex(read(entry.path().string()));
     lines.push_back(line.str());
   }
@@ -118,7 +119,9 @@ class Provisioner {
   }
 
   // A program on this node: a shell script. It finds its state in the directory $FAKE.
-  void program(const std::string& name, const std::string& script) { write(directory_ / ("bin/" + name), "#!/bin/sh\n" + script, 0755); }
+  void program(const std::string& name, const std::string& script) {
+    write(directory_ / ("bin/" + name), "#!/bin/sh\n" + script, 0755);
+  }
 
   NodeEnvironment node;
   Status status = ok();
@@ -131,7 +134,8 @@ class Provisioner {
 inline std::string changes_of(const json::Value& record) {
   std::string text;
   for (const auto& change : record.array_at("changes"))
-    text += (text.empty() ? "" : "; ") + change.string_or("what") + ": " + change.string_or("before") + " -> " + change.string_or("after");
+    text += (text.empty() ? "" : "; ") + change.string_or("what") + ": " + change.string_or("before") + " -> " +
+            change.string_or("after");
   return text;
 }
 

@@ -22,7 +22,8 @@ manifest::ResourceDecl file(const std::string& id, const std::string& path, std:
 }  // namespace
 
 TEST_CASE("desired state: roles in order, ids unique, dependencies first, else as declared") {
-  const auto site = site_with({role("first", {file("c", "/c", {"a"}), file("b", "/b"), file("a", "/a")}), role("second", {file("a", "/d", {"first/b"})})});
+  const auto site = site_with({role("first", {file("c", "/c", {"a"}), file("b", "/b"), file("a", "/a")}),
+                               role("second", {file("a", "/d", {"first/b"})})});
   const auto result = plan(site);
   REQUIRE(result.state);
   CHECK(ids_of(*result.state) == "first/b first/a first/c second/a");
@@ -32,7 +33,12 @@ TEST_CASE("desired state: roles in order, ids unique, dependencies first, else a
 }
 
 TEST_CASE("desired state: the nearer variable wins, and the node's names are there") {
-  auto base = role("base", {resource("file", "f", {{"path", "/etc/{{ node.name }}"}, {"content", "{{ a }} {{ b }} {{ c }} {{ site.name }} {{ tranche.name }} {{ profile.name }} {{ node.rack }}"}})});
+  auto base = role(
+      "base",
+      {resource("file", "f",
+                {{"path", "/etc/{{ node.name }}"},
+                 {"content",
+                  "{{ a }} {{ b }} {{ c }} {{ site.name }} {{ tranche.name }} {{ profile.name }} {{ node.rack }}"}})});
   base.vars = {{"a", "role"}, {"b", "role"}, {"c", "role"}};
   auto site = site_with({base});
   site.profiles["hgx"].vars = {{"b", "profile"}, {"c", "profile"}};
@@ -45,14 +51,18 @@ TEST_CASE("desired state: the nearer variable wins, and the node's names are the
 }
 
 TEST_CASE("desired state: verbatim content is left alone, and what is the host's own does not travel") {
-  const auto site = site_with({role("r", {resource("file", "f", {{"path", "/x"}, {"content", "{{ .Go }}"}, {"verbatim", true}, {"source", "x.tmpl"}})})});
+  const auto site = site_with({role(
+      "r",
+      {resource("file", "f", {{"path", "/x"}, {"content", "{{ .Go }}"}, {"verbatim", true}, {"source", "x.tmpl"}})})});
   const auto result = plan(site);
   REQUIRE(result.state);
   CHECK(json::dump(result.state->resources[0].attributes) == R"({"path":"/x","content":"{{ .Go }}"})");
 }
 
 TEST_CASE("desired state: a number of a variable stays one, a file's content is text") {
-  auto r = role("r", {resource("user", "u", {{"name", "ops"}, {"uid", "{{ uid }}"}, {"groups", json::Array{"{{ groups }}"}}}), resource("file", "f", {{"path", "/x"}, {"content", "{{ uid }}"}})});
+  auto r = role(
+      "r", {resource("user", "u", {{"name", "ops"}, {"uid", "{{ uid }}"}, {"groups", json::Array{"{{ groups }}"}}}),
+            resource("file", "f", {{"path", "/x"}, {"content", "{{ uid }}"}})});
   r.vars = {{"uid", 2000}, {"groups", json::Array{"adm", "video"}}};
   const auto result = plan(site_with({r}));
   REQUIRE(result.state);
@@ -62,8 +72,10 @@ TEST_CASE("desired state: a number of a variable stays one, a file's content is 
 }
 
 TEST_CASE("desired state: everything that is wrong is told at once, and there is no state") {
-  auto bad = role("bad", {resource("file", "t", {{"path", "/x"}, {"content", "a\nb {{ node.nam }}"}}), resource("user", "u", {{"name", "x"}, {"uid", "{{ node.name }}"}}),
-                          resource("command", "c", {{"run", json::Array{"true"}}}), file("d", "/d", {"nowhere"}), resource("teapot", "p", {})});
+  auto bad = role("bad", {resource("file", "t", {{"path", "/x"}, {"content", "a\nb {{ node.nam }}"}}),
+                          resource("user", "u", {{"name", "x"}, {"uid", "{{ node.name }}"}}),
+                          resource("command", "c", {{"run", json::Array{"true"}}}), file("d", "/d", {"nowhere"}),
+                          resource("teapot", "p", {})});
   const auto result = plan(site_with({bad}));
   CHECK_FALSE(result.state);
   std::string codes;
@@ -100,7 +112,8 @@ TEST_CASE("desired state: circles, ids used twice, unknown roles and profiles") 
 }
 
 TEST_CASE("desired state: the same thing said differently by two roles is warned of") {
-  const auto different = plan(site_with({role("a", {file("f", "/etc/x")}), role("b", {resource("file", "f", {{"path", "/etc/x"}, {"content", "y"}})})}));
+  const auto different = plan(site_with(
+      {role("a", {file("f", "/etc/x")}), role("b", {resource("file", "f", {{"path", "/etc/x"}, {"content", "y"}})})}));
   REQUIRE(different.state);
   REQUIRE(different.diagnostics.size() == 1);
   CHECK(different.diagnostics[0].code == Code::resource_conflict);
@@ -108,9 +121,12 @@ TEST_CASE("desired state: the same thing said differently by two roles is warned
 }
 
 TEST_CASE("desired state: equal states have equal digests, others not; the request has what the agent reads") {
-  const auto one = plan(site_with({role("r", {file("a", "/a"), resource("service", "s", {{"name", "x"}}, {}, {"a"})})}));
-  const auto same = plan(site_with({role("r", {file("a", "/a"), resource("service", "s", {{"name", "x"}}, {}, {"a"})})}));
-  const auto other = plan(site_with({role("r", {file("a", "/b"), resource("service", "s", {{"name", "x"}}, {}, {"a"})})}));
+  const auto one =
+      plan(site_with({role("r", {file("a", "/a"), resource("service", "s", {{"name", "x"}}, {}, {"a"})})}));
+  const auto same =
+      plan(site_with({role("r", {file("a", "/a"), resource("service", "s", {{"name", "x"}}, {}, {"a"})})}));
+  const auto other =
+      plan(site_with({role("r", {file("a", "/b"), resource("service", "s", {{"name", "x"}}, {}, {"a"})})}));
   REQUIRE(one.state);
   CHECK(one.state->sha256.size() == 64);
   CHECK(one.state->sha256 == same.state->sha256);

@@ -8,8 +8,8 @@
 
 namespace kfab::provision::test {
 
-inline manifest::ResourceDecl resource(const std::string& type, const std::string& id, json::Object attributes, std::vector<std::string> after = {},
-                                       std::vector<std::string> restart_on = {}) {
+inline manifest::ResourceDecl resource(const std::string& type, const std::string& id, json::Object attributes,
+                                       std::vector<std::string> after = {}, std::vector<std::string> restart_on = {}) {
   manifest::ResourceDecl declared;
   declared.type = type;
   declared.id = id;

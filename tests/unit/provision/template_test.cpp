@@ -57,10 +57,13 @@ TEST_CASE("template: an undefined name has its place and what was probably meant
   CHECK(problems[1].suggestions[0] == "ntp.server");
 }
 
-TEST_CASE("template: a mapping has no text") { CHECK(problems_of("{{ ntp }}")[0].message.find("no value that can stand in a text") != std::string::npos); }
+TEST_CASE("template: a mapping has no text") {
+  CHECK(problems_of("{{ ntp }}")[0].message.find("no value that can stand in a text") != std::string::npos);
+}
 
 TEST_CASE("template: what cannot be read") {
-  for (const auto* text : {"{{", "{{ name", "{{ name\n}}", "{{ }}", "{{}}", "{{ a b }}", "{{ name | upper }}", "{{ 1a }}", "{{ a..b }}", "{{ .a }}", "{{ a. }}"}) {
+  for (const auto* text : {"{{", "{{ name", "{{ name\n}}", "{{ }}", "{{}}", "{{ a b }}", "{{ name | upper }}",
+                           "{{ 1a }}", "{{ a..b }}", "{{ .a }}", "{{ a. }}"}) {
     CAPTURE(text);
     const auto problems = problems_of(text);
     CHECK(problems[0].code == Code::template_syntax);
@@ -71,11 +74,15 @@ TEST_CASE("template: what cannot be read") {
 
 TEST_CASE("template: a lone placeholder keeps its type, a list is spliced in") {
   Diagnostics problems;
-  const json::Value value = json::Object{{"uid", "{{ count }}"}, {"text", "n{{ count }}"}, {"names", json::Array{"first", "{{ list }}", "x{{ name }}"}},
-                                         {"all", "{{ list }}"}, {"plain", 3}};
+  const json::Value value = json::Object{{"uid", "{{ count }}"},
+                                         {"text", "n{{ count }}"},
+                                         {"names", json::Array{"first", "{{ list }}", "x{{ name }}"}},
+                                         {"all", "{{ list }}"},
+                                         {"plain", 3}};
   const auto out = expand_value(value, variables(), problems);
   REQUIRE(out);
   CHECK(json::dump(*out) == R"({"uid":8,"text":"n8","names":["first","a","b","xgpu001"],"all":["a","b"],"plain":3})");
-  CHECK_FALSE(expand_value(json::Object{{"a", "{{ none }}"}, {"b", json::Array{"{{ neither }}"}}}, variables(), problems));
+  CHECK_FALSE(
+      expand_value(json::Object{{"a", "{{ none }}"}, {"b", json::Array{"{{ neither }}"}}}, variables(), problems));
   CHECK(problems.size() == 2);   // everything wrong is told at once
 }
