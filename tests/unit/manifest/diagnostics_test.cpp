@@ -1,0 +1,184 @@
+#include <doctest/doctest.h>
+
+#include "support.hpp"
+
+using namespace kfab;
+using namespace kfab::manifest::test;
+
+namespace {
+
+struct Row {
+  Code code;
+  std::string text;      // of the manifest
+  std::string token;     // what the caret is under
+};
+
+const std::string tranche = "  tranches: [{name: t1, targets: [{profile: dgx-b200, accelerators: 16}]}]\n";
+const std::string tenant = "  tenants: [{name: a}, {name: b}]\n";
+
+}  // namespace
+
+TEST_CASE("every code of manifests is found at its token") {
+  const std::vector<Row> rows{
+      {Code::manifest_not_yaml, "a: b: c\n", ":"},
+      {Code::manifest_empty, "# nothing\n", ""},
+      {Code::unknown_key, site("  kond: campus\n"), "kond"},
+      {Code::duplicate_key, site("  kind: campus\n  kind: edge\n"), "kind"},
+      {Code::missing_key, "apiVersion: kfab/v1\nkind: Site\nmetadata: {title: x}\nspec: {}\n", "{"},
+      {Code::unknown_kind, "apiVersion: kfab/v2\nkind: Site\n", "kfab/v2"},
+      {Code::unknown_kind, "apiVersion: kfab/v1\nkind: Seite\n", "Seite"},
+      {Code::unexpected_document, site("  kind: campus\n---\n") + site("  kind: edge\n"), "apiVersion"},
+      {Code::wrong_type, site("  tranches: none\n"), "none"},
+      {Code::wrong_unit, site("  power: {facility: 41}\n"), "41"},
+      {Code::wrong_unit, site("  power: {facility: 41 mw}\n"), "41 mw"},
+      {Code::unknown_word, site("  kind: kampus\n"), "kampus"},
+      {Code::bad_date, site("  tranches: [{name: t1, due: 2027-13}]\n"), "2027-13"},
+      {Code::bad_date, site("  tranches: [{name: t1, due: 2027-02-29}]\n"), "2027-02-29"},
+      {Code::out_of_range, site("  power: {pue: 0.9}\n"), "0.9"},
+      {Code::bad_name, site("  tranches: [{name: Tranche 1}]\n"), "Tranche 1"},
+      {Code::ambiguous_word, site("  tranches: [{name: no}]\n"), "no"},
+      {Code::bad_pattern, site(tranche + "  nodes: [{group: g, tranche: t1, profile: dgx-b200, range: 'n[1-2]', bmc: '{x}'}]\n"), "x"},
+      {Code::contradictory_keys,
+       site(tranche + "  nodes: [{group: g, tranche: t1, profile: dgx-b200, range: n1, list: [{name: n2}]}]\n"), "{"},
+      {Code::unknown_reference, site("  tranches: [{name: t1, targets: [{profile: dgx-b20}]}]\n"), "dgx-b20"},
+      {Code::unknown_reference, site("  tranches: [{name: t1, depends_on: [t2]}]\n"), "t2"},
+      {Code::unknown_reference, site(tranche + tenant + "  allocations: [{tenant: c, tranche: t1}]\n"), "c"},
+      {Code::dependency_cycle, site("  tranches: [{name: t1, depends_on: [t2]}, {name: t2, depends_on: [t1]}]\n"), "t1"},
+      {Code::bad_referenced_file, site("  tranches: [{name: t1, targets: [{profile: 'file:none.yaml'}]}]\n"), "'file:none.yaml'"},
+      {Code::bad_referenced_file, site("  tranches: [{name: t1, targets: [{profile: 'file:role.yaml'}]}]\n"), "'file:role.yaml'"},
+      {Code::duplicate_name, site("  tranches: [{name: t1}, {name: t1}]\n"), "t1"},
+      {Code::allocations_over_target,
+       site(tranche + tenant + "  allocations: [{tenant: a, tranche: t1, accelerators: 10}, {tenant: b, tranche: t1, accelerators: 7}]\n"), "7"},
+      {Code::allocations_over_target,
+       site(tranche + tenant + "  allocations: [{tenant: a, tranche: t1, percent: 60 %}, {tenant: b, tranche: t1, percent: 50 %}]\n"), "50 %"},
+      {Code::due_before_dependency,
+       site("  tranches: [{name: t1, due: 2027-03}, {name: t2, due: 2027-02, depends_on: [t1]}]\n"), "2027-02"},
+      {Code::overlapping_groups,
+       site(tranche + "  nodes:\n    - {group: g, tranche: t1, profile: dgx-b200, range: 'n[1-4]'}\n"
+                      "    - {group: h, tranche: t1, profile: dgx-b200, range: 'n[3-8]'}\n"), "'n[3-8]'"},
+      {Code::duplicate_address,
+       site(tranche + "  nodes: [{group: g, tranche: t1, profile: dgx-b200, list: [{name: n1, address: h1}, {name: n2, address: h1}]}]\n"), "h1"},
+      {Code::duplicate_address,
+       site(tranche + "  nodes: [{group: g, tranche: t1, profile: dgx-b200, range: 'n[1-4]', address: '10.0.0.{i/2}'}]\n"), "'10.0.0.{i/2}'"},
+      {Code::duplicate_serial,
+       site(tranche + "  nodes: [{group: g, tranche: t1, profile: dgx-b200, list: [{name: n1, serial: X}, {name: n2, serial: X}]}]\n"), "X"},
+      {Code::count_mismatch,
+       site(tranche + "  nodes: [{group: g, tranche: t1, profile: dgx-b200, range: 'n[1-4]', address: '10.0.0.[1-3]'}]\n"), "'10.0.0.[1-3]'"},
+      {Code::count_mismatch,
+       site(tranche + "  nodes: [{group: g, tranche: t1, profile: dgx-b200, range: 'n[1-4]', rack: 'r[1-3]', nodes_per_rack: 2}]\n"), "'r[1-3]'"},
+      {Code::count_mismatch,
+       site(tranche + "  nodes: [{group: g, tranche: t1, profile: dgx-b200, range: 'n[1-4]', address: h1}]\n"), "h1"},
+      {Code::node_without_tranche, site("  nodes: [{group: g, profile: dgx-b200, range: n1}]\n"), "{"},
+      {Code::manifest_not_text, "a: \x01\n", "\x01"},
+      {Code::manifest_not_text, "\xff\xfe" "a", "\xff"},
+      {Code::tab_in_indentation, "a:\n\tb: 1\n", "\t"},
+      {Code::alias_refused, site("  pins: &a {driver: x}\n"), "&a"},
+      {Code::alias_refused, site("  pins: *a\n"), "*"},
+      {Code::alias_refused, site("  pins: !!map {driver: x}\n"), "!!map"},
+      {Code::key_not_text, site("  pins: {[a]: b}\n"), "["},
+      {Code::unknown_source, "apiVersion: kfab/v1\nkind: Site\nmetadata: {name: s, sources: {S1: x}}\nspec: {parties: [{name: p, source: S2}]}\n", "S2"},
+      {Code::bad_attribute, "apiVersion: kfab/v1\nkind: Role\nmetadata: {name: r}\nspec: {resources: [{type: sysctl, name: a.b}]}\n", "{"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.text);
+    const auto loaded = load(row.text);
+    CAPTURE(list(loaded));
+    const Diagnostic* found = find(loaded, row.code);
+    REQUIRE(found);
+    if (row.code != Code::manifest_empty) CHECK(pointed_at(loaded, *found).substr(0, row.token.size()) == row.token);
+    CHECK(has_errors(loaded.diagnostics) == !loaded.site());
+  }
+}
+
+TEST_CASE("nesting, numbers of findings and size are bounded") {
+  const auto deep = load("a: " + std::string(100'000, '['));
+  CHECK(find(deep, Code::nested_too_deeply));
+  const auto deep_block = load([] {
+    std::string text;
+    for (int i = 0; i < 400; ++i) text += std::string(static_cast<std::size_t>(i), ' ') + "a:\n";
+    return text;
+  }());
+  CHECK(find(deep_block, Code::nested_too_deeply));
+  std::string many = site("");
+  for (int i = 0; i < 3000; ++i) many += fmt::format("  unknown{}: 1\n", i);
+  const auto bounded = load(many);
+  CHECK(bounded.diagnostics.size() == 1001);
+  CHECK(bounded.diagnostics.back().code == Code::too_many_findings);
+  CHECK(bounded.diagnostics.back().message == "2000 findings more are not listed");
+  const std::string huge(std::size_t{65} << 20, ' ');
+  CHECK(find(load(huge), Code::manifest_too_large));
+}
+
+TEST_CASE("a billion laughs is refused at its first anchor") {
+  const auto loaded = load("a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nd: [*c, *c]\n");
+  REQUIRE(find(loaded, Code::alias_refused));
+  CHECK(loaded.diagnostics.front().span->line == 1);
+}
+
+TEST_CASE("all errors of one document come in one pass, in the order of their places") {
+  const auto loaded = load(
+      "apiVersion: kfab/v1\n"
+      "kind: Site\n"
+      "metadata: {name: Ulsan, as_of: soon}\n"
+      "spec:\n"
+      "  tranches:\n"
+      "    - {name: t1, due: 2027-13, pwer: {facility: 41 MW}}\n"
+      "    - name: \"Z\xc3\xbcrich\"\n"
+      "      power: {facility: 41 mw, pue: eight}\n"
+      "      targets: [{title: \"\xe2\x82\xac\", accelerators: 60,000}]\n"
+      "  kind: campas\n"
+      "  kind: edge\n");
+  CHECK(list(loaded) ==
+        "3:18 KF1015 [metadata.name] 'Ulsan' 'Ulsan' is no name (small letters, digits and hyphens only) ?ulsan\n"
+        "3:32 KF1013 [metadata.as_of] 'soon' 'soon' is no date (expected YYYY-MM-DD or YYYY-MM)\n"
+        "6:22 KF1013 [spec.tranches[0].due] '2027-13' '2027-13' is no date (expected YYYY-MM-DD or YYYY-MM)\n"
+        "6:31 KF1003 [spec.tranches[0].pwer] 'pwer' unknown key 'pwer' ?power\n"
+        "7:13 KF1015 [spec.tranches[1].name] '\"Z\xc3\xbcrich\"' 'Z\xc3\xbcrich' is no name (small letters, digits and hyphens only) ?z-rich\n"
+        "8:25 KF1011 [spec.tranches[1].power.facility] '41 mw' expected a power with its unit, such as '41 MW' (found the unit 'mw') ?41 MW\n"
+        "8:37 KF1010 [spec.tranches[1].power.pue] 'eight' expected a number from 1 to 5 (found the string 'eight')\n"
+        "9:18 KF1003 [spec.tranches[1].targets[0].title] 'title' unknown key 'title' (not a key of this map)\n"
+        "9:44 KF1010 [spec.tranches[1].targets[0].accelerators] '60' expected a whole number from 0 to 1000000000 (found ...)\n"
+        "10:9 KF1012 [spec.kind] 'campas' unknown word 'campas' ?campus\n"
+        "11:3 KF1004 [] 'kind' duplicate key 'kind' (first set on line 10)\n");
+}
+
+TEST_CASE("a value that is not written has its key's place") {
+  const auto loaded = load(site("  tranches:\n    - name:\n      due: 2027-03\n"));
+  REQUIRE(loaded.diagnostics.size() == 1);
+  CHECK(loaded.diagnostics[0].span->line == 6);
+  CHECK(pointed_at(loaded, loaded.diagnostics[0]) == "name");
+  CHECK(loaded.diagnostics[0].label == "found nothing");
+}
+
+TEST_CASE("byte offsets count bytes and columns count code points") {
+  const auto loaded = load("apiVersion: kfab/v1\nkind: Site\nmetadata: {title: \"\xea\xb0\x80\xeb\x82\x98\", name: X}\nspec: {}\n");
+  REQUIRE(loaded.diagnostics.size() == 1);
+  const SourceSpan& span = *loaded.diagnostics[0].span;
+  CHECK(span.line == 3);
+  CHECK(span.column == 30);
+  CHECK(span.end_column == 31);
+  CHECK(span.byte_offset == 31 + 33);
+}
+
+TEST_CASE("a byte order mark and CRLF move no caret") {
+  const auto loaded = load("\xef\xbb\xbf" "apiVersion: kfab/v1\r\nkind: Site\r\nmetadata: {name: s}\r\nspec:\r\n  kond: x\r\n");
+  REQUIRE(loaded.diagnostics.size() == 1);
+  CHECK(pointed_at(loaded, loaded.diagnostics[0]) == "kond");
+  CHECK(loaded.diagnostics[0].span->column == 3);
+}
+
+TEST_CASE("the words of YAML 1.1 are words: with a warning as text, refused with the right word as truth values") {
+  const auto text = load(site("  tranches: [{name: t1, due_owner: yes}]\n"));
+  REQUIRE(text.site());
+  CHECK(text.site()->tranches[0].due_owner == "yes");
+  CHECK(code_of(text) == "KF1016");
+  const auto truth = load(site("  sovereignty: {remote_support: no}\n"));
+  CHECK(code_of(truth) == "KF1010");
+  CHECK(truth.diagnostics[0].suggestions == std::vector<std::string>{"false"});
+}
+
+TEST_CASE("a missing file is said, with nothing else") {
+  const auto loaded = manifest::load_file("/nonexistent/site.yaml");
+  CHECK(code_of(loaded) == to_string(Code::file_unreadable));
+  CHECK(has_errors(manifest::load_file("/").diagnostics));
+}
