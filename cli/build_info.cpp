@@ -19,7 +19,7 @@ commands::BuildFacts build_facts() {
   }
   for (const std::string& row : split(KFAB_LIBRARIES, ' ')) {
     const auto equals = row.find('=');
-    if (equals != std::string::npos) facts.libraries.push_back({row.substr(0, equals), row.substr(equals + 1)});
+    if (equals != std::string::npos && equals + 1 < row.size()) facts.libraries.push_back({row.substr(0, equals), row.substr(equals + 1)});
   }
   return facts;
 }

@@ -92,7 +92,7 @@ std::string excerpt(const Diagnostic& d, const std::vector<manifest::SourceText>
 
 std::string full(const Diagnostic& d, const std::vector<manifest::SourceText>& sources, bool next_step, const StreamFacts& facts) {
   std::string out = head(d, facts) + "\n";
-  const bool has_excerpt = d.span.has_value() && d.span->line > 0;
+  const bool has_excerpt = d.span.has_value() && d.span->line > 0 && !d.span->file.empty();
   if (has_excerpt) out += excerpt(d, sources, facts);
   std::string notes;
   if (!d.suggestions.empty() && (!has_excerpt || !d.label.empty())) notes += "  = " + did_you_mean(d) + "\n";
@@ -102,7 +102,7 @@ std::string full(const Diagnostic& d, const std::vector<manifest::SourceText>& s
 }
 
 std::string short_form(const Diagnostic& d, const StreamFacts& facts) {
-  std::string out = d.span && d.span->line > 0 ? place(*d.span) + ": " : std::string{};
+  std::string out = d.span && d.span->line > 0 && !d.span->file.empty() ? place(*d.span) + ": " : std::string{};
   out += head(d, facts);
   if (!d.suggestions.empty()) out += " (" + did_you_mean(d) + ")";
   return out + "\n";
