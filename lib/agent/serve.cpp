@@ -77,26 +77,29 @@ class Event {
 class Session final : public TaskContext {
  public:
   explicit Session(const ServeOptions& options) : options_(options), reader_(options.in) {}
+  ~Session() override {
+    if (signals_ >= 0) ::close(signals_);
+  }
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
 
   int run() {
     hold_signals();
     say_hello();
     auto request = read_request();
-    if (!request) {
-      if (reason() == Stop::owner_gone) return finish(std::nullopt);
-      return finish(std::move(request).error());
-    }
+    if (!request) return finish(std::move(request).error());
     const auto task = accept(*request);
     if (!task) return finish(task.error());
     std::thread guard([this] { watch(); });
     Status status = run_task(**task, *request);
+    if (reason() != Stop::none) status = why(reason(), deadline_s_, heartbeat_s_);
+    else if (oversized_.load())
+      status = error(Code::agent_task_crashed, "the task made a message larger than the protocol allows");
+    const int exit_status = finish(status);   // still watched: the last word may meet a pipe that nobody empties
     task_ended_.store(true);
     ended_.raise();
     guard.join();
-    if (reason() != Stop::none) return finish(why(reason(), deadline_s_, heartbeat_s_));
-    if (oversized_.load())
-      return finish(error(Code::agent_task_crashed, "the task made a message larger than the protocol allows"));
-    return finish(std::move(status));
+    return exit_status;
   }
 
   void emit(const json::Value& message) override {
@@ -248,21 +251,21 @@ class Session final : public TaskContext {
     if (reason() != Stop::owner_gone && lock.try_lock_for(std::chrono::milliseconds(100))) {
       const std::string line = json::dump(done_message(why(reason(), deadline_s_, heartbeat_s_))) + "\n";
       pollfd wait{options_.out, POLLOUT, 0};
-      if (::poll(&wait, 1, 100) > 0 && (wait.revents & POLLOUT) != 0) write_all(line);
+      if (!said_done_ && ::poll(&wait, 1, 100) > 0 && (wait.revents & POLLOUT) != 0) write_all(line);
       said_done_ = true;
     }
     options_.leave(reason() == Stop::owner_gone ? 3 : 1);
   }
 
-  int finish(std::optional<Status> status) {
+  int finish(const Status& status) {
     kill_all_process_groups();
-    if (signals_ >= 0) ::close(signals_);
-    if (status && reason() != Stop::owner_gone) {
-      emit(done_message(*status));
+    if (reason() != Stop::owner_gone) {
+      const std::lock_guard lock(writing_);
+      if (!said_done_) write_all(json::dump(done_message(status)) + "\n");
       said_done_ = true;
     }
     if (reason() == Stop::owner_gone) return 3;
-    return status && *status ? 0 : 1;
+    return status ? 0 : 1;
   }
 
   const ServeOptions& options_;
