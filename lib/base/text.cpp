@@ -197,6 +197,7 @@ std::vector<std::string> nearest(std::string_view word, const std::vector<std::s
 }
 
 std::string format_duration_s(double seconds) {
+  if (!std::isfinite(seconds)) return "-";
   if (seconds < 0.9995) return fmt::format("{:.0f} ms", seconds * 1000);
   if (seconds < 59.95) return fmt::format("{:.1f} s", seconds);
   const auto whole = static_cast<long long>(std::llround(seconds));

@@ -1,39 +1,107 @@
 #include "json/value.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/text.hpp"
+
 namespace kfab::json {
 namespace {
 
-using Ordered = nlohmann::ordered_json;
+// Bounds of what is read, because nodes and files that others wrote send it: the stack, the memory (a value takes 40
+// bytes, an empty array in the text three), and the time that looking a key up takes.
 constexpr std::size_t max_depth = 64;
+constexpr std::size_t max_values = 2'000'000;
+constexpr std::size_t max_members = 4'096;
 
-template <class... Fs>
-struct Overloaded : Fs... { using Fs::operator()...; };
-template <class... Fs>
-Overloaded(Fs...) -> Overloaded<Fs...>;
+// Writes a value as text. Our own and not nlohmann's, whose ordered objects look for a key by trying every one.
+class Printer {
+ public:
+  explicit Printer(bool pretty) : pretty_(pretty) {}
+  std::string text;
 
-Ordered to_nlohmann(const Value& value) {
-  return std::visit(Overloaded{
-                        [](std::monostate) { return Ordered(nullptr); },
-                        [](double v) { return std::isfinite(v) ? Ordered(v) : Ordered(nullptr); },
-                        [](const Array& array) {
-                          Ordered out = Ordered::array();
-                          for (const Value& item : array) out.push_back(to_nlohmann(item));
-                          return out;
-                        },
-                        [](const Object& object) {
-                          Ordered out = Ordered::object();
-                          for (const auto& [key, item] : object.members()) out.emplace(key, to_nlohmann(item));
-                          return out;
-                        },
-                        [](const auto& v) { return Ordered(v); },
-                    },
-                    value.data());
+  void print(const Value& value) {
+    std::visit([this](const auto& v) { put(v); }, value.data());
+  }
+
+ private:
+  void put(std::monostate) { text += "null"; }
+  void put(bool v) { text += v ? "true" : "false"; }
+  void put(std::int64_t v) { fmt::format_to(std::back_inserter(text), "{}", v); }
+  void put(std::uint64_t v) { fmt::format_to(std::back_inserter(text), "{}", v); }
+  void put(double v) {
+    // The shortest digits that read back as the same number; a whole number keeps ".0" and stays a double.
+    if (std::isfinite(v)) text += nlohmann::json(v).dump();
+    else text += "null";
+  }
+  void put(const std::string& v) { quote(is_valid_utf8(v) ? v : replace_invalid_utf8(v)); }
+  void put(const Array& array) {
+    if (array.empty()) { text += "[]"; return; }
+    text += '[';
+    ++depth_;
+    for (std::size_t i = 0; i < array.size(); ++i) {
+      if (i > 0) text += ',';
+      new_line();
+      print(array[i]);
+    }
+    --depth_;
+    new_line();
+    text += ']';
+  }
+  void put(const Object& object) {
+    if (object.empty()) { text += "{}"; return; }
+    text += '{';
+    ++depth_;
+    bool first = true;
+    for (const auto& [key, item] : object.members()) {
+      if (!first) text += ',';
+      first = false;
+      new_line();
+      put(key);
+      text += pretty_ ? ": " : ":";
+      print(item);
+    }
+    --depth_;
+    new_line();
+    text += '}';
+  }
+  void new_line() {
+    if (!pretty_) return;
+    text += '\n';
+    text.append(depth_ * 2, ' ');
+  }
+  void quote(std::string_view v) {
+    text += '"';
+    for (const char c : v) {
+      switch (c) {
+        case '"': text += "\\\""; break;
+        case '\\': text += "\\\\"; break;
+        case '\b': text += "\\b"; break;
+        case '\f': text += "\\f"; break;
+        case '\n': text += "\\n"; break;
+        case '\r': text += "\\r"; break;
+        case '\t': text += "\\t"; break;
+        default:
+          if (static_cast<unsigned char>(c) < 0x20) fmt::format_to(std::back_inserter(text), "\\u{:04x}", static_cast<unsigned>(c));
+          else text += c;
+      }
+    }
+    text += '"';
+  }
+
+  bool pretty_;
+  std::size_t depth_ = 0;
+};
+
+std::string print(const Value& value, bool pretty) {
+  Printer printer(pretty);
+  printer.print(value);
+  return std::move(printer.text);
 }
 
 // Builds a Value from nlohmann's events, so that depth is bounded before anything recurses.
@@ -49,7 +117,7 @@ class Builder final : public nlohmann::json_sax<nlohmann::json> {
   bool number_float(number_float_t v, const string_t&) override { return put(Value(v)); }
   bool string(string_t& v) override { return put(Value(std::move(v))); }
   bool binary(binary_t&) override { return false; }
-  bool start_object(std::size_t) override { return open(Object()); }
+  bool start_object(std::size_t) override { return open(Members()); }
   bool start_array(std::size_t) override { return open(Array()); }
   bool end_object() override { return close(); }
   bool end_array() override { return close(); }
@@ -63,33 +131,78 @@ class Builder final : public nlohmann::json_sax<nlohmann::json> {
   const std::string& problem() const { return problem_; }
 
  private:
-  struct Level { std::variant<Array, Object> content; std::string key; };
+  using Members = std::vector<Member>;
+  struct Level { std::variant<Array, Members> content; std::string key; };
 
-  bool open(std::variant<Array, Object> content) {
-    if (open_.size() >= max_depth) { problem_ = fmt::format("nested deeper than {}", max_depth); return false; }
+  bool refuse(std::string why) {
+    problem_ = std::move(why);
+    return false;
+  }
+  bool open(std::variant<Array, Members> content) {
+    if (open_.size() >= max_depth) return refuse(fmt::format("nested deeper than {}", max_depth));
     open_.push_back({std::move(content), {}});
     return true;
   }
   bool close() {
-    Value done = std::visit([](auto& content) { return Value(std::move(content)); }, open_.back().content);
+    auto content = std::move(open_.back().content);
     open_.pop_back();
-    return put(std::move(done));
+    if (auto* array = std::get_if<Array>(&content)) return put(Value(std::move(*array)));
+    auto& members = std::get<Members>(content);
+    drop_repeated(members);
+    return put(Value(Object::from_members(std::move(members))));
   }
   bool put(Value value) {
+    if (++values_ > max_values) return refuse(fmt::format("more than {} values", max_values));
     if (open_.empty()) { root = std::move(value); return true; }
     Level& level = open_.back();
-    if (auto* array = std::get_if<Array>(&level.content)) array->push_back(std::move(value));
-    else std::get<Object>(level.content).set(std::move(level.key), std::move(value));
+    if (auto* array = std::get_if<Array>(&level.content)) { array->push_back(std::move(value)); return true; }
+    auto& members = std::get<Members>(level.content);
+    if (members.size() >= max_members) return refuse(fmt::format("more than {} members in one object", max_members));
+    members.emplace_back(std::move(level.key), std::move(value));
     return true;
   }
 
+  // Of members with one name the last value counts, at the place of the first. Sorted, so that a document cannot make
+  // the search for its keys quadratic.
+  static void drop_repeated(Members& members) {
+    std::vector<std::size_t> order(members.size());
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+      const int by_name = members[a].first.compare(members[b].first);
+      return by_name != 0 ? by_name < 0 : a < b;
+    });
+    std::vector<char> dropped(members.size(), 0);
+    bool any = false;
+    for (std::size_t i = 1, first = 0; i < order.size(); ++i) {
+      if (members[order[i]].first != members[order[first]].first) { first = i; continue; }
+      members[order[first]].second = std::move(members[order[i]].second);
+      dropped[order[i]] = 1;
+      any = true;
+    }
+    if (!any) return;
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < members.size(); ++i) {
+      if (dropped[i]) continue;
+      if (kept != i) members[kept] = std::move(members[i]);
+      ++kept;
+    }
+    members.resize(kept);
+  }
+
   std::vector<Level> open_;
+  std::size_t values_ = 0;
   std::string problem_;
 };
 
 }  // namespace
 
 Object::Object(std::initializer_list<Member> members) : members_(members) {}
+
+Object Object::from_members(std::vector<Member> members) {
+  Object object;
+  object.members_ = std::move(members);
+  return object;
+}
 
 Object& Object::set(std::string key, Value value) {
   for (auto& [name, old] : members_)
@@ -157,8 +270,8 @@ const Array& Value::array_at(std::string_view key) const {
   return array ? *array : none;
 }
 
-std::string dump(const Value& value) { return to_nlohmann(value).dump(-1, ' ', false, Ordered::error_handler_t::replace); }
-std::string dump_pretty(const Value& value) { return to_nlohmann(value).dump(2, ' ', false, Ordered::error_handler_t::replace); }
+std::string dump(const Value& value) { return print(value, false); }
+std::string dump_pretty(const Value& value) { return print(value, true); }
 
 Result<Value> parse(std::string_view text, std::size_t max_bytes) {
   if (text.size() > max_bytes) return error(Code::bad_json, fmt::format("JSON document of {} bytes is larger than {}", text.size(), max_bytes));

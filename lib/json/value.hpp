@@ -22,6 +22,8 @@ class Object {
  public:
   Object() = default;
   Object(std::initializer_list<Member> members);
+  // Of members whose names are known to differ; `set` looks at every member there is, which for many takes long.
+  static Object from_members(std::vector<Member> members);
   // Sets or replaces. Returns *this, so that an object is built in one expression.
   Object& set(std::string key, Value value);
   const Value* find(std::string_view key) const;   // null when there is none
@@ -89,8 +91,9 @@ class Value {
 std::string dump(const Value&);
 std::string dump_pretty(const Value&);
 
-// Reads one document. Errors: bad_json, with the byte offset; nesting deeper than 64 and documents past `max_bytes`
-// are refused, because this reads what nodes send.
+// Reads one document. Errors: bad_json, with the byte offset. Because this reads what nodes send, nesting deeper than
+// 64, more than 2 million values, more than 4,096 members in one object and documents past `max_bytes` are refused. Of
+// members with one name the last counts.
 Result<Value> parse(std::string_view text, std::size_t max_bytes = std::size_t{64} << 20);
 
 }  // namespace kfab::json

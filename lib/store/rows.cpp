@@ -28,13 +28,13 @@ std::optional<Outcome> read_outcome(std::string_view word) {
 json::Value summary_of(const json::Value& document) {
   const json::Object* object = document.as_object();
   if (object == nullptr) return {};
-  json::Object summary;
+  std::vector<json::Member> summary;
   for (const auto& [key, value] : object->members()) {
     const std::string* text = value.as_string();
     if (value.is_array() || value.is_object() || (text && text->size() > longest_summary_text)) continue;
-    summary.set(key, value);
+    summary.emplace_back(key, value);
   }
-  return summary;
+  return json::Object::from_members(std::move(summary));
 }
 
 json::Value read_document(const std::string& text) {
