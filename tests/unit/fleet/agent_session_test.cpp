@@ -1,0 +1,141 @@
+#include <doctest/doctest.h>
+
+#include "unit/fleet/fake_agent.hpp"
+
+using namespace kfab;
+using namespace kfab::fleet;
+using namespace kfab::fleet::test;
+
+namespace {
+
+struct Run : Home {
+  std::vector<AgentEnd> go(const std::string& script, std::size_t nodes = 1, bool sudo = false) {
+    const Image image(script);
+    auto transport = ssh::make_transport({});
+    auto clock = make_system_clock();
+    return run_agents(*transport, local_targets(nodes), image.image,
+                      [&](std::size_t i) {
+                        return AgentTask{json::Object{{"task", "facts"}, {"run_id", "r1"}, {"index", static_cast<int>(i)}}, sudo, std::chrono::seconds(60)};
+                      },
+                      listener, options, *clock, sink, cancel);
+  }
+  Listener listener;
+  Sink sink;
+  FleetOptions options;
+  CancelToken cancel;
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Run, "an image knows what it holds, and a damaged one is refused") {
+  const std::string gz = gzip("hello");
+  auto image = make_agent_image(gz);
+  REQUIRE(image);
+  CHECK(image->size_bytes == 5);
+  CHECK(image->sha256 == "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824");
+  CHECK(make_agent_image("").error().code == Code::agent_image_broken);
+  CHECK(make_agent_image(std::string_view(gz).substr(0, gz.size() - 3)).error().code == Code::agent_image_broken);
+  CHECK(make_agent_image("not gzip at all").error().code == Code::agent_image_broken);
+}
+
+TEST_CASE_FIXTURE(Run, "the agent is sent once, used again, and gets its request") {
+  const std::string script = agent_script("echo '{\"type\":\"facts\",\"facts\":{}}'; printf '{\"type\":\"echo\",\"request\":%s}\\n' \"$request\"; " + done_ok);
+  auto ends = go(script);
+  REQUIRE(ends.size() == 1);
+  REQUIRE_MESSAGE(ends[0].outcome == NodeOutcome::ok, (ends[0].why ? ends[0].why->message : ""));
+  CHECK(ends[0].image_sent);
+  CHECK_FALSE(ends[0].why);
+  CHECK(ends[0].done.bool_or("ok", false));
+  REQUIRE(listener.messages[0].size() == 2);
+  CHECK(listener.messages[0][0] == R"({"type":"facts","facts":{}})");
+  const std::string& echoed = listener.messages[0][1];
+  CHECK(echoed.find(R"("type":"request","protocol":1,"deadline_s":60)") != std::string::npos);
+  CHECK(echoed.find(R"("run_id":"r1")") != std::string::npos);
+  CHECK(cached().size() == 1);
+  CHECK(sink.count("node_started") == 1);
+  CHECK(sink.count("node_done") == 1);
+
+  ends = go(script);
+  CHECK(ends[0].outcome == NodeOutcome::ok);
+  CHECK_FALSE(ends[0].image_sent);
+}
+
+TEST_CASE_FIXTURE(Run, "a damaged agent in the cache is replaced") {
+  const std::string script = agent_script(done_ok);
+  REQUIRE(go(script)[0].outcome == NodeOutcome::ok);
+  const std::string file = path + "/.cache/kfab/" + cached().at(0);
+  std::ofstream(file, std::ios::app) << "rm -rf /\n";
+  auto ends = go(script);
+  CHECK(ends[0].outcome == NodeOutcome::ok);
+  CHECK(ends[0].image_sent);
+  CHECK(cached().size() == 1);
+}
+
+TEST_CASE_FIXTURE(Run, "many nodes of one machine at once") {
+  options.window = 8;
+  auto ends = go(agent_script("echo '{\"type\":\"progress\",\"step\":\"s\",\"done\":1,\"total\":2,\"message\":\"m\"}'; " + done_ok), 20);
+  for (const AgentEnd& end : ends) CHECK_MESSAGE(end.outcome == NodeOutcome::ok, (end.why ? end.why->message : ""));
+  CHECK(listener.messages.size() == 20);
+  CHECK(cached().size() == 1);
+}
+
+TEST_CASE_FIXTURE(Run, "a session without done is never ok") {
+  const auto code = [&](const std::string& body) {
+    auto ends = go(agent_script(body));
+    CHECK(ends[0].outcome != NodeOutcome::ok);
+    return ends[0].why ? ends[0].why->code : Code::internal;
+  };
+  CHECK(code("exit 0") == Code::agent_ended_early);
+  CHECK(code("kill -9 $$") == Code::agent_ended_early);
+  CHECK(code("echo '{\"type\":\"done\"}'; exit 0") == Code::agent_task_failed);
+  CHECK(code("echo '{\"type\":\"done\",\"ok\":false,\"error\":{\"code\":\"KF2104\",\"message\":\"late\"}}'; exit 1") == Code::agent_deadline);
+  CHECK(code("echo '{\"type\":\"done\",\"ok\":\"true\"}'") == Code::agent_task_failed);
+}
+
+TEST_CASE_FIXTURE(Run, "what an agent does not send ends the session") {
+  for (const std::string body : {"echo nonsense", "echo '[1]'", "echo '{\"no\":\"type\"}'", "head -c 9000000 /dev/zero | tr '\\0' x",
+                                 "printf '%0100d' 0 | tr 0 '['; echo"}) {
+    auto ends = go(agent_script(body + "; sleep 60"));
+    CHECK(ends[0].outcome == NodeOutcome::failed);
+    REQUIRE(ends[0].why);
+    CHECK(ends[0].why->code == Code::agent_protocol_error);
+    CHECK(ends[0].why->message.size() < 400);
+  }
+}
+
+TEST_CASE_FIXTURE(Run, "another protocol is refused") {
+  auto ends = go("#!/bin/sh\n[ \"$1\" != --version ] || exit 0\necho '{\"type\":\"hello\",\"protocol\":99}'\nread -r x\nread -r x\n");
+  CHECK(ends[0].why->code == Code::agent_protocol_unknown);
+}
+
+TEST_CASE_FIXTURE(Run, "an agent that cannot run here is told from one that does not fit on the disk") {
+  auto ends = go("#!/bin/sh\necho 'GLIBC_2.99 not found' >&2\nexit 1\n");
+  CHECK(ends[0].outcome == NodeOutcome::failed);
+  CHECK(ends[0].why->code == Code::agent_cannot_run);
+  CHECK(ends[0].why->message.find("GLIBC_2.99") != std::string::npos);
+  CHECK(cached().empty());
+}
+
+TEST_CASE_FIXTURE(Run, "the first stop tells the agents, and every node gets an end") {
+  options.window = 2;
+  struct Stopper final : EventSink {
+    explicit Stopper(CancelToken& token) : token_(token) {}
+    void emit(const Event& event) override {
+      if (event.type == "progress" && event.step == "working") token_.raise(2);
+    }
+    CancelToken& token_;
+  } stopper(cancel);
+  const Image image(agent_script("echo '{\"type\":\"progress\",\"step\":\"working\"}'; while read -r line; do case $line in *cancel*) "
+                                 "echo '{\"type\":\"done\",\"ok\":false,\"error\":{\"code\":\"KF2106\",\"message\":\"cancelled\"}}'; exit 1;; esac; done"));
+  auto transport = ssh::make_transport({});
+  auto clock = make_system_clock();
+  auto ends = run_agents(*transport, local_targets(5), image.image, [](std::size_t) { return AgentTask{json::Object{}, false, std::chrono::seconds(60)}; },
+                         listener, options, *clock, stopper, cancel);
+  REQUIRE(ends.size() == 5);
+  for (const AgentEnd& end : ends) {
+    CHECK(end.outcome == NodeOutcome::unreachable);
+    REQUIRE(end.why);
+    CHECK((end.why->code == Code::fleet_cancelled || end.why->code == Code::agent_cancelled));
+  }
+  CHECK(ends[4].why->code == Code::fleet_cancelled);
+}
