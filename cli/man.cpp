@@ -22,11 +22,17 @@ std::string escape(std::string_view text) {
   return out;
 }
 
+// The same at the start of a line, where more characters have a meaning.
+std::string escape_line(std::string_view line) {
+  const bool special = !line.empty() && std::string_view("-.|!:;").find(line.front()) != std::string_view::npos;
+  return (special ? "\\" : "") + escape(line);
+}
+
 std::string bold(std::string_view text) { return "*" + escape(text) + "*"; }
 std::string slanted(std::string_view text) { return "_" + escape(text) + "_"; }
 
 // A term and, indented below it, what it means.
-std::string definition(const std::string& term, std::string_view text) { return term + "\n\t" + escape(text) + ".\n\n"; }
+std::string definition(const std::string& term, std::string_view text) { return term + "\n\t" + escape_line(text) + ".\n\n"; }
 
 std::string option_term(const OptionSpec& option) {
   std::string out;
@@ -97,7 +103,7 @@ std::string synopsis(const CommandSpec& command) {
 
 std::string paragraphs(std::string_view text) {
   std::string out;
-  for (const std::string_view line : split_lines(text)) out += escape(line) + "\n";
+  for (const std::string_view line : split_lines(text)) out += escape_line(line) + "\n";
   return out + "\n";
 }
 
