@@ -15,6 +15,7 @@ namespace kfab::readiness {
 namespace {
 
 constexpr std::size_t most_characters_of_nodes = 400;
+constexpr std::size_t most_characters_in_message = 80;
 
 struct GateCodes { std::string_view gate; Code failed, open; };
 constexpr std::array gate_codes{
@@ -75,10 +76,10 @@ std::vector<Blocker> blockers_of(const TrancheStatus& tranche, const NodeRefs& n
   for (const auto& [key, group] : groups) {
     const auto count = static_cast<std::int64_t>(group.names.size());
     const std::string folded = shortened(group.names);
-    std::string message = count == 1 ? fmt::format("{}: {}", folded, group.first->reason)
-                                     : fmt::format("{}, {}: {}{}", count_text(count, "node"), folded, group.first->name == folded ? "" : "for example ", group.first->reason);
     const bool same = std::get<2>(key) == group.first->reason;
-    if (count > 1 && same) message = fmt::format("{}, {}: {}", count_text(count, "node"), folded, group.first->reason);
+    std::string message = count == 1 ? fmt::format("{}: {}", folded, group.first->reason)
+                                     : fmt::format("{} ({}): {}{}", count_text(count, "node"), one_line(folded, most_characters_in_message),
+                                                   same ? "" : "for example ", group.first->reason);
     rows.push_back({std::get<1>(key), std::get<0>(key) == 0 ? "findings" : "accepted", std::move(message),
                     std::string(info(std::get<1>(key)).next_step), count, folded});
   }
