@@ -52,8 +52,8 @@ EvidenceIndex::EvidenceIndex(const store::Evidence& evidence) {
   for (const auto& figure : evidence.measurements) {
     if (!figure.value || figure.unit != "w") continue;
     const std::string_view name = last_part(figure.metric);
-    const bool whole_node = name.starts_with("node_power");
-    if (!whole_node && (!name.starts_with("power") || figure.accelerator_id.empty() || figure.device == "cpu")) continue;
+    const bool whole_node = name == "node_power_w";
+    if (!whole_node && (name != "power_w" || figure.accelerator_id.empty() || figure.device == "cpu")) continue;
     auto& most = watts[{figure.node, whole_node ? std::string_view() : std::string_view(figure.accelerator_id)}];
     most = std::max(most, *figure.value);
   }

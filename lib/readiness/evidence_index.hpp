@@ -24,8 +24,8 @@ struct NodeEvidence {
 // caller has filtered. An accelerator that was seen in two nodes counts in the one that reported it last; CPU devices
 // are of their node, because several names may stand for one machine.
 //
-// Power is read from measurements in watts: of a node where the metric's last part begins with "node_power", of an
-// accelerator where it begins with "power". Of several figures of one thing the largest counts.
+// Power is read from measurements in watts: of a node where the metric's last part is "node_power_w", of an
+// accelerator where it is "power_w". Of several figures of one thing the largest counts.
 class EvidenceIndex {
  public:
   explicit EvidenceIndex(const store::Evidence&);

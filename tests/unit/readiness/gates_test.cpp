@@ -247,8 +247,8 @@ TEST_CASE("power: measured figures of nodes are summed, CPU power is not a node'
     m.value = watts;
     return m;
   };
-  e.measurements = {figure("n00001", "", "telemetry.node_power", 9000), figure("n00002", "", "telemetry.node_power", 9500),
-                    figure("n00002", "", "telemetry.node_power", 8000), figure("n00001", "GPU-n00001-0", "burnin.power", 690)};
+  e.measurements = {figure("n00001", "", "telemetry.node_power_w", 9000), figure("n00002", "", "telemetry.node_power_w", 9500),
+                    figure("n00002", "", "telemetry.node_power_w", 8000), figure("n00001", "GPU-n00001-0", "burnin.power_w", 690)};
   auto t = p1(s, e);
   CHECK(*t.power.measured_kw == doctest::Approx(18.5));
   CHECK(*t.power.measured_accelerators_kw == doctest::Approx(0.69));
