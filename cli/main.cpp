@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -9,6 +10,7 @@
 #include <ostream>
 
 #include "base/words.hpp"
+#include "cli/args.hpp"
 #include "cli/complete.hpp"
 #include "cli/man.hpp"
 #include "cli/process.hpp"
@@ -30,7 +32,9 @@ std::optional<std::string> variable(std::string_view name) {
 [[noreturn]] void answer_shell(const std::vector<std::string>& words, cli::FdBuffer& buffer, std::ostream& out) {
   const std::size_t index = words.empty() ? 0 : std::strtoul(words[0].c_str(), nullptr, 10);
   const std::vector<std::string> line(words.empty() ? words.begin() : words.begin() + 1, words.end());
-  out << cli::to_protocol(cli::complete(line, index, [](const std::string& path) { return cli::manifest_names(path, manifest_patience_ms); }));
+  const auto wanted = cli::parse_duration_s(variable("KFAB_COMPLETE_WAIT").value_or(std::string{}));
+  const int patience_ms = wanted ? static_cast<int>(std::min(*wanted, 60.0) * 1000) : manifest_patience_ms;
+  out << cli::to_protocol(cli::complete(line, index, [&](const std::string& path) { return cli::manifest_names(path, patience_ms); }));
   buffer.pubsync();
   _exit(0);
 }

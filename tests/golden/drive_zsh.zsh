@@ -1,5 +1,6 @@
 # Drives an interactive zsh through a pseudo-terminal. See completion_zsh.
 zmodload zsh/zpty || exit 125
+export KFAB_COMPLETE_WAIT=20s   # a sanitizer build on a busy machine is slow, not wrong
 root=${0:A:h:h:h}
 work=$(mktemp -d)
 trap 'rm -rf $work' EXIT
@@ -22,9 +23,9 @@ shown() { printf '<%s>' "\$@"; echo; }
 RC
 zpty -b shell "TERM=dumb ZDOTDIR=$work zsh -d -i"
 
-# Reads until the pattern is there; at most 10 seconds.
+# Reads until the pattern is there; at most a minute.
 await() {
-  local chunk seen= deadline=$((SECONDS + 10))
+  local chunk seen= deadline=$((SECONDS + 60))
   while (( SECONDS < deadline )); do
     if zpty -rt shell chunk; then seen+=$chunk; [[ $seen == *$~1* ]] && { reply=$seen; return 0; }
     else sleep 0.02; fi
