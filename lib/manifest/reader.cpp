@@ -297,7 +297,9 @@ void Fields::done() {
     Diagnostic d = make_diagnostic(Code::unknown_key, fmt::format("unknown key '{}'", one_line(key.text, 60)));
     d.path = path.str();
     d.span = at_.document.source->span(key.begin, key.end);
-    d.label = near.empty() ? std::string("not a key of this map") : std::string();
+    const bool digits = key.text.find_first_not_of("0123456789") == std::string::npos;   // 60,000 in a flow map
+    if (digits) d.label = "numbers are written without commas";
+    else if (near.empty()) d.label = "not a key of this map";
     d.suggestions = std::move(near);
     d.help = {"keys allowed here: " + join(known, ", ")};
     at_.document.findings->add(std::move(d));

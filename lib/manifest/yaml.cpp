@@ -9,6 +9,7 @@
 #include <charconv>
 #include <cmath>
 #include <istream>
+#include <optional>
 #include <streambuf>
 #include <unordered_map>
 
@@ -68,12 +69,20 @@ class TreeBuilder final : public YAML::EventHandler {
       : source_(source), bulk_(bulk), skipped_(skipped), diagnostics_(diagnostics) {}
 
   std::vector<YamlNode> documents;
+  std::optional<Diagnostic> key_problem;   // the first key that is no word
 
   bool all_runs_met() const { return !bulk_ || next_run_ == bulk_->runs.size(); }
 
   std::size_t original(int offset) const {
     const auto at = static_cast<std::uint32_t>(std::max(offset, 0) + skipped_);
     return bulk_ ? bulk_->original(at) : at;
+  }
+
+  // Where the innermost list or map in brackets begins that was not closed when the scanner stopped.
+  std::optional<std::size_t> open_bracket() const {
+    for (auto node = stack_.rbegin(); node != stack_.rend(); ++node)
+      if (const char c = source_.text()[node->begin]; c == '[' || c == '{') return node->begin;
+    return std::nullopt;
   }
 
   void OnDocumentStart(const YAML::Mark&) override { stack_.clear(); }
@@ -188,8 +197,11 @@ class TreeBuilder final : public YAML::EventHandler {
   // The next value of a map in which keys and values are even is a key, and a key is a plain word.
   void expect_key(std::size_t begin, std::size_t end, bool is_word) {
     if (is_word || stack_.empty() || stack_.back().shape != Shape::map || stack_.back().items.size() % 2 == 1) return;
-    report(Code::key_not_text, "the key of a map has to be a word", begin, end, "this is no word");
-    throw Stop{};
+    if (!key_problem) {   // not told yet: an open bracket looks like a key too, and then the scanner says so
+      key_problem = make_diagnostic(Code::key_not_text, "the key of a map has to be a word");
+      key_problem->span = source_.span(begin, end);
+      key_problem->label = "this is no word";
+    }
   }
 
   std::size_t null_word_at(std::size_t at) const {
@@ -365,11 +377,17 @@ bool scan(const Source& source, BulkText* bulk, std::vector<YamlNode>& documents
     YAML::Parser parser(stream);
     while (parser.HandleNextDocument(builder)) {}
     if (!builder.all_runs_met()) return false;
+    if (builder.key_problem) {
+      diagnostics.push_back(*std::move(builder.key_problem));
+      builder.documents.clear();   // what hangs on such a key has no name to speak of
+    }
   } catch (const Stop&) {
     if (!builder.all_runs_met()) return false;
   } catch (const YAML::Exception& e) {
     if (!builder.all_runs_met()) return false;
-    diagnostics.push_back(syntax_error(source, e.msg, e.mark.is_null() ? 0 : builder.original(e.mark.pos)));
+    std::size_t at = e.mark.is_null() ? 0 : builder.original(e.mark.pos);
+    if (e.msg.find("flow not found") != std::string::npos) at = builder.open_bracket().value_or(at);
+    diagnostics.push_back(syntax_error(source, e.msg, at));
   } catch (const std::exception& e) {
     diagnostics.push_back(make_diagnostic(Code::manifest_not_yaml, "the text cannot be read: " + one_line(e.what())));
   }
