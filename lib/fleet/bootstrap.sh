@@ -11,12 +11,11 @@ umask 077;
 LC_ALL=C; export LC_ALL;
 sha=$1; gz=$2; size=$3; mode=$4; tmp=; probe=;
 
-say() {
-  printf "\n{\"type\":\"bootstrap\",\"state\":\"%s\",\"detail\":\"%s\"}\n" "$1" "$(printf "%s" "$2" | tr "\n\t" "  " | tr -cd "a-zA-Z0-9 ._/:,;=()@%+-" | head -c 300)";
-};
+report() { printf "\n{\"type\":\"bootstrap\",\"state\":\"%s\",\"detail\":\"%s\"}\n" "$1" "$2"; };
+say() { report "$1" "$(printf "%s" "$2" | tr "\n\t" "  " | tr -cd "a-zA-Z0-9 ._/:,;=()@%+-" | head -c 300)"; };
 cleanup() { rm -f "$tmp" "$probe"; };
 fail() { say "$1" "$2"; exit 1; };
-tool() { command -v "$1" >/dev/null 2>&1 || fail no_tool "$1"; };
+tool() { command -v "$1" >/dev/null 2>&1 || { report no_tool "$1"; exit 1; }; };
 
 # A directory of our own: not somebody else, not a link into the hands of somebody else.
 ours() {
@@ -33,9 +32,8 @@ available_kib() {
 };
 become() {
   if [ "$mode" = sudo ] && [ "$uid" -ne 0 ]; then
-    tool_sudo=$(command -v sudo 2>/dev/null) || fail no_sudo sudo;
     say ready "$1";
-    exec "$tool_sudo" -n -- "$1" serve;
+    exec sudo -n -- "$1" serve;
   else
     say ready "$1";
     exec "$1" serve;
@@ -44,6 +42,7 @@ become() {
 
 tool id; tool sha256sum; tool tr; tool head;
 uid=$(id -u);
+if [ "$mode" = sudo ] && [ "$uid" -ne 0 ]; then command -v sudo >/dev/null 2>&1 || fail no_sudo sudo; fi;
 set --;
 case "$XDG_CACHE_HOME" in
   /*) if [ -d "$XDG_CACHE_HOME" ]; then set -- "$XDG_CACHE_HOME/kfab"; fi;;

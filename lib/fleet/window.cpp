@@ -1,7 +1,6 @@
 #include "fleet/window.hpp"
 
 #include <algorithm>
-#include <optional>
 #include <vector>
 
 #include "base/result.hpp"
@@ -21,16 +20,17 @@ constexpr int drives_after_cut = 30;         // each ends at once or after longe
 class Stopping {
  public:
   Stopping(const CancelToken& cancel, milliseconds grace) : cancel_(cancel), grace_(grace) {}
-  bool requested() const { return since_.has_value(); }
+  bool requested() const { return requested_; }
   bool cut() const { return cut_; }
 
   void look(Time now, std::vector<std::shared_ptr<Job>>& active) {
     const int level = cancel_.level();
-    if (level > 0 && !since_) {
+    if (level > 0 && !requested_) {
+      requested_ = true;
       since_ = now;
       for (const auto& job : active) job->wind_down();
     }
-    if (since_ && !cut_ && (level > 1 || now - *since_ >= grace_)) {
+    if (requested_ && !cut_ && (level > 1 || now - since_ >= grace_)) {
       cut_ = true;
       for (const auto& job : active) job->cut();
     }
@@ -39,8 +39,8 @@ class Stopping {
  private:
   const CancelToken& cancel_;
   milliseconds grace_;
-  std::optional<Time> since_;
-  bool cut_ = false;
+  Time since_{};   // when it was requested
+  bool requested_ = false, cut_ = false;
 };
 
 }  // namespace

@@ -26,6 +26,12 @@
 #include "ssh/session.hpp"
 #include "ssh/transport.hpp"
 
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12 sees asio's coroutine frames allocated by aligned_alloc and freed by their own operator delete, and takes the
+// pair, which belongs together, for a mistake once both are inlined here.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#endif
+
 namespace kfab::ssh {
 namespace {
 

@@ -116,6 +116,13 @@ TEST_CASE_FIXTURE(Run, "an agent that cannot run here is told from one that does
   CHECK(cached().empty());
 }
 
+TEST_CASE_FIXTURE(Run, "with sudo, what ends before the agent's hello is sudo's refusal, in its own words") {
+  auto ends = go("#!/bin/sh\n[ \"$1\" != --version ] || exit 0\necho 'sudo: a password is required' >&2\nexit 1\n", 1, true);
+  CHECK(ends[0].outcome == NodeOutcome::failed);
+  CHECK(ends[0].why->code == Code::agent_sudo_refused);
+  CHECK(ends[0].why->message.find("a password is required") != std::string::npos);
+}
+
 TEST_CASE_FIXTURE(Run, "the first stop tells the agents, and every node gets an end") {
   options.window = 2;
   struct Stopper final : EventSink {
