@@ -15,7 +15,10 @@ void TaskContext::progress(std::string_view step, double done, double total, std
 
 ProcessResult TaskContext::run(ProcessSpec spec) {
   spec.timeout_s = std::min(spec.timeout_s, remaining_s());
-  return run_process(spec, [this] { return stop_requested(); });
+  ProcessResult result = run_process(spec, [this] { return stop_requested(); });
+  // What the deadline of the whole task cut off did not take too long by itself.
+  if (result.end == ProcessResult::End::timed_out && remaining_s() <= 0) result.end = ProcessResult::End::stopped;
+  return result;
 }
 
 std::span<const TaskRow> all_tasks() {

@@ -26,7 +26,7 @@ TEST_CASE("diff: far apart changes are two hunks, near ones one") {
   CHECK(two.find("@@ -32,7 +32,7 @@") != std::string::npos);
   const auto one = unified_diff(before, near, "/x");
   CHECK(one.find("@@ -7,11 +7,11 @@") != std::string::npos);
-  CHECK(one.find("@@", one.find("@@ -7") + 15) == std::string::npos);
+  CHECK(one.find("@@", one.find("@@ -7") + 17) == std::string::npos);
 }
 
 TEST_CASE("diff: new, emptied, and without a last newline") {

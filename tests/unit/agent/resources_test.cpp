@@ -57,7 +57,8 @@ if [ $verb = show ]; then
 fi
 if [ -f "$FAKE/systemctl-fails" ]; then cat "$FAKE/systemctl-fails" >&2; exit 1; fi
 case $verb in
-  start|restart) echo active > "$unit.active"; [ -f "$unit.since" ] && awk '{printf "%d", $1*1000000}' /proc/uptime > "$unit.since";;
+  start|restart) echo active > "$unit.active"
+    if [ -f "$unit.since" ]; then awk '{printf "%.0f", $1*1000000}' /proc/uptime > "$unit.since"; fi;;
   stop) echo inactive > "$unit.active";;
   enable) echo enabled > "$unit.enabled";;
   disable) echo disabled > "$unit.enabled";;
