@@ -190,7 +190,6 @@ void burn(exact::Precision precision, const TestRequest& request, double seconds
     } else {
       rates.push_back(work.operations() / took * 1e-12);   // the first warms caches and clocks
     }
-    if (iterations == 0 && seconds < took) rates.push_back(work.operations() / took * 1e-12);
     const auto before = total.mismatches;
     merge(total, state);
     if (before == 0 && state.mismatches) emit_mismatches(sink, test, state, sizeof(Accumulator), [&](std::uint64_t index) {
@@ -200,7 +199,7 @@ void burn(exact::Precision precision, const TestRequest& request, double seconds
     slice_done[slice] = true;
     busy += took;
     sink.progress(test, std::min(whole.seconds(), seconds), seconds, fmt::format("{} products", iterations));
-    if (whole.seconds() >= seconds) break;
+    if (whole.seconds() >= seconds && !rates.empty()) break;
   }
 
   int covered = 0;

@@ -1,0 +1,250 @@
+#pragma once
+
+// Runs the text of kernels.cu on a processor: each CUDA thread is a fiber, blocks run one after the other, barriers and the
+// operations of a whole warp are meetings. So the tiling, the order of chunks in shared memory, fragments, tails and
+// comparisons that a GPU would execute are executed here; only the instructions of primitives.cuh are stood in for, by the
+// layouts of the PTX ISA. What it cannot show: timing, races between blocks, and a missing wait for an asynchronous copy.
+
+#include <ucontext.h>
+
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#define KFAB_EMULATE
+#include "agent/kernels/exact.hpp"
+
+#define KFAB_DEVICE inline
+#define __global__
+#define __shared__ static
+#define __align__(n) __attribute__((aligned(n)))
+#define __launch_bounds__(n)
+
+struct uint2 { unsigned x, y; };
+struct alignas(16) uint4 { unsigned x, y, z, w; };
+struct alignas(16) int4 { int x, y, z, w; };
+struct alignas(16) double2 { double x, y; };
+struct alignas(16) ulonglong2 { unsigned long long x, y; };
+struct Index3 { unsigned x, y, z; };
+inline double2 make_double2(double x, double y) { return {x, y}; }
+
+namespace emulator {
+
+constexpr int most_threads = 512;
+constexpr std::size_t stack_bytes = 64 * 1024;
+
+struct Fiber {
+  ucontext_t context;
+  Index3 thread{};
+  bool done = false;
+  const unsigned* generation = nullptr;   // waits until this is no longer `seen`
+  unsigned seen = 0;
+};
+
+// A meeting of a warp: each lane leaves pointers to its registers; the last one works for all.
+struct Warp {
+  int arrived = 0;
+  unsigned generation = 0;
+  void* operand[3][32];
+};
+
+struct Machine {
+  std::vector<Fiber> fibers = std::vector<Fiber>(most_threads);
+  std::unique_ptr<char[]> stacks{new char[most_threads * stack_bytes]};
+  std::vector<Warp> warps = std::vector<Warp>(most_threads / 32);
+  ucontext_t scheduler{};
+  Fiber* current = nullptr;
+  int alive = 0, arrived = 0;
+  unsigned generation = 0;
+  Index3 block{}, block_dim{}, grid_dim{};
+  std::function<void()> body;
+};
+inline Machine machine;
+
+inline void wait_for(const unsigned& generation) {
+  Fiber& self = *machine.current;
+  self.generation = &generation;
+  self.seen = generation;
+  swapcontext(&self.context, &machine.scheduler);
+}
+
+inline void meet_block() {
+  if (++machine.arrived == machine.alive) {
+    machine.arrived = 0;
+    ++machine.generation;
+  } else {
+    wait_for(machine.generation);
+  }
+}
+
+template <class F>
+void meet_warp(void* a, void* b, void* c, F&& work) {
+  const unsigned thread = machine.current->thread.x;
+  Warp& warp = machine.warps[thread / 32];
+  warp.operand[0][thread % 32] = a;
+  warp.operand[1][thread % 32] = b;
+  warp.operand[2][thread % 32] = c;
+  if (++warp.arrived == 32) {
+    warp.arrived = 0;
+    work(warp);
+    ++warp.generation;
+  } else {
+    wait_for(warp.generation);
+  }
+}
+
+inline void enter() {
+  machine.body();
+  machine.current->done = true;
+  --machine.alive;
+  swapcontext(&machine.current->context, &machine.scheduler);
+}
+
+inline void run_block(unsigned threads) {
+  machine.alive = int(threads);
+  machine.arrived = 0;
+  for (unsigned i = 0; i < threads; ++i) {
+    Fiber& fiber = machine.fibers[i];
+    fiber.thread = {i, 0, 0};
+    fiber.done = false;
+    fiber.generation = nullptr;
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = machine.stacks.get() + i * stack_bytes;
+    fiber.context.uc_stack.ss_size = stack_bytes;
+    fiber.context.uc_link = nullptr;
+    makecontext(&fiber.context, enter, 0);
+  }
+  while (machine.alive > 0) {
+    for (unsigned i = 0; i < threads; ++i) {
+      Fiber& fiber = machine.fibers[i];
+      if (fiber.done || (fiber.generation && *fiber.generation == fiber.seen)) continue;
+      fiber.generation = nullptr;
+      machine.current = &fiber;
+      swapcontext(&machine.scheduler, &fiber.context);
+    }
+  }
+}
+
+inline void launch(unsigned gx, unsigned gy, unsigned threads, std::function<void()> body) {
+  machine.body = std::move(body);
+  machine.block_dim = {threads, 1, 1};
+  machine.grid_dim = {gx, gy, 1};
+  for (unsigned y = 0; y < gy; ++y)
+    for (unsigned x = 0; x < gx; ++x) {
+      machine.block = {x, y, 0};
+      run_block(threads);
+    }
+}
+
+// The value of one element of an operand register, by its format.
+inline float half_value(unsigned bits) {
+  const int exponent = int(bits >> 10 & 31), fraction = int(bits & 1023);
+  const float magnitude = exponent ? std::ldexp(float(1024 + fraction), exponent - 25) : std::ldexp(float(fraction), -24);
+  return bits & 0x8000 ? -magnitude : magnitude;
+}
+inline float e4m3_value(unsigned bits) {
+  const int exponent = int(bits >> 3 & 15), fraction = int(bits & 7);
+  const float magnitude = exponent ? std::ldexp(float(8 + fraction), exponent - 10) : std::ldexp(float(fraction), -9);
+  return bits & 0x80 ? -magnitude : magnitude;
+}
+inline float element(int precision, const unsigned char* at) {
+  std::uint16_t half = 0;
+  std::uint32_t word = 0;
+  switch (precision) {
+    case kfab::exact::fp16: std::memcpy(&half, at, 2); return half_value(half);
+    case kfab::exact::bf16: std::memcpy(&half, at, 2); return std::bit_cast<float>(std::uint32_t{half} << 16);
+    case kfab::exact::fp8: return e4m3_value(*at);
+    case kfab::exact::int8: return float(static_cast<signed char>(*at));
+    default: std::memcpy(&word, at, 4); return std::bit_cast<float>(word & 0xffffe000u);   // tf32: ten bits of fraction
+  }
+}
+
+// m16n8k(32 bytes): gathers A and B from the lanes' registers by the layout of the PTX ISA, multiplies, adds to D.
+template <int precision, class Accumulator>
+void mma_16_8(Accumulator (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  meet_warp(d, const_cast<unsigned*>(a), const_cast<unsigned*>(b), [](Warp& warp) {
+    constexpr int bytes = kfab::exact::shapes[precision].operand_bytes, depth = 32 / bytes;
+    static float am[16][32], bm[8][32];
+    for (int lane = 0; lane < 32; ++lane) {
+      const int group = lane >> 2, in_group = lane & 3, per_register = 4 / bytes;
+      const auto* ar = static_cast<const unsigned*>(warp.operand[1][lane]);
+      const auto* br = static_cast<const unsigned*>(warp.operand[2][lane]);
+      for (int r = 0; r < 4; ++r) {
+        unsigned char raw[4];
+        std::memcpy(raw, &ar[r], 4);
+        const int row = r & 1 ? group + 8 : group, first = in_group * per_register + (r >= 2 ? depth / 2 : 0);
+        for (int e = 0; e < per_register; ++e) am[row][first + e] = element(precision, raw + e * bytes);
+      }
+      for (int r = 0; r < 2; ++r) {
+        unsigned char raw[4];
+        std::memcpy(raw, &br[r], 4);
+        const int first = in_group * per_register + (r ? depth / 2 : 0);
+        for (int e = 0; e < per_register; ++e) bm[group][first + e] = element(precision, raw + e * bytes);
+      }
+    }
+    for (int lane = 0; lane < 32; ++lane) {
+      auto* dr = static_cast<Accumulator*>(warp.operand[0][lane]);
+      for (int i = 0; i < 4; ++i) {
+        const int row = (lane >> 2) + (i >= 2 ? 8 : 0), column = (lane & 3) * 2 + (i & 1);
+        Accumulator sum = 0;
+        for (int k = 0; k < depth; ++k) sum += Accumulator(am[row][k]) * Accumulator(bm[column][k]);
+        dr[i] += sum;
+      }
+    }
+  });
+}
+
+}  // namespace emulator
+
+#define threadIdx (emulator::machine.current->thread)
+#define blockIdx (emulator::machine.block)
+#define blockDim (emulator::machine.block_dim)
+#define gridDim (emulator::machine.grid_dim)
+#define __syncthreads() emulator::meet_block()
+
+inline unsigned long long atomicAdd(unsigned long long* p, unsigned long long v) { const auto old = *p; *p += v; return old; }
+inline void atomicOr(unsigned long long* p, unsigned long long v) { *p |= v; }
+inline void atomicMin(unsigned long long* p, unsigned long long v) { *p = v < *p ? v : *p; }
+inline void atomicMax(unsigned long long* p, unsigned long long v) { *p = v > *p ? v : *p; }
+inline unsigned __float_as_uint(float v) { return std::bit_cast<unsigned>(v); }
+inline long long __double_as_longlong(double v) { return std::bit_cast<long long>(v); }
+
+namespace kfab::kernels {
+
+inline void copy_async_16(void* shared, const void* global) { std::memcpy(shared, global, 16); }
+inline void commit_copies() {}
+template <int>
+void wait_copies() {}
+
+inline void load_matrix_x4(unsigned (&r)[4], const void* row) {
+  emulator::meet_warp(r, const_cast<void*>(row), nullptr, [](emulator::Warp& warp) {
+    for (int lane = 0; lane < 32; ++lane)
+      for (int matrix = 0; matrix < 4; ++matrix)
+        std::memcpy(static_cast<unsigned*>(warp.operand[0][lane]) + matrix,
+                    static_cast<const char*>(warp.operand[1][matrix * 8 + lane / 4]) + lane % 4 * 4, 4);
+  });
+}
+template <int precision>
+void multiply_add(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { emulator::mma_16_8<precision>(d, a, b); }
+template <int precision>
+void multiply_add(int (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { emulator::mma_16_8<precision>(d, a, b); }
+inline void multiply_add_f64(double (&d)[2], double a, double b) {
+  emulator::meet_warp(d, &a, &b, [](emulator::Warp& warp) {
+    double am[8][4], bm[4][8];
+    for (int lane = 0; lane < 32; ++lane) {
+      am[lane / 4][lane % 4] = *static_cast<const double*>(warp.operand[1][lane]);
+      bm[lane % 4][lane / 4] = *static_cast<const double*>(warp.operand[2][lane]);
+    }
+    for (int lane = 0; lane < 32; ++lane)
+      for (int i = 0; i < 2; ++i)
+        for (int k = 0; k < 4; ++k) static_cast<double*>(warp.operand[0][lane])[i] += am[lane / 4][k] * bm[k][lane % 4 * 2 + i];
+  });
+}
+inline unsigned long long read_again(const unsigned long long* p) { return *p; }
+inline unsigned read_again(const unsigned* p) { return *p; }
+inline unsigned long long nanoseconds() { return 0; }
+
+}  // namespace kfab::kernels

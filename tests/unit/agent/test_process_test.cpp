@@ -1,0 +1,128 @@
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <mutex>
+#include <string>
+
+#include "agent/tests/test_task.hpp"
+#include "unit/agent/device_support.hpp"
+
+using namespace kfab;
+using namespace kfab::agent;
+
+namespace {
+
+struct Context final : TaskContext {
+  Collected said;
+  std::function<bool()> stop = [] { return false; };
+  void emit(const json::Value& message) override { said.messages.push_back(message); }
+  bool stop_requested() const override { return stop(); }
+  double remaining_s() const override { return 100; }
+};
+
+json::Value request(std::string device = "cpu") {
+  return json::Object{{"device", std::move(device)}, {"families", json::Array{"burnin"}}, {"duration_s", 0.2}, {"precisions", json::Array{"int8"}},
+                      {"memory_cap_mib", 8}, {"threads", 1}};
+}
+
+// A child written in shell: what it answers to "list", and what it does for accelerator a.
+TestChildLaunch scripted(const std::string& for_a) {
+  TestChildLaunch launch;
+  launch.argv = {"/bin/sh", "-c",
+                 "read -r line; case \"$line\" in"
+                 " *'\"do\":\"list\"'*) for x in a b; do echo \"{\\\"type\\\":\\\"accelerator\\\",\\\"id\\\":\\\"$x\\\",\\\"device\\\":\\\"cpu\\\"}\"; done;;"
+                 " *'\"accelerator\":\"a\"'*) " + for_a + ";;"
+                 " *) echo '{\"type\":\"test_done\",\"test\":\"gemm_int8\",\"status\":\"ran\"}';; esac"};
+  launch.silence_s = 0.5;
+  return launch;
+}
+
+const json::Value& end_of(const Context& context, std::string_view accelerator) {
+  static const json::Value none;
+  for (const auto& m : context.said.messages)
+    if (m.string_or("type") == "test_done" && m.string_or("accelerator") == accelerator) return m;
+  return none;
+}
+
+}  // namespace
+
+TEST_CASE("a test runs in a process of its own and its messages come back") {
+  Context context;
+  TestChildLaunch fork_only;
+  fork_only.argv.clear();
+  REQUIRE(run_test_task(request(), context, fork_only));
+  CHECK(context.said.messages.front().string_or("type") == "accelerator");
+  CHECK(context.said.status("gemm_int8") == "ran");
+  CHECK(context.said.value("burnin.gemm_int8.mismatches") == 0);
+  CHECK(context.said.measured("burnin.gemm_int8.mismatches").string_or("device") == "cpu");
+  CHECK(context.said.measured("burnin.gemm_int8.mismatches").string_or("accelerator").rfind("cpu-", 0) == 0);
+}
+
+TEST_CASE("without a driver, without a GPU: said, and no error of the task") {
+  Context context;
+  TestChildLaunch fork_only;
+  fork_only.argv.clear();
+  REQUIRE(run_test_task(request("cuda"), context, fork_only));
+  bool told = false;
+  for (const auto& m : context.said.messages) told |= m.string_or("type") == "test_done" || m.string_or("type") == "accelerator";
+  CHECK(told);
+}
+
+TEST_CASE("one that hangs, crashes, is killed or says nothing costs only its own result") {
+  struct Row { const char* script; const char* code; const char* words; };
+  for (const auto& row : {Row{"exec sleep 100", "KF4007", "said nothing"}, Row{"echo 'bus error' >&2; exit 3", "KF4008", "exit status 3: bus error"},
+                          Row{"kill -9 $$", "KF4008", "signal 9 (KILL)"}, Row{":", "KF4008", "without a result"},
+                          Row{"echo not json; echo '[1'", "KF4008", "without a result"}}) {
+    CAPTURE(row.script);
+    Context context;
+    REQUIRE(run_test_task(request(), context, scripted(row.script)));
+    CHECK(end_of(context, "a").string_or("status") == "failed");
+    CHECK(end_of(context, "a").string_or("code") == row.code);
+    CHECK(end_of(context, "a").string_or("reason").find(row.words) != std::string::npos);
+    CHECK(end_of(context, "b").string_or("status") == "ran");
+  }
+}
+
+TEST_CASE("a child cannot speak for another accelerator") {
+  Context context;
+  REQUIRE(run_test_task(request(), context, scripted("echo '{\"type\":\"test_done\",\"accelerator\":\"b\",\"device\":\"cuda\",\"test\":\"gemm_int8\",\"status\":\"failed\"}'")));
+  CHECK(end_of(context, "a").string_or("status") == "failed");
+  CHECK(end_of(context, "a").string_or("device") == "cpu");
+  CHECK(end_of(context, "b").string_or("status") == "ran");
+}
+
+TEST_CASE("a driver that hangs before any test is told and waited for no longer") {
+  Context context;
+  TestChildLaunch launch;
+  launch.argv = {"/bin/sh", "-c", "exec sleep 100"};
+  launch.silence_s = 0.3;
+  REQUIRE(run_test_task(request(), context, launch));
+  CHECK(context.said.status("inventory") == "failed");
+  CHECK(context.said.code("inventory") == "KF4007");
+  launch.argv = {"/no/such/agent"};
+  Context other;
+  REQUIRE(run_test_task(request(), other, launch));
+  CHECK(other.said.status("inventory") == "failed");
+}
+
+TEST_CASE("stopped from outside: children end, and what did not come to its end is not run") {
+  Context context;
+  bool listed = false;
+  context.stop = [&] {
+    for (const auto& m : context.said.messages) listed |= m.string_or("id") == "b";
+    return listed;
+  };
+  const auto before = std::chrono::steady_clock::now();
+  REQUIRE(run_test_task(request(), context, scripted("exec sleep 100")));
+  CHECK(std::chrono::steady_clock::now() - before < std::chrono::seconds(20));
+  bool stopped = false;
+  for (const auto& m : context.said.messages) stopped |= m.string_or("code") == "KF4020";
+  CHECK(stopped);
+  for (const auto& m : context.said.messages) CHECK(m.string_or("status") != "failed");
+}
+
+TEST_CASE("requests that make no sense are refused") {
+  Context context;
+  CHECK(run_test_task(json::Object{{"device", "tpu"}}, context, {}).error().code == Code::unknown_test_device);
+  CHECK(run_test_task(json::Object{{"device", "cpu"}, {"families", json::Array{"x"}}}, context, {}).error().code == Code::unknown_test_family);
+}
