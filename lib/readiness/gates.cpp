@@ -201,8 +201,7 @@ class Gates {
         load.nodes_known = load.nodes_known && share.nodes.has_value();
         if (!share.nodes) load.accelerators = load.accelerators.value_or(0) + *share.accelerators;
       }
-      // A cumulative target of the whole covers the tranches before it, whether their own share is stated or not.
-      if (!sized && (tranche == &tranche_ || !covered_by_total())) input.load_missing_of.push_back(tranche->name);
+      if (!sized && !covered_by_total(*tranche)) input.load_missing_of.push_back(tranche->name);
     }
     for (auto& [name, load] : loads) input.loads.push_back(load);
     if (!input.loads.empty()) {
@@ -214,10 +213,17 @@ class Gates {
     if (input.profiles.empty()) input.profiles = scope_.plan.all_profiles();
   }
 
-  bool covered_by_total() const {
-    return std::any_of(tranche_.targets.begin(), tranche_.targets.end(), [](const auto& target) {
-      return target.cumulative && (target.accelerators.known() || target.nodes.known());
-    });
+  // A cumulative target of a later tranche covers those before it, whether their own share is stated or not.
+  bool covered_by_total(const manifest::Tranche& earlier) const {
+    const auto covers = [&](const manifest::Tranche* later) {
+      const bool total = std::any_of(later->targets.begin(), later->targets.end(), [](const auto& target) {
+        return target.cumulative && (target.accelerators.known() || target.nodes.known());
+      });
+      if (later == &earlier || !total) return false;
+      const auto before = scope_.plan.with_dependencies(*later);
+      return std::find(before.begin(), before.end(), &earlier) != before.end();
+    };
+    return std::any_of(scope_.power_tranches.begin(), scope_.power_tranches.end(), covers);
   }
 
   void read_measured(PowerInput& input) const {

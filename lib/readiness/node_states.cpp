@@ -104,10 +104,12 @@ class Judge {
 
   // Verdict and outcome of a step that must have passed.
   bool passed(const store::NodeRecord& record, Code code, std::string_view step) {
-    if (record.outcome != NodeOutcome::ok) return failed(code, fmt::format("{}: {}", step, why(record, to_string(record.outcome))));
-    if (record.verdict == Verdict::pass) return true;
-    const std::string reason = fmt::format("{}: {}", step, why(record, to_string(record.verdict)));
-    return record.verdict == Verdict::not_judged ? unknown(reason) : failed(code, reason, record.verdict);
+    const bool ok = record.outcome == NodeOutcome::ok;
+    if (ok && record.verdict == Verdict::pass) return true;
+    const std::string reason = fmt::format("{}: {}", step, why(record, ok ? to_string(record.verdict) : to_string(record.outcome)));
+    if (record.verdict == Verdict::fail || record.verdict == Verdict::degraded) return failed(code, reason, record.verdict);
+    // A step that was cut off says nothing about the node; one that is said to have failed and passed is not believed.
+    return record.verdict == Verdict::not_judged || record.outcome != NodeOutcome::failed ? unknown(reason) : failed(code, reason);
   }
 
   bool reached() {

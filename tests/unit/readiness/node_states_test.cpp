@@ -69,6 +69,11 @@ TEST_CASE("a step that failed fails the node, one that was not judged leaves it 
     record(e, "n00001", name).verdict = Verdict::pass;
     record(e, "n00001", name).outcome = NodeOutcome::failed;
     CHECK(first(s, e).state == NodeState::failed);
+    record(e, "n00001", name).verdict = Verdict::not_judged;   // cut off: nothing is known
+    CHECK(first(s, e).verdict == Verdict::not_judged);
+    record(e, "n00001", name).outcome = NodeOutcome::timed_out;
+    record(e, "n00001", name).verdict = Verdict::pass;
+    CHECK(first(s, e).verdict == Verdict::not_judged);
   }
 }
 
