@@ -49,6 +49,7 @@ class RowReader {
  private:
   bool word(std::size_t& p, YamlNode& out) const {
     const std::size_t begin = p;
+    if (p < text_.size() && text_[p] == '"') return quoted_word(p, out);
     if (p >= text_.size() || !is(starts_word, text_[p])) return false;
     while (p < text_.size() && is(in_word, text_[p])) {
       if (text_[p] == ':' && (p + 1 >= text_.size() || !is(starts_word, text_[p + 1]))) break;   // ends a key
@@ -59,6 +60,20 @@ class RowReader {
     out.end = static_cast<std::uint32_t>(p);
     out.text.assign(text_, begin, p - begin);
     return !(out.text == "null" || out.text == "Null" || out.text == "NULL");
+  }
+
+  // "text" of plain ASCII without a backslash, so that nothing in it means anything but itself.
+  bool quoted_word(std::size_t& p, YamlNode& out) const {
+    const std::size_t begin = p++;
+    while (p < text_.size() && text_[p] >= 0x20 && text_[p] < 0x7f && text_[p] != '"' && text_[p] != '\\') ++p;
+    if (p >= text_.size() || text_[p] != '"') return false;
+    ++p;
+    out.shape = Shape::scalar;
+    out.quoted = true;
+    out.begin = static_cast<std::uint32_t>(begin);
+    out.end = static_cast<std::uint32_t>(p);
+    out.text.assign(text_, begin + 1, p - begin - 2);
+    return true;
   }
 
   bool pair(std::size_t& p, YamlNode& map) const {

@@ -12,7 +12,7 @@ namespace kfab::manifest {
 // are taken out of the text before it is scanned and put back into the tree after the row that came before them.
 //
 // A run is a stretch of sibling items, `- {key: value, ...}` on one line each or `- key: value` with further keys
-// below, of nothing but plain words. Its first and last item stay in the text, so that whatever stands around a run is
+// below, of nothing but plain words and simple quoted ones. Its first and last item stay in the text, so that whatever stands around a run is
 // read, and refused, by the scanner. Whether such lines really are items of a list (they could stand in a block of
 // literal text) shows when the scanner meets the first one as a map at its place: a run that is not met so was none,
 // and the text must be read again without this.

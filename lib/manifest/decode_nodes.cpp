@@ -39,6 +39,11 @@ bool is_address(std::string_view text) {
   });
 }
 
+bool is_short_line(std::string_view text) {
+  const bool plain = text.size() <= 200 && std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
+  return plain || one_line(text, 200) == text;
+}
+
 class NodesReader {
  public:
   NodesReader(const Scope& scope, Site& site) : scope_(scope), site_(site) {}
@@ -218,7 +223,7 @@ class NodesReader {
 
   static bool acceptable(const Cursor& at, std::string_view key, const std::string& value) {
     const bool wants_address = key == "address" || key == "bmc";
-    if (wants_address ? is_address(value) : one_line(value, 200) == value) return true;
+    if (wants_address ? is_address(value) : is_short_line(value)) return true;
     at.report(Code::bad_name, fmt::format("'{}' cannot be the {} of a node", one_line(value, 60), key),
               wants_address ? "expected a host name or an IP address" : "expected one short line");
     return false;
@@ -336,7 +341,7 @@ class NodesReader {
           node.name = field.text;
         } else if (!field.text.empty()) {
           const bool wants_address = member[i]->key == "address" || member[i]->key == "bmc";
-          if (wants_address ? !is_address(field.text) : one_line(field.text, 200) != field.text) {
+          if (wants_address ? !is_address(field.text) : !is_short_line(field.text)) {
             cursor(field, node_for_place, no_path).report(Code::bad_row, fmt::format("'{}' cannot be the {} of a node", one_line(field.text, 60), member[i]->key),
                                                           wants_address ? "expected a host name or an IP address" : "expected one short line");
             good = false;

@@ -187,6 +187,7 @@ Result<Pattern> Pattern::parse(std::string_view text) { return PatternParser(tex
 
 Result<std::string> Pattern::operator()(const Inputs& in) const {
   std::string out;
+  std::vector<std::int64_t> stack_space;
   const auto no_number = [&](std::size_t which) {
     return make_diagnostic(Code::bad_pattern, fmt::format("the name '{}' has no number {}", one_line(in.name, 60), which));
   };
@@ -202,8 +203,8 @@ Result<std::string> Pattern::operator()(const Inputs& in) const {
         break;
       }
       case Op::evaluate: {
-        std::vector<std::int64_t> stack;
-        stack.reserve(8);
+        std::vector<std::int64_t>& stack = stack_space;
+        stack.clear();
         for (const Instruction& one : part.program) {
           switch (one.step) {
             case Step::push: stack.push_back(one.operand); continue;
@@ -239,7 +240,11 @@ Result<std::string> Pattern::operator()(const Inputs& in) const {
         }
         if (stack.back() < 0)
           return make_diagnostic(Code::bad_pattern, fmt::format("for '{}' the pattern gives a negative number", one_line(in.name, 60)));
-        fmt::format_to(std::back_inserter(out), "{:0{}}", stack.back(), part.width);
+        char digits[24];
+        const auto written = std::to_chars(digits, digits + sizeof digits, stack.back());
+        const auto length = static_cast<std::size_t>(written.ptr - digits);
+        if (length < static_cast<std::size_t>(part.width)) out.append(static_cast<std::size_t>(part.width) - length, '0');
+        out.append(digits, length);
         break;
       }
     }

@@ -91,6 +91,19 @@ TEST_CASE("rows taken out of the text come back where they were") {
   }
 }
 
+TEST_CASE("quoted rows mean what the scanner would make of them") {
+  std::string text = site("  tranches: [{name: t1}]\n  nodes:\n    - group: g\n      tranche: t1\n      profile: dgx-b200\n      list:\n");
+  for (int i = 0; i < 100; ++i) text += fmt::format("        - {{\"name\": \"n{}\", slot: \"a # b: {{{}}}\", rack: r1}}\n", i, i);
+  CHECK(take_bulk_rows(text).runs.size() == 1);
+  const auto loaded = load(text);
+  CAPTURE(list(loaded));
+  REQUIRE(loaded.site());
+  CHECK(loaded.site()->nodes[50].name == "n50");
+  CHECK(loaded.site()->nodes[50].slot == "a # b: {50}");
+  const auto read_twice = load(text + "  facts: []\n# end\n");
+  CHECK(read_twice.site());
+}
+
 TEST_CASE("rows that are no rows but literal text stay text") {
   std::string text = "apiVersion: kfab/v1\nkind: Role\nmetadata: {name: r}\nspec:\n  resources:\n    - type: file\n      path: /etc/x\n      content: |\n";
   std::string content;
