@@ -155,7 +155,7 @@ void draw_progress(HtmlWriter& html, const Readiness& r) {
       rows.push_back({&tranche, target.profile, *whole, target.accepted, failed, *target.required, target.in_nodes ? "node" : "accelerator", true});
     }
     if (!any && tranche.counts.declared > 0)
-      rows.push_back({&tranche, "no target; of the declared nodes", tranche.counts.declared, tranche.counts.accepted, tranche.counts.failed, tranche.counts.declared, "node", true});
+      rows.push_back({&tranche, "no target; of the declared nodes", tranche.counts.declared, tranche.counts.accepted, tranche.counts.failed, 0, "node", true});
     else if (!any)
       rows.push_back({&tranche, "no target is stated", 0, 0, 0, 0, "", false});
   }
@@ -178,11 +178,14 @@ void draw_progress(HtmlWriter& html, const Readiness& r) {
       // What is there but too small to see is drawn one pixel wide; nothing is drawn as nothing.
       draw.rect(left, top, row.accepted > 0 ? std::max(done, 1.0) : 0, bar_height, "done", 3);
       draw.rect(left + done, top, row.failed > 0 ? std::max(static_cast<double>(row.failed) * unit, 2.0) : 0, bar_height, "over", 3);
-      const double needed = left + static_cast<double>(row.required) * unit;
-      draw.line(needed, top - 4, needed, top + bar_height + 4, "mark");
-      std::string note = fmt::format("{} needed", with_thousands(row.required));
-      if (row.failed > 0) note += fmt::format(" · {} in failed nodes", with_thousands(row.failed));
-      draw.text(needed, top + bar_height + 17, note, "e m s num");
+      const double needed = left + static_cast<double>(row.required > 0 ? row.required : row.whole) * unit;
+      std::string note;
+      if (row.required > 0) {
+        draw.line(needed, top - 4, needed, top + bar_height + 4, "mark");
+        note = fmt::format("{} needed", with_thousands(row.required));
+      }
+      if (row.failed > 0) note += fmt::format("{}{} in failed nodes", note.empty() ? "" : " · ", with_thousands(row.failed));
+      if (!note.empty()) draw.text(needed, top + bar_height + 17, note, "e m s num");
     }
     draw.html().close();
     const double right = width;
@@ -290,7 +293,7 @@ void draw_nodes(HtmlWriter& html, const TrancheStatus& tranche) {
 
   Drawing draw(html, y + line_height + 2, fmt::format("{}: {} accepted, {} failed, {} without a verdict", count_text(tranche.counts.declared, "node"),
                                                       with_thousands(tranche.counts.accepted), with_thousands(tranche.counts.failed), with_thousands(tranche.counts.not_judged)),
-               "map");
+               cell >= 9 ? "map" : "map tiny");
   // Size once per drawing: with thousands of nodes the attributes would be most of the page.
   const std::string size = number(cell);
   for (const auto& spot : placed) {

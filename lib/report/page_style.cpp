@@ -59,13 +59,14 @@ svg .m{fill:var(--muted)}svg .s{font-size:11.5px}svg .b{font-weight:600}svg .num
 .now{fill:var(--ink)}.due{fill:var(--accent)}.late{fill:var(--bad)}.met{fill:var(--good)}
 .a{fill:var(--accent)}.p{fill:var(--accent3)}.i{fill:var(--accent2)}.r{fill:var(--accent1)}.d{fill:var(--paper);stroke:var(--accent2)}
 .f{fill:url(#hatch);stroke:var(--bad)}.x{fill:url(#dots);stroke:var(--warn)}
+.tiny .f{fill:var(--bad);stroke:none}.tiny .x{fill:var(--warn);stroke:none}
 .hb{fill:var(--badsoft)}.hl{stroke:var(--bad);stroke-width:2}.db{fill:var(--warnsoft)}.dd{fill:var(--warn)}
 .map text{font-size:11px}.map .ga{fill:var(--paper);font-weight:600}.map .g{fill:var(--ink);font-weight:700;paint-order:stroke;stroke:var(--paper);stroke-width:3px;stroke-linejoin:round}
 .legend{display:flex;flex-wrap:wrap;gap:4px 20px;margin-top:10px;font-size:13px;color:var(--muted)}
 .legend span{display:inline-flex;align-items:center;gap:7px}.legend svg{width:14px;height:14px}
 footer{margin-top:56px;border-top:1px solid var(--line);padding-top:14px;font-size:13px;color:var(--muted)}
 footer dl{display:grid;grid-template-columns:max-content 1fr;gap:3px 18px}footer dt{color:var(--muted)}footer dd{margin:0;color:var(--ink);overflow-wrap:anywhere}
-@media (max-width:640px){body{padding:24px 16px 40px}h1{font-size:24px}.hero{grid-template-columns:1fr}}
+@media (max-width:640px){body{padding:24px 16px 40px}figure{overflow-x:auto}figure svg{min-width:640px}h1{font-size:24px}.hero{grid-template-columns:1fr}}
 @page{size:A4;margin:16mm 15mm}
 @media print{:root{color-scheme:light;--ink:#171b20;--muted:#56606b;--line:#dde2e7;--hair:#eceff2;--paper:#fff;--panel:#f6f8f9;--accent:#1c5d85;--accent3:#5d94b5;--accent2:#a3c4d6;--accent1:#d6e5ee;--bad:#b3261e;--badsoft:#fbebe9;--warn:#835400;--warnsoft:#fcf2dd;--good:#17683e;--goodsoft:#e5f3eb;--quiet:#56606b;--quietsoft:#eef1f3}
 html{font-size:11px}body{max-width:none;padding:0}table{font-size:10.5px}section{margin-top:26px}h2,h3,caption{break-after:avoid}tr,figure,.hero{break-inside:avoid}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
