@@ -313,7 +313,7 @@ void fact_table(const std::vector<manifest::Fact>& facts, term::Writer& out) {
   if (facts.empty()) return;
   term::Table table({{"fact"}, {"value", term::Align::right}, {"unit"}, {"source"}, {"text", term::Align::left, true}});
   for (const auto& one : facts)
-    table.row({one.id, one.value ? format_number(*one.value) : "-", or_dash(one.unit), or_dash(one.source), one.text});
+    table.row({one.id, !one.value ? "-" : one.unit == "year" ? fmt::format("{:.0f}", *one.value) : format_number(*one.value), or_dash(one.unit), or_dash(one.source), one.text});
   out.line().table(table);
 }
 
