@@ -108,7 +108,12 @@ class Session {
     void* list[] = {static_cast<void*>(&parameters)...};
     return launch_list(kernel, grid, stream, list);
   }
-  Status upload(Pointer to, const void* from, std::uint64_t bytes) const { return driver_->checked(driver_->copy_to_device(to, from, bytes), "copy to the GPU"); }
+  // There when it returns: a copy from pageable memory may return while its last part is still on the way, and streams
+  // made here do not wait for it.
+  Status upload(Pointer to, const void* from, std::uint64_t bytes) const {
+    KFAB_TRY_VOID(driver_->checked(driver_->copy_to_device(to, from, bytes), "copy to the GPU"));
+    return synchronize(nullptr);
+  }
   Status download(void* to, Pointer from, std::uint64_t bytes) const { return driver_->checked(driver_->copy_to_host(to, from, bytes), "copy from the GPU"); }
   // Waits without burning a processor, and in silence: whoever watches sees a hung GPU by that.
   Status wait(const Event&) const;

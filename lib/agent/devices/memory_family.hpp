@@ -43,6 +43,7 @@ void run_memory_family(Tester& tester, const TestRequest& request, double second
         for (std::uint64_t i = 0; i < std::min<std::uint64_t>(part.recorded, exact::max_records); ++i)
           if (before + i < exact::max_records) state.records[before + i] = part.records[i];
         state.recorded = std::min<std::uint64_t>(before + part.recorded, exact::max_records);
+        sink.progress(test, done, double(patterns.size()), fmt::format("pattern {}, round {}", pattern.name, round + 1));   // also a sign of life
       });
       ++rounds;
     }

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <mutex>
 
 #include "agent/devices/device.hpp"
@@ -20,10 +21,17 @@ volatile sig_atomic_t asked_to_stop = 0;
 // Writes messages as whole lines; a reader that is gone ends the test.
 class PipeSink final : public devices::TestSink {
  public:
-  PipeSink(int out, std::string accelerator, std::string device)
-      : out_(out), accelerator_(std::move(accelerator)), device_(std::move(device)) {}
+  PipeSink(int out, std::string accelerator, std::string device, std::chrono::milliseconds pause)
+      : out_(out), accelerator_(std::move(accelerator)), device_(std::move(device)), pause_(pause) {}
 
   void emit(json::Object message) override {
+    // Progress is for people, and a sign of life: not every product of every node of a site is worth a message.
+    if (const auto* type = message.find("type"); type && type->as_string() && *type->as_string() == "progress") {
+      const auto now = std::chrono::steady_clock::now();
+      if (said_progress_ && now - last_progress_ < pause_) return;
+      said_progress_ = true;
+      last_progress_ = now;
+    }
     if (!message.find("accelerator")) message.set("accelerator", accelerator_);
     if (!message.find("device")) message.set("device", device_);
     const std::string line = json::dump(message) + "\n";
@@ -43,6 +51,9 @@ class PipeSink final : public devices::TestSink {
  private:
   int out_;
   std::string accelerator_, device_;
+  std::chrono::milliseconds pause_;
+  bool said_progress_ = false;
+  std::chrono::steady_clock::time_point last_progress_{};
   std::mutex mutex_;
   std::atomic<bool> broken_{false};
 };
@@ -75,7 +86,7 @@ int test_child_main(int in, int out) {
   const auto device = devices::make_device(request->device);
   if (!device) return 2;
   const std::string wanted = order->string_or("accelerator");
-  PipeSink sink(out, wanted, request->device);
+  PipeSink sink(out, wanted, request->device, std::chrono::milliseconds(request->level == "quick" ? 500 : 10'000));
 
   const auto found = device->accelerators();
   if (!found) {

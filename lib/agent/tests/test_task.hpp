@@ -40,7 +40,7 @@ Status run_test_task(const json::Value& request, TaskContext&);
 // executable is another, fork instead.
 struct TestChildLaunch {
   std::vector<std::string> argv{"/proc/self/exe", "test-child"};   // empty: fork and call test_child_main
-  double silence_s = 60;      // a child that says nothing for so long is killed: the accelerator hangs
+  double silence_s = 120;     // a child that says nothing for so long is killed: the accelerator hangs
   double overrun_factor = 2;  // beyond factor x planned duration + grace it is killed as well
   double overrun_grace_s = 60;
 };
