@@ -16,6 +16,7 @@
 #include "cli/process.hpp"
 #include "cli/signals.hpp"
 #include "cli/streams.hpp"
+#include "term/stream.hpp"
 
 namespace {
 
@@ -69,7 +70,7 @@ int main(int argc, char** argv) {
                         .err = err,
                         .getenv = variable,
                         .clock = *clock,
-                        .input_is_terminal = isatty(STDIN_FILENO) == 1,
+                        .input_is_terminal = term::is_terminal(STDIN_FILENO),
                         .is_root = geteuid() == 0,
                         .own_signals = true,
                         .executable = std::filesystem::read_symlink("/proc/self/exe", ignored).string()});

@@ -52,10 +52,12 @@ bool locale_is_utf8(const Getenv& getenv) {
   return false;
 }
 
+bool is_terminal(int fd) { return isatty(fd) == 1; }
+
 StreamFacts stream_facts(int fd, ColourChoice choice, const Getenv& getenv) {
   StreamFacts facts;
   const std::string forced = variable(getenv, "KFAB_FORCE_TTY");
-  facts.terminal = !forced.empty() || isatty(fd) == 1;
+  facts.terminal = !forced.empty() || is_terminal(fd);
   facts.colour = decide_colour(choice, getenv, facts.terminal);
   facts.unicode = locale_is_utf8(getenv);
   if (!forced.empty()) facts.width = parse_width(forced.substr(0, forced.find('x'))).value_or(usual_width);

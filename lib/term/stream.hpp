@@ -31,6 +31,9 @@ bool decide_colour(ColourChoice, const Getenv&, bool terminal);
 // Whether the locale (LC_ALL, else LC_CTYPE, else LANG) is a UTF-8 one.
 bool locale_is_utf8(const Getenv&);
 
+// Whether a person may be at the other end of `fd`, whatever the environment says.
+bool is_terminal(int fd);
+
 // The facts of file descriptor `fd`. The width of a terminal is the window's, else COLUMNS, else 80.
 // KFAB_FORCE_TTY=80x24 makes every stream a terminal of that size, for tests.
 StreamFacts stream_facts(int fd, ColourChoice, const Getenv&);

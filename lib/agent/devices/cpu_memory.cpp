@@ -6,7 +6,7 @@
 #include "agent/devices/cpu_host.hpp"
 #include "agent/devices/cpu_kernels.hpp"
 #include "agent/devices/cpu_tests.hpp"
-#include "agent/devices/memory_family.hpp"
+#include "agent/devices/memory_family.inc"
 
 // Memory patterns over as much memory as the request allows, in all threads.
 namespace kfab::agent::devices::cpu {

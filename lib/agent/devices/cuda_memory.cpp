@@ -2,7 +2,7 @@
 #include <optional>
 
 #include "agent/devices/cuda_session.hpp"
-#include "agent/devices/memory_family.hpp"
+#include "agent/devices/memory_family.inc"
 
 // Memory patterns over all of a GPU's free memory, 16 bytes a thread, at the speed of the memory.
 namespace kfab::agent::devices::cuda {
