@@ -5,9 +5,11 @@
 // comparisons that a GPU would execute are executed here; only the instructions of primitives.cuh are stood in for, by the
 // layouts of the PTX ISA. What it cannot show: timing, races between blocks, and a missing wait for an asynchronous copy.
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -37,7 +39,9 @@ constexpr int most_threads = 512;
 constexpr std::size_t stack_bytes = 64 * 1024;
 
 struct Fiber {
-  ucontext_t context;
+  ucontext_t context;   // to enter its stack; from then on jumps, which cost no system call
+  jmp_buf place;
+  bool started = false;
   Index3 thread{};
   bool done = false;
   const unsigned* generation = nullptr;   // waits until this is no longer `seen`
@@ -55,7 +59,7 @@ struct Machine {
   std::vector<Fiber> fibers = std::vector<Fiber>(most_threads);
   std::unique_ptr<char[]> stacks{new char[most_threads * stack_bytes]};
   std::vector<Warp> warps = std::vector<Warp>(most_threads / 32);
-  ucontext_t scheduler{};
+  jmp_buf scheduler;
   Fiber* current = nullptr;
   int alive = 0, arrived = 0;
   unsigned generation = 0;
@@ -64,11 +68,22 @@ struct Machine {
 };
 inline Machine machine;
 
+[[gnu::noinline]] inline void leave(Fiber& self) {
+  if (_setjmp(self.place) == 0) _longjmp(machine.scheduler, 1);
+}
+[[gnu::noinline]] inline void resume(Fiber& fiber) {
+  machine.current = &fiber;
+  if (_setjmp(machine.scheduler) != 0) return;
+  if (fiber.started) _longjmp(fiber.place, 1);
+  fiber.started = true;
+  setcontext(&fiber.context);
+}
+
 inline void wait_for(const unsigned& generation) {
   Fiber& self = *machine.current;
   self.generation = &generation;
   self.seen = generation;
-  swapcontext(&self.context, &machine.scheduler);
+  leave(self);
 }
 
 inline void meet_block() {
@@ -100,7 +115,7 @@ inline void enter() {
   machine.body();
   machine.current->done = true;
   --machine.alive;
-  swapcontext(&machine.current->context, &machine.scheduler);
+  leave(*machine.current);
 }
 
 inline void run_block(unsigned threads) {
@@ -109,7 +124,7 @@ inline void run_block(unsigned threads) {
   for (unsigned i = 0; i < threads; ++i) {
     Fiber& fiber = machine.fibers[i];
     fiber.thread = {i, 0, 0};
-    fiber.done = false;
+    fiber.done = fiber.started = false;
     fiber.generation = nullptr;
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = machine.stacks.get() + i * stack_bytes;
@@ -122,8 +137,7 @@ inline void run_block(unsigned threads) {
       Fiber& fiber = machine.fibers[i];
       if (fiber.done || (fiber.generation && *fiber.generation == fiber.seen)) continue;
       fiber.generation = nullptr;
-      machine.current = &fiber;
-      swapcontext(&machine.scheduler, &fiber.context);
+      resume(fiber);
     }
   }
 }

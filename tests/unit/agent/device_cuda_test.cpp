@@ -22,7 +22,8 @@ struct Ask {
 // Runs the first accelerator that is found; without one, says why as the agent would.
 Collected with_fault(const std::string& fault, const Ask& ask) {
   return in_process_of_its_own([&](TestSink& sink) {
-    ::setenv("KFAB_FAKE_CUDA", fault.c_str(), 1);
+    // Small products: the stand-in multiplies on one processor.
+    ::setenv("KFAB_FAKE_CUDA", (ask.family == Family::burnin ? "memory_mib=4," + fault : fault).c_str(), 1);
     const auto device = make_cuda_device({ask.library, "libnone-such-nvml.so", "an image that the stand-in does not read"});
     const auto found = device->accelerators();
     if (!found) return sink.test_done("inventory", "not_run", 0, found.error().message, to_string(found.error().code));
@@ -68,7 +69,7 @@ TEST_CASE("cuda: a wrong bit in a product is found and told with its place") {
   CHECK(said.mismatches()[0].int_or("index", 0) == 1234);
   CHECK(said.mismatches()[0].string_or("where") == "slice 1 row 4 column 210");
   // In the very first product too, where the checker proves itself.
-  CHECK(with_fault("flip_product=1", {Family::burnin, {"fp64"}}).value("burnin.gemm_fp64.mismatches") == 1);
+  CHECK(with_fault("flip_product=1", {Family::burnin, {"fp32"}}).value("burnin.gemm_fp32.mismatches") == 1);
 }
 
 TEST_CASE("cuda: a comparison that finds or compares nothing is never a pass") {
