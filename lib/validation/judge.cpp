@@ -122,8 +122,9 @@ class Judge {
     std::set<std::string> wrong_tests;
     for (const auto& mismatch : report_.mismatches) {
       if (mismatch.accelerator != accelerator.id || mismatch.device != accelerator.device || !wrong_tests.insert(mismatch.test).second) continue;
-      findings.add(Verdict::fail, fmt::format("{}: {} wrong {}, the first at {}: expected {}, got {}, second read {}", mismatch.test, mismatch.count,
-                                              mismatch.count == 1 ? "value" : "values", mismatch.where, mismatch.expected, mismatch.got, mismatch.second_read));
+      findings.add(Verdict::fail, fmt::format("{}: {} wrong {}, the first at {}: expected {}, got {}, second read {} ({})", mismatch.test, mismatch.count,
+                                              mismatch.count == 1 ? "value" : "values", mismatch.where, mismatch.expected, mismatch.got, mismatch.second_read,
+                                              kfab::to_string(Code::wrong_bits)));
     }
     for (const auto& status : report_.statuses) {
       if (status.accelerator != accelerator.id || status.device != accelerator.device) continue;

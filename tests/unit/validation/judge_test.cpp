@@ -145,6 +145,7 @@ TEST_CASE("a wrong bit fails without any criterion") {
   CHECK(judged.verdict == Verdict::fail);
   CHECK(judged.reason().find("12 wrong values") != std::string::npos);
   CHECK(judged.reason().find("slice 3 row 5 column 7") != std::string::npos);
+  CHECK(judged.reason().find("(KF4010)") != std::string::npos);
 }
 
 TEST_CASE("tests that broke fail, tests that did not run are not judged, arithmetic that is not there is no gap") {
