@@ -7,7 +7,7 @@ KFAB_EMBEDDED(agent_sha256)
 
 namespace kfab::commands {
 
-EmbeddedAgent embedded_agent() { 
+EmbeddedAgent embedded_agent() {
   const std::string_view gz = embedded_agent_gz();
   // A gzip file ends with the size of its content, little-endian (RFC 1952).
   std::uint64_t size = 0;

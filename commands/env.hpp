@@ -34,9 +34,9 @@ struct Env {
   std::filesystem::path state_dir;               // --state, KFAB_STATE_DIR, XDG_STATE_HOME/kfab: runs, host keys, locks
   std::string run_id;                            // of this run: base/ids.hpp
   Timestamp started_at{};
-  std::vector<std::string> command_line;         // as typed, without the program's name: for the run's record
-  std::string kfab_version;
-  std::filesystem::path executable;              // this kfab, for demo and the like
+  std::vector<std::string> command_line{};       // as typed, without the program's name: for the run's record
+  std::string kfab_version{};
+  std::filesystem::path executable{};            // this kfab, for demo and the like
   std::function<Result<std::string>()> read_stdin;   // all of standard input, bounded; for "-"
   // Yes, no, or the error confirmation_missing when nobody can be asked. --yes answers by itself.
   std::function<Result<bool>(std::string_view question)> confirm;
