@@ -49,7 +49,15 @@ bool start(Child& child, const TestOrder& order, const TestChildLaunch& launch) 
   std::vector<char*> argv;
   for (auto& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
-  const std::string text = json::dump(order.order) + "\n";   // less than what a pipe holds
+  // The order is in the pipe before anybody reads it: a child that dies at once can neither block nor signal the writer.
+  const std::string text = json::dump(order.order) + "\n";
+  ::fcntl(in[1], F_SETPIPE_SZ, int(text.size() + 65536));
+  ::fcntl(in[1], F_SETFL, O_NONBLOCK);
+  if (::write(in[1], text.data(), text.size()) != ssize_t(text.size())) {
+    for (const int fd : {in[0], in[1], out[0], out[1], err[0], err[1]}) ::close(fd);
+    errno = E2BIG;
+    return false;
+  }
 
   const pid_t pid = ::fork();
   if (pid == 0) {
@@ -68,7 +76,6 @@ bool start(Child& child, const TestOrder& order, const TestChildLaunch& launch) 
   ::close(in[0]);
   ::close(out[1]);
   ::close(err[1]);
-  if (pid > 0 && ::write(in[1], text.data(), text.size()) < 0) child.last_words = "its order could not be written";
   ::close(in[1]);
   child.pid = pid;
   child.out = out[0];
