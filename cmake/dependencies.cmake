@@ -17,10 +17,17 @@ target_include_directories(asio SYSTEM INTERFACE ${ASIO_INCLUDE_DIR})
 target_compile_definitions(asio INTERFACE ASIO_STANDALONE ASIO_NO_DEPRECATED)
 target_link_libraries(asio INTERFACE Threads::Threads)
 
-# fmt is header-only here so that the agent, which may need nothing but libc, can use it as well.
-set(kfab_base_needs fmt::fmt-header-only)
-foreach(name json nodeset term ssh manifest fleet provision validation store readiness report commands)
-  set(kfab_${name}_needs fmt::fmt-header-only)
+# fmt is compiled once, into kfab_base (lib/base/fmt.cpp): header-only it costs every translation unit seconds, and as a
+# shared library the agent, which may need nothing but libc, could not use it.
+add_library(kfab_fmt INTERFACE)
+get_target_property(fmt_include fmt::fmt-header-only INTERFACE_INCLUDE_DIRECTORIES)
+target_include_directories(kfab_fmt SYSTEM INTERFACE ${fmt_include})
+if(fmt_VERSION VERSION_LESS 9 OR fmt_VERSION VERSION_GREATER_EQUAL 10)   # lib/base/fmt.cpp names what 9 instantiates
+  target_compile_definitions(kfab_fmt INTERFACE FMT_HEADER_ONLY=1)
+endif()
+
+foreach(name base json nodeset term ssh manifest fleet provision validation store readiness report commands)
+  set(kfab_${name}_needs kfab_fmt)
 endforeach()
 list(APPEND kfab_json_needs nlohmann_json::nlohmann_json)
 list(APPEND kfab_manifest_needs yaml-cpp::yaml-cpp)

@@ -24,6 +24,7 @@ class Collector final : public fleet::AgentListener {
   }
   void on_end(std::size_t index, const fleet::AgentEnd& end) override {
     AgentRun run{index, std::move(messages_[index]), end};
+    if (!end.done.is_null()) run.messages.push_back(end.done);   // its last word, by which a task is known to be complete
     if (run.messages.size() >= max_messages && run.end.outcome == NodeOutcome::ok) {
       run.end.outcome = NodeOutcome::failed;
       run.end.why = error(Code::agent_too_talkative, fmt::format("the agent sent {} messages or more; the rest was dropped", max_messages));

@@ -12,7 +12,7 @@ namespace kfab::commands {
 // What the agent of one node said, complete: its messages in order, and how the session ended.
 struct AgentRun {
   std::size_t index = 0;              // into SiteSession::nodes
-  std::vector<json::Value> messages;  // of the task
+  std::vector<json::Value> messages;  // of the task, "done" last when it came
   fleet::AgentEnd end;
 };
 

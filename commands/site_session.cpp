@@ -16,7 +16,8 @@ namespace fs = std::filesystem;
 // "~/x" in the user's home, other relative paths in `base`.
 std::string absolute_path(const std::string& path, const fs::path& base, const Env& env) {
   if (path.starts_with("~/")) return (fs::path(env.getenv("HOME").value_or("/")) / path.substr(2)).string();
-  return (path.starts_with('/') ? fs::path(path) : fs::absolute(base) / path).lexically_normal().string();
+  if (path.starts_with('/')) return path;
+  return (fs::current_path() / base / path).lexically_normal().string();
 }
 
 std::vector<std::string> absolute_paths(const std::vector<std::string>& paths, const fs::path& base, const Env& env) {

@@ -50,11 +50,12 @@ FactVerdict judge_fact(const std::string& path, const json::Value& wanted, const
     if (found.is_null()) continue;
     any = true;
     if (rule == "min" || rule == "max") {
-      const auto number = found.is_number() ? found.as_double() : std::nullopt, limit = value.is_number() ? value.as_double() : std::nullopt;
-      if (!number || !limit) {
+      const bool comparable = found.is_number() && value.is_number();
+      const double number = found.as_double().value_or(0), limit = value.as_double().value_or(0);
+      if (!comparable) {
         verdict = worse(verdict, Verdict::not_judged);
         out.reason = fmt::format("{} is {}, which is no number to be held against {} {}", path, out.found, rule, shown(value));
-      } else if (rule == "min" ? *number < *limit : *number > *limit) {
+      } else if (rule == "min" ? number < limit : number > limit) {
         verdict = Verdict::fail;
         out.reason = fmt::format("{} is {}, {} {} was expected", path, out.found, rule == "min" ? "at least" : "at most", shown(value));
       }
