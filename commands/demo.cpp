@@ -113,7 +113,10 @@ Result<std::vector<DemoTranche>> read_tranches(const fs::path& file) {
   std::vector<DemoTranche> tranches;
   for (const auto& tranche : document["data"].array_at("tranches")) {
     DemoTranche row{tranche.string_or("name"), tranche.bool_or("ready", false), {}};
-    if (const auto& blockers = tranche.array_at("blockers"); !blockers.empty()) row.reason = blockers.front().string_or("message");
+    // What is said of nodes comes before what follows from it.
+    for (const auto& blocker : tranche.array_at("blockers"))
+      if (row.reason.empty() || (blocker.int_or("node_count", 0) > 0 && row.reason.find(blocker.string_or("nodes")) == std::string::npos))
+        row.reason = blocker.string_or("message");
     tranches.push_back(std::move(row));
   }
   return tranches;

@@ -208,6 +208,34 @@ json::Value mismatches_json(const ValidatedNode& node) {
   return out;
 }
 
+// One criterion over all nodes that it was held against.
+struct Spread {
+  std::string metric, unit, criterion;
+  std::optional<double> limit;
+  std::vector<double> values;                 // sorted
+  Verdict verdict = Verdict::pass;            // the worst
+  // The value at this share of the way from the least to the greatest; nothing without figures.
+  std::optional<double> at(double share) const {
+    if (values.empty()) return std::nullopt;
+    return values[static_cast<std::size_t>(share * static_cast<double>(values.size() - 1) + 0.5)];
+  }
+};
+
+std::vector<Spread> spreads_of(const ValidateResult& result) {
+  std::vector<Spread> spreads;
+  for (const auto& node : result.nodes)
+    for (const auto& c : node.judgement.criteria) {
+      auto same = std::find_if(spreads.begin(), spreads.end(), [&](const Spread& s) {
+        return s.criterion == c.criterion && s.metric == c.metric && s.unit == c.unit && s.limit == c.limit;
+      });
+      if (same == spreads.end()) same = spreads.insert(spreads.end(), {c.metric, c.unit, c.criterion, c.limit, {}, c.verdict});
+      if (c.value) same->values.push_back(*c.value);
+      same->verdict = worse(same->verdict, c.verdict);
+    }
+  for (Spread& spread : spreads) std::sort(spread.values.begin(), spread.values.end());
+  return spreads;
+}
+
 }  // namespace
 
 json::Value to_json(const ValidateResult& result) {
@@ -242,11 +270,15 @@ void render(const ValidateResult& result, term::Writer& out) {
   }
   out.table(summary).line();
 
-  term::Table figures({{"Node"}, {"Metric"}, {"Value", term::Align::right}, {"Unit"}, {"Limit", term::Align::right}, {"Verdict"}, {"Criterion"}});
-  for (const auto& node : result.nodes)
-    for (const auto& c : node.judgement.criteria)
-      figures.row({node.name, c.metric, c.value ? format_number(*c.value) : "-", c.unit, c.limit ? format_number(*c.limit) : "-",
-                   {std::string(to_string(c.verdict)), term::style_of(to_string(c.verdict))}, c.criterion});
+  // One line per criterion over all nodes: a site has thousands, and each figure of each is in the JSON.
+  term::Table figures({{"Metric"}, {"Figures", term::Align::right}, {"Min", term::Align::right}, {"Median", term::Align::right},
+                       {"Max", term::Align::right}, {"Unit"}, {"Limit", term::Align::right}, {"Verdict"}, {"Criterion"}});
+  for (const auto& spread : spreads_of(result)) {
+    const auto number = [](const std::optional<double>& value) { return value ? format_number(*value) : std::string("-"); };
+    figures.row({spread.metric, std::to_string(spread.values.size()), number(spread.at(0)), number(spread.at(0.5)), number(spread.at(1)),
+                 spread.unit, number(spread.limit), {std::string(to_string(spread.verdict)), term::style_of(to_string(spread.verdict))},
+                 spread.criterion});
+  }
   if (!figures.empty()) out.table(figures);
 }
 

@@ -137,7 +137,7 @@ TEST_CASE("past twenty findings the rest is counted, and quiet keeps only errors
   const std::string text = render_diagnostics(many, {}, {}, {});
   CHECK(text.find("and 5 more") != std::string::npos);
   CHECK(text.find("25 errors") != std::string::npos);
-  Diagnostic note = make_diagnostic(Code::interrupted, "y");
+  Diagnostic note = make_diagnostic(Code::too_many_findings, "y");
   CHECK(render_diagnostics({note}, {}, {.only_errors = true}, {}).empty());
   CHECK_FALSE(render_diagnostics({note}, {}, {}, {}).empty());
 }
