@@ -5,7 +5,6 @@
 #include "agent/protocol.hpp"
 #include "base/text.hpp"
 #include "commands/agent_image.hpp"
-#include "commands/recorder.hpp"
 
 namespace kfab::commands {
 namespace {
@@ -55,9 +54,20 @@ void run_agents(SiteSession& session, Env& env, const fleet::FleetOptions& optio
 
 bool reached(const fleet::AgentEnd& end) { return !end.hello.is_null(); }
 
+store::NodeRecord step_record(const Env& env, const fleet::AgentEnd& end, std::string step) {
+  store::NodeRecord record;
+  record.run_id = env.run_id;
+  record.node = end.node;
+  record.board_serial = one_line(end.hello.string_or("board_serial"), 80);
+  record.step = std::move(step);
+  record.at = env.clock.now();
+  record.outcome = end.outcome;
+  return record;
+}
+
 store::NodeRecord reach_record(const Env& env, const fleet::AgentEnd& end) {
-  store::NodeRecord record = node_record(env, end.node, "reach");
-  record.outcome = reached(end) ? NodeOutcome::ok : end.outcome;
+  store::NodeRecord record = step_record(env, end, "reach");
+  if (reached(end)) record.outcome = NodeOutcome::ok;
   record.verdict = reached(end) ? Verdict::pass : Verdict::not_judged;
   if (!reached(end) && end.why) record.reason = one_line(end.why->message, 400);
   record.detail = json::Object{{"phase", ssh::to_string(end.phase)},

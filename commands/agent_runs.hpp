@@ -22,6 +22,9 @@ void run_agents(SiteSession&, Env&, const fleet::FleetOptions&, std::string_view
                 const std::function<fleet::AgentTask(std::size_t index)>& request_of,
                 const std::function<void(AgentRun)>& node_is_done);
 
+// A record of one step of one node: its name, outcome and the board serial that its agent told, the run's id, the time.
+store::NodeRecord step_record(const Env&, const fleet::AgentEnd&, std::string step);
+
 // The "reach" record of a node: whether kfab got an agent running there, and if not, why.
 store::NodeRecord reach_record(const Env&, const fleet::AgentEnd&);
 

@@ -102,9 +102,7 @@ CommandOutput run_exec(const ExecOptions& options, Env& env) {
     if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
     auto& session = std::get<SiteSession>(opened);
     targets = std::move(session.targets);
-    output.site = session.ref();
-    output.diagnostics = session.loaded->diagnostics;
-    output.sources = session.loaded->sources;
+    output = session.output();
   }
 
   ExecResult result;

@@ -12,19 +12,6 @@
 namespace kfab::commands {
 namespace {
 
-// The board's own number, by which a node is known; the product's where the board has none. Makers fill the field with
-// words that are no number.
-std::string serial_of(const json::Value& facts) {
-  const auto usable = [](const std::string& text) {
-    const std::string low = to_lower(trim(text));
-    return low.size() >= 4 && low.find("o.e.m") == std::string::npos && low != "none" && low != "not specified" &&
-           low.find("default") == std::string::npos && low.find_first_not_of("0. ") != std::string::npos;
-  };
-  for (const std::string_view key : {"board_serial", "product_serial"})
-    if (const std::string serial = facts["identity"].string_or(key); usable(serial)) return std::string(trim(serial));
-  return {};
-}
-
 void add_finding(InventoriedNode& node, Code code, std::string message) {
   Diagnostic finding = error(code, std::move(message));
   finding.node = node.name;
@@ -34,13 +21,15 @@ void add_finding(InventoriedNode& node, Code code, std::string message) {
 
 void check_serial(const manifest::Node& declared, InventoriedNode& node) {
   if (declared.serial.empty() || node.facts.is_null() || declared.identity_by_name) return;
-  const auto& identity = node.facts["identity"];
   if (node.board_serial.empty()) {
     add_finding(node, Code::serial_not_told, fmt::format("serial {} is declared, and the node tells none", declared.serial));
     if (node.verdict == Verdict::pass) node.verdict = Verdict::not_judged;
-  } else if (declared.serial != identity.string_or("board_serial") && declared.serial != identity.string_or("product_serial")) {
+  } else if (declared.serial != node.board_serial) {
     add_finding(node, Code::board_serial_differs,
-                fmt::format("serial {} is declared, the node has {}", declared.serial, one_line(node.board_serial, 60)));
+                fmt::format("serial {} is declared, the node's board has {}{}", declared.serial, node.board_serial,
+                            declared.serial == node.facts["identity"].string_or("product_serial")
+                                ? "; what is declared is the chassis' serial, and a node is known by its board's"
+                                : ""));
   }
 }
 
@@ -54,7 +43,7 @@ InventoriedNode judged(const manifest::Site& site, const manifest::Node& declare
   for (const auto& message : run.messages)
     if (message.string_or("type") == "facts") node.facts = message["facts"];
   if (node.facts.is_null()) return node;
-  node.board_serial = one_line(serial_of(node.facts), 80);
+  node.board_serial = one_line(run.end.hello.string_or("board_serial"), 80);
   if (const auto* profile = site.find_profile(declared.profile)) {
     auto judgement = validation::judge_inventory(*profile, node.facts);
     node.verdict = judgement.verdict;
@@ -74,10 +63,8 @@ std::string reason_of(const InventoriedNode& node) {
   return {};
 }
 
-store::NodeRecord inventory_record(const Env& env, const InventoriedNode& node) {
-  store::NodeRecord record = node_record(env, node.name, "inventory");
-  record.board_serial = node.board_serial;
-  record.outcome = node.outcome;
+store::NodeRecord inventory_record(const Env& env, const fleet::AgentEnd& end, const InventoriedNode& node) {
+  store::NodeRecord record = step_record(env, end, "inventory");
   record.verdict = node.verdict;
   record.reason = node.verdict == Verdict::pass ? "" : one_line(reason_of(node), 400);
   record.detail = json::Object{{"profile", node.profile}, {"facts", node.facts}};
@@ -85,7 +72,7 @@ store::NodeRecord inventory_record(const Env& env, const InventoriedNode& node) 
 }
 
 // The same board under several names is found only when all have answered.
-void find_clones(const SiteSession& session, InventoryResult& result, const std::function<void(const InventoriedNode&)>& changed) {
+void find_clones(const SiteSession& session, InventoryResult& result, const std::function<void(std::size_t index)>& changed) {
   std::map<std::string, std::vector<std::size_t>> by_serial;
   for (std::size_t i = 0; i < result.nodes.size(); ++i)
     if (!result.nodes[i].board_serial.empty() && !session.nodes[i]->identity_by_name)
@@ -96,7 +83,7 @@ void find_clones(const SiteSession& session, InventoryResult& result, const std:
     for (const auto i : indices) names.push_back(result.nodes[i].name);
     for (const auto i : indices) {
       add_finding(result.nodes[i], Code::cloned_identity, fmt::format("board serial {} is told by {}", serial, nodeset::fold_names(names)));
-      changed(result.nodes[i]);
+      changed(i);
     }
   }
 }
@@ -155,6 +142,7 @@ CommandOutput run_inventory(const InventoryOptions& options, Env& env) {
 
   InventoryResult result;
   result.nodes.resize(session.nodes.size());
+  std::vector<fleet::AgentEnd> ends(session.nodes.size());
   const auto request_of = [&](std::size_t index) {
     return fleet::AgentTask{json::Object{{"task", "facts"}, {"run_id", env.run_id}}, session.sudo[index],
                             std::chrono::seconds(static_cast<long long>(options.timeout_s))};
@@ -162,16 +150,16 @@ CommandOutput run_inventory(const InventoryOptions& options, Env& env) {
   run_agents(session, env, fleet_options(options.site.reach), "reading facts", request_of, [&](AgentRun run) {
     InventoriedNode node = judged(*session.site, *session.nodes[run.index], run);
     store::Findings found{{reach_record(env, run.end)}, {}, {}};
-    if (!node.facts.is_null()) found.nodes.push_back(inventory_record(env, node));
+    if (!node.facts.is_null()) found.nodes.push_back(inventory_record(env, run.end, node));
+    ends[run.index] = run.end;
     (*recorder)->put(found);
     result.nodes[run.index] = std::move(node);
   });
-  find_clones(session, result, [&](const InventoriedNode& node) { (*recorder)->put({{inventory_record(env, node)}, {}, {}}); });
+  find_clones(session, result, [&](std::size_t index) {
+    (*recorder)->put({{inventory_record(env, ends[index], result.nodes[index])}, {}, {}});
+  });
 
-  CommandOutput output;
-  output.site = session.ref();
-  output.diagnostics = session.loaded->diagnostics;
-  output.sources = session.loaded->sources;
+  CommandOutput output = session.output();
   bool incomplete = false, no = false;
   for (const auto& node : result.nodes) {
     result.counts.add(node.outcome);

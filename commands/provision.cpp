@@ -53,9 +53,8 @@ ProvisionedNode judged(const provision::DesiredState& desired, Mode mode, const 
   return node;
 }
 
-store::NodeRecord provision_record(const Env& env, const ProvisionedNode& node) {
-  store::NodeRecord record = node_record(env, node.name, "provision");
-  record.outcome = node.outcome;
+store::NodeRecord provision_record(const Env& env, const fleet::AgentEnd& end, const ProvisionedNode& node) {
+  store::NodeRecord record = step_record(env, end, "provision");
   record.verdict = node.plan.verdict;
   record.reason = one_line(node.plan.reason, 400);
   record.detail = provision::to_json(node.plan);
@@ -199,14 +198,11 @@ CommandOutput run_provision(const ProvisionOptions& options, Env& env) {
   };
   run_agents(session, env, fleet_options(options.site.reach), apply ? "provisioning" : "planning", request_of, [&](AgentRun run) {
     ProvisionedNode node = judged(desired.states[run.index], options.mode, run);
-    (*recorder)->put({{reach_record(env, run.end), provision_record(env, node)}, {}, {}});
+    (*recorder)->put({{reach_record(env, run.end), provision_record(env, run.end, node)}, {}, {}});
     result.nodes[run.index] = std::move(node);
   });
 
-  CommandOutput output;
-  output.site = session.ref();
-  output.diagnostics = session.loaded->diagnostics;
-  output.sources = session.loaded->sources;
+  CommandOutput output = session.output();
   bool incomplete = false, no = false;
   for (const auto& node : result.nodes) {
     result.counts.add(node.outcome);

@@ -54,13 +54,4 @@ void Recorder::finish(CommandOutput& output) {
   if (output.outcome == Outcome::yes || output.outcome == Outcome::no) output.outcome = Outcome::incomplete;
 }
 
-store::NodeRecord node_record(const Env& env, std::string node, std::string step) {
-  store::NodeRecord record;
-  record.run_id = env.run_id;
-  record.node = std::move(node);
-  record.step = std::move(step);
-  record.at = env.clock.now();
-  return record;
-}
-
 }  // namespace kfab::commands

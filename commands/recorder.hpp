@@ -30,7 +30,4 @@ class Recorder {
   Diagnostics problems_;
 };
 
-// A record of one step of one node, with the run's id and the time filled in.
-store::NodeRecord node_record(const Env&, std::string node, std::string step);
-
 }  // namespace kfab::commands

@@ -92,6 +92,14 @@ std::variant<SiteSession, CommandOutput> open_site(const SiteOptions& options, E
   return session;
 }
 
+CommandOutput SiteSession::output() const {
+  CommandOutput output;
+  output.site = ref();
+  output.diagnostics = loaded->diagnostics;
+  output.sources = loaded->sources;
+  return output;
+}
+
 ssh::Target bare_target(const std::string& address, const ReachOptions& reach, const Env& env) {
   ssh::Target target;
   target.node = address;

@@ -44,6 +44,7 @@ struct SiteSession {
   std::vector<bool> sudo;                           // likewise: whether the agent runs as root there
 
   SiteRef ref() const { return {site->metadata.name, loaded->sha256}; }
+  CommandOutput output() const;                     // an output about this site, with what was found in the manifest
 };
 
 // The session, or the output of a command that could not start: a manifest with errors, no site, nothing selected.

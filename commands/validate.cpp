@@ -86,8 +86,7 @@ ValidatedNode judged(const NodeTest& test, AgentRun run) {
 store::Findings findings_of(const Env& env, const NodeTest& test, const AgentRun& run, const ValidatedNode& node) {
   store::Findings found;
   found.nodes.push_back(reach_record(env, run.end));
-  store::NodeRecord record = node_record(env, node.name, "validate");
-  record.outcome = node.outcome;
+  store::NodeRecord record = step_record(env, run.end, "validate");
   record.verdict = node.judgement.verdict;
   record.reason = one_line(node.judgement.reason(), 400);
   json::Array families;
@@ -113,17 +112,21 @@ store::Findings findings_of(const Env& env, const NodeTest& test, const AgentRun
     row.profile_sha256 = test.profile->sha256;
     found.accelerators.push_back(std::move(row));
   }
-  for (const auto& criterion : node.judgement.criteria) {
+  const auto figure_of = [&](const auto& from, const std::string& accelerator) {
     store::MeasurementRecord row;
     row.run_id = env.run_id;
     row.node = node.name;
-    row.accelerator_id = criterion.accelerator;
-    row.device = criterion.device;
-    row.test = criterion.test;
-    row.metric = criterion.metric;
-    row.unit = criterion.unit;
-    row.value = criterion.value;
+    row.accelerator_id = accelerator;
+    row.device = from.device;
+    row.test = from.test;
+    row.metric = from.metric;
+    row.unit = from.unit;
+    row.value = from.value;
     row.at = env.clock.now();
+    return row;
+  };
+  for (const auto& criterion : node.judgement.criteria) {
+    auto row = figure_of(criterion, criterion.accelerator);
     row.verdict = criterion.verdict;
     row.criterion = criterion.criterion;
     row.limit = criterion.limit;
@@ -136,18 +139,8 @@ store::Findings findings_of(const Env& env, const NodeTest& test, const AgentRun
       return row.metric == figure.metric && row.accelerator_id == figure.accelerator && row.value == figure.value;
     });
     if (kept) continue;
-    store::MeasurementRecord row;
-    row.run_id = env.run_id;
-    row.node = node.name;
-    row.accelerator_id = figure.accelerator;
-    row.device = figure.device;
-    row.test = figure.test;
-    row.metric = figure.metric;
-    row.unit = figure.unit;
-    row.value = figure.value;
-    row.at = env.clock.now();
-    row.detail = figure.detail;
-    found.measurements.push_back(std::move(row));
+    found.measurements.push_back(figure_of(figure, figure.accelerator));
+    found.measurements.back().detail = figure.detail;
   }
   return found;
 }
@@ -315,10 +308,7 @@ CommandOutput run_validate(const ValidateOptions& options, Env& env) {
                result.nodes[index] = std::move(node);
              });
 
-  CommandOutput output;
-  output.site = session.ref();
-  output.diagnostics = session.loaded->diagnostics;
-  output.sources = session.loaded->sources;
+  CommandOutput output = session.output();
   bool incomplete = false, no = false;
   for (const auto& node : result.nodes) {
     result.counts.add(node.outcome);

@@ -17,7 +17,8 @@
 //   end of file            the owner is gone: the same, and nothing more is written than the pipe takes
 //
 // Agent to host
-//   {"type":"hello","protocol":1,"version":"0.1.0","sha256":"<of the agent's own file>","uid":0,"pid":4711}   at once
+//   {"type":"hello","protocol":1,"version":"0.1.0","sha256":"<of the agent's own file>","uid":0,"pid":4711,
+//    "board_serial":"..."|null}   at once; the serial is the board's, else the product's, null where neither is told
 //   {"type":"progress","step":"package:chrony","done":3,"total":24,"message":"..."}
 //   task messages:  {"type":"facts","facts":{...}}      (facts.hpp)
 //                   {"type":"resource", ...}            (provision_task.hpp)

@@ -153,8 +153,8 @@ Object to_json(const Readiness& r) {
       .set("allocations", list(r.allocations, allocation))
       .set("unassigned_nodes", list(r.unassigned_nodes, node))
       .set("facts", list(r.facts, [](const StatedFact& f) {
-             return Object{{"subject", f.subject}, {"text", f.text}, {"value", text(f.value)}, {"source", text(f.source)},
-                           {"source_text", text(f.source_text)}, {"as_of", text(f.as_of)}};
+             return Object{{"subject", f.subject}, {"text", f.text}, {"value", text(f.value)}, {"number", f.number},
+                           {"unit", text(f.unit)}, {"source", text(f.source)}, {"source_text", text(f.source_text)}, {"as_of", text(f.as_of)}};
            }))
       .set("unknowns", list(r.unknowns, [](const Unknown& u) { return Object{{"subject", u.subject}, {"what", u.what}, {"consequence", text(u.consequence)}}; }))
       .set("parties", list(r.parties, [](const PartyStatus& p) { return Object{{"name", p.name}, {"roles", list(p.roles)}, {"source", text(p.source)}}; }))

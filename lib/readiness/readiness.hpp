@@ -137,7 +137,12 @@ struct TrancheStatus {
 
 // A statement of the manifest with where it comes from. `value` is what was written, with its unit; "unknown" where the
 // document says so.
-struct StatedFact { std::string subject, text, value, source, source_text, as_of; };
+// A figure is also there as a number, in `unit` ("kw", "pct", "gib", a fact's own such as "krw"; empty for counts).
+struct StatedFact {
+  std::string subject, text, value;
+  std::optional<double> number;
+  std::string unit, source, source_text, as_of;
+};
 
 // What nobody has said, and what follows from that.
 struct Unknown { std::string subject, what, consequence; };
