@@ -112,6 +112,7 @@ std::vector<CommandSpec> file_commands() {
                    {.name = "positions", .kind = Kind::text, .value = "LIST", .help = "which positions slice takes, from 0: 0-18/2,40"}},
        .exit_codes = {0},
        .schema = "kfab.nodeset/1.0",
+       .takes_sets = true,
        .run = adapt_nodeset},
       {.name = "readiness",
        .help = "say which tranches are ready, and if not, why and when",

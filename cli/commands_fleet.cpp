@@ -23,7 +23,7 @@ std::vector<OptionSpec> reach_options() {
       {.name = "host-keys", .kind = Kind::choice, .value = "POLICY",
        .help = "what to do about an unknown host key: refuse it, or keep it for this site", .choices = {"verify", "trust-on-first-use"}},
       {.name = "become", .help = "work as root by `sudo -n`"},
-      {.name = "connect-timeout", .kind = Kind::duration, .value = "TIME", .help = "longest wait for a connection", .fallback = "10s"},
+      {.name = "connect-timeout", .kind = Kind::duration, .value = "TIME", .help = "longest wait for a connection, and for the server's first words after it", .fallback = "10s"},
   };
 }
 
@@ -145,7 +145,9 @@ std::vector<CommandSpec> fleet_commands() {
        .description = "The words after -- are joined by blanks and given to the login shell of each node. Without a manifest the node "
                       "set is of addresses.\n\n"
                       "Each node has one of five outcomes: ok, failed (with the exit status or signal), timed_out (with the phase), refused "
-                      "(key or host key) and unreachable. A command whose exit status was lost is never ok.",
+                      "(key or host key) and unreachable. A command whose exit status was lost is never ok.\n\n"
+                      "At --timeout the connection is cut; a remote command that does not read its input may run on, so end long ones by "
+                      "timeout(1) on the node.",
        .examples = {{"kfab exec site.yaml -w 'gpu[001-128]' -- uptime", "on the nodes of a site"},
                     {"kfab exec -w '10.1.0.[1-16]' --user ops -- 'cat /proc/driver/nvidia/version'", "on addresses, without a manifest"}},
        .positionals = {site_manifest(false)},

@@ -225,11 +225,12 @@ std::string command_help(const CommandSpec& command, const StreamFacts& facts) {
   std::vector<OptionSpec> selecting, common;
   for (const OptionSpec& option : global_options()) {
     const bool selects = option.name == "tranche" || option.name == "nodes" || option.name == "exclude";
-    const bool useful = command.selects_nodes || (command.selects_tranches && option.name == "tranche");
+    const bool useful = command.selects_nodes || (command.selects_tranches && option.name == "tranche") ||
+                        (command.takes_sets && option.name != "tranche");
     if (!selects) common.push_back(option);
     else if (useful) selecting.push_back(option);
   }
-  if (!selecting.empty()) out += title(facts, command.selects_nodes ? "WHICH NODES" : "WHICH TRANCHES") + option_entries(selecting, facts) + "\n";
+  if (!selecting.empty()) out += title(facts, command.selects_nodes || command.takes_sets ? "WHICH NODES" : "WHICH TRANCHES") + option_entries(selecting, facts) + "\n";
   out += title(facts, "OPTIONS OF EVERY COMMAND") + option_entries(common, facts) + "\n";
   out += title(facts, "EXIT CODES") + exit_code_entries(command.exit_codes, facts);
   if (!command.schema.empty()) out += "\n" + title(facts, "JSON") + "  " + std::string(command.schema) + ": kfab schema " + std::string(command.schema) + "\n";

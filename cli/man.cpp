@@ -129,6 +129,8 @@ std::string command_page(const CommandSpec& command) {
       out += definition(option_term(option), option_text(option));
     }
   }
+  if (command.takes_sets)
+    for (const std::string_view name : {"nodes", "exclude"}) out += definition(option_term(*find_option(nullptr, name)), option_text(*find_option(nullptr, name)));
   if (command.selects_tranches) out += definition(option_term(*find_option(nullptr, "tranche")), option_text(*find_option(nullptr, "tranche")));
   out += "The options of every command are in *kfab*(1).\n\n# EXAMPLES\n\n";
   for (const Example& example : command.examples) out += definition(bold(example.line), example.what);

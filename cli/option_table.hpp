@@ -76,6 +76,7 @@ struct CommandSpec {
   std::vector<int> exit_codes{};                // of exit_code_table(); 2 and 4 are every command's
   std::string_view schema{};                    // "kfab.lint/1.0"
   bool selects_nodes = false;                   // -t, -w and -x mean something here: shown in its help
+  bool takes_sets = false;                      // -w adds to its sets and -x takes from them
   bool selects_tranches = false;                // of these only -t does
   bool reaches_nodes = false;                   // set for all of fleet_commands(): an interrupt ends it in order
   Adapter run = nullptr;

@@ -20,7 +20,13 @@ std::vector<const OptionSpec*> options_of(const CommandSpec* command) {
   std::vector<const OptionSpec*> all;
   if (command != nullptr)
     for (const OptionSpec& option : command->options) all.push_back(&option);
-  for (const OptionSpec& option : global_options()) all.push_back(&option);
+  // What selects nodes or tranches is refused where it selects nothing: to leave it unheard would answer another question.
+  for (const OptionSpec& option : global_options()) {
+    const bool tranche = option.name == "tranche", nodes = option.name == "nodes" || option.name == "exclude";
+    if (command != nullptr && tranche && !command->selects_nodes && !command->selects_tranches) continue;
+    if (command != nullptr && nodes && !command->selects_nodes && !command->takes_sets) continue;
+    all.push_back(&option);
+  }
   return all;
 }
 

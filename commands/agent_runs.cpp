@@ -52,6 +52,10 @@ void run_agents(SiteSession& session, Env& env, const fleet::FleetOptions& optio
   env.events.emit({.type = "run_finished"});
 }
 
+bool was_cancelled(const fleet::AgentEnd& end) {
+  return end.why && (end.why->code == Code::fleet_cancelled || end.why->code == Code::agent_cancelled);
+}
+
 bool reached(const fleet::AgentEnd& end) { return !end.hello.is_null(); }
 
 store::NodeRecord step_record(const Env& env, const fleet::AgentEnd& end, std::string step) {

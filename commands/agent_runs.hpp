@@ -28,6 +28,9 @@ store::NodeRecord step_record(const Env&, const fleet::AgentEnd&, std::string st
 // The "reach" record of a node: whether kfab got an agent running there, and if not, why.
 store::NodeRecord reach_record(const Env&, const fleet::AgentEnd&);
 
+// Whether the session ended because kfab was told to stop: that says nothing about the node and is no evidence.
+bool was_cancelled(const fleet::AgentEnd&);
+
 // Whether the node answered at all: its agent said hello.
 bool reached(const fleet::AgentEnd&);
 

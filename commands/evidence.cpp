@@ -42,6 +42,8 @@ std::variant<Grounds, CommandOutput> read_grounds(const std::string& path, Env& 
     return not_started(error(Code::not_a_site, "readiness is of a Site or a Program, and '" + path + "' is neither"));
   grounds.context.now = env.clock.now();
   std::error_code ignored;
+  if (std::filesystem::exists(env.state_dir, ignored) && !std::filesystem::is_directory(env.state_dir, ignored))
+    return not_started(error(Code::file_unreadable, "the state directory '" + env.state_dir.string() + "' is no directory"));
   if (env.state_dir.empty() || !std::filesystem::exists(env.state_dir / "kfab.db", ignored)) return grounds;
   auto opened = store::Store::open(env.state_dir);
   if (!opened) return not_started(std::move(opened).error());

@@ -1,5 +1,6 @@
 #include "commands/inventory.hpp"
 
+#include <algorithm>
 #include <map>
 
 #include <fmt/format.h>
@@ -145,14 +146,14 @@ CommandOutput run_inventory(const InventoryOptions& options, Env& env) {
   std::vector<fleet::AgentEnd> ends(session.nodes.size());
   const auto request_of = [&](std::size_t index) {
     return fleet::AgentTask{json::Object{{"task", "facts"}, {"run_id", env.run_id}}, session.sudo[index],
-                            std::chrono::seconds(static_cast<long long>(options.timeout_s))};
+                            std::chrono::seconds(std::max(1LL, static_cast<long long>(options.timeout_s)))};
   };
   run_agents(session, env, fleet_options(options.site.reach), "reading facts", request_of, [&](AgentRun run) {
     InventoriedNode node = judged(*session.site, *session.nodes[run.index], run);
     store::Findings found{{reach_record(env, run.end)}, {}, {}};
     if (!node.facts.is_null()) found.nodes.push_back(inventory_record(env, run.end, node));
     ends[run.index] = run.end;
-    (*recorder)->put(found);
+    if (!was_cancelled(run.end)) (*recorder)->put(found);
     result.nodes[run.index] = std::move(node);
   });
   find_clones(session, result, [&](std::size_t index) {

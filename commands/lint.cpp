@@ -2,14 +2,18 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
 
 #include <fmt/format.h>
 
 #include "base/text.hpp"
 #include "json/diagnostic.hpp"
+#include "provision/desired_state.hpp"
 
 namespace kfab::commands {
 namespace {
+
+constexpr std::size_t most_groups_checked = 1000;   // of one site: mistakes in roles repeat from group to group
 
 std::pair<std::string, std::string> kind_and_name(const manifest::Loaded& loaded) {
   struct Visitor {
@@ -29,12 +33,40 @@ std::size_t count_of(const Diagnostics& all, Severity severity) {
       std::count_if(all.begin(), all.end(), [&](const Diagnostic& d) { return d.severity == severity; }));
 }
 
+// What only working out a node's desired state shows: undefined template names, cycles, two resources on one thing. One
+// node of each group stands for its group.
+void check_roles(const manifest::Site& site, Diagnostics& diagnostics) {
+  std::set<std::string> groups;
+  for (const manifest::Node& node : site.nodes) {
+    if (!groups.insert(node.group).second || groups.size() > most_groups_checked) continue;
+    for (Diagnostic& why : provision::desired_state(site, node).diagnostics) {
+      const bool told = std::any_of(diagnostics.begin(), diagnostics.end(), [&](const Diagnostic& d) {
+        return d.code == why.code && d.message == why.message && d.path == why.path;
+      });
+      if (!told) diagnostics.push_back(std::move(why));
+    }
+  }
+}
+
+// What every command that reaches nodes would refuse.
+void check_reach(const manifest::Site& site, Diagnostics& diagnostics) {
+  if (site.connectivity.via.empty() || site.nodes.empty()) return;
+  Diagnostic why = error(Code::jump_hosts_unsupported, "the nodes are reached through jump hosts, so no command can reach them from here");
+  why.severity = Severity::warning;   // what is declared is right; only this version cannot follow it
+  why.path = "spec.connectivity.via";
+  diagnostics.push_back(std::move(why));
+}
+
 }  // namespace
 
 LintedFile linted(std::string file, manifest::Loaded loaded) {
   LintedFile out;
   out.file = std::move(file);
   std::tie(out.kind, out.name) = kind_and_name(loaded);
+  if (const auto* site = loaded.site()) {
+    check_roles(*site, loaded.diagnostics);
+    check_reach(*site, loaded.diagnostics);
+  }
   out.valid = !has_errors(loaded.diagnostics);
   if (out.valid) out.manifest_sha256 = loaded.sha256;
   out.diagnostics = std::move(loaded.diagnostics);

@@ -17,7 +17,7 @@ namespace {
 using provision::Mode;
 using provision::ResourceStatus;
 
-// The desired state of every node of the session, or everything that is wrong with them.
+// The desired state of every node of the session, and everything that is wrong with them.
 struct DesiredStates {
   std::vector<provision::DesiredState> states;
   Diagnostics diagnostics;
@@ -27,16 +27,13 @@ DesiredStates desired_states(const SiteSession& session) {
   DesiredStates out;
   for (const manifest::Node* node : session.nodes) {
     auto desired = provision::desired_state(*session.site, *node);
-    if (!desired.state) {
-      // A mistake in a role is the same on every node; one telling is enough.
-      for (auto& why : desired.diagnostics)
-        if (out.diagnostics.size() < 20 && std::none_of(out.diagnostics.begin(), out.diagnostics.end(), [&](const Diagnostic& told) {
-              return told.code == why.code && told.message == why.message && told.path == why.path;
-            }))
-          out.diagnostics.push_back(std::move(why));
-      continue;
-    }
-    out.states.push_back(std::move(*desired.state));
+    // A mistake in a role is the same on every node; one telling is enough.
+    for (auto& why : desired.diagnostics)
+      if (out.diagnostics.size() < 20 && std::none_of(out.diagnostics.begin(), out.diagnostics.end(), [&](const Diagnostic& told) {
+            return told.code == why.code && told.message == why.message && told.path == why.path;
+          }))
+        out.diagnostics.push_back(std::move(why));
+    out.states.push_back(desired.state ? std::move(*desired.state) : provision::DesiredState{});
   }
   return out;
 }
@@ -131,6 +128,21 @@ std::string fold_key(const ProvisionedNode& node) {
   return key;
 }
 
+// The last line, which is what people read: it must not sound done where it was not.
+std::string summary(const ProvisionResult& result) {
+  const auto all = static_cast<long long>(result.nodes.size());
+  long long failed = 0;
+  for (const auto& node : result.nodes) failed += node.plan.failed + node.plan.skipped;
+  const long long unknown = all - std::count_if(result.nodes.begin(), result.nodes.end(), [](const auto& node) {
+                              return node.plan.complete && node.plan.not_reported == 0 && node.plan.cancelled == 0;
+                            });
+  std::string text = result.mode == Mode::plan ? "Plan: " : unknown + failed > 0 ? "Not done: " : "Done: ";
+  text += fmt::format("{} on {}", plural(result.changes, "change"), plural(all, "node"));
+  if (failed > 0) text += fmt::format("; {} failed or skipped", plural(failed, "resource"));
+  if (unknown > 0) text += fmt::format("; of {} nothing, or not all, is known", plural(unknown, "node"));
+  return text + (result.mode == Mode::plan ? ". Nothing was changed." : ".");
+}
+
 }  // namespace
 
 json::Value to_json(const ProvisionResult& result) {
@@ -162,10 +174,7 @@ void render(const ProvisionResult& result, term::Writer& out) {
     out.text(": ").line(headline(node));
     for (const auto& resource : node.plan.resources) render_resource(resource, out);
   }
-  const auto nodes = plural(static_cast<long long>(result.nodes.size()), "node");
-  out.line(result.mode == Mode::plan
-               ? fmt::format("Plan: {} on {}. Nothing was changed.", plural(result.changes, "change"), nodes)
-               : fmt::format("Done: {} on {}.", plural(result.changes, "change"), nodes));
+  out.line(summary(result));
 }
 
 CommandOutput run_provision(const ProvisionOptions& options, Env& env) {
@@ -173,7 +182,7 @@ CommandOutput run_provision(const ProvisionOptions& options, Env& env) {
   if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
   auto& session = std::get<SiteSession>(opened);
   auto desired = desired_states(session);
-  if (!desired.diagnostics.empty()) {
+  if (has_errors(desired.diagnostics)) {
     CommandOutput output = not_started(std::move(desired.diagnostics), session.loaded->sources);
     output.site = session.ref();
     return output;
@@ -194,15 +203,22 @@ CommandOutput run_provision(const ProvisionOptions& options, Env& env) {
   const auto request_of = [&](std::size_t index) {
     json::Object request = provision::agent_request(desired.states[index], options.mode);
     request.set("task", "provision").set("run_id", env.run_id);
-    return fleet::AgentTask{std::move(request), session.sudo[index], std::chrono::seconds(static_cast<long long>(options.timeout_s))};
+    return fleet::AgentTask{std::move(request), session.sudo[index], std::chrono::seconds(std::max(1LL, static_cast<long long>(options.timeout_s)))};
   };
   run_agents(session, env, fleet_options(options.site.reach), apply ? "provisioning" : "planning", request_of, [&](AgentRun run) {
     ProvisionedNode node = judged(desired.states[run.index], options.mode, run);
-    (*recorder)->put({{reach_record(env, run.end), provision_record(env, run.end, node)}, {}, {}});
+    // A plan that was cut off says nothing; an apply that was may have left the node half way, and that must be known.
+    if (!was_cancelled(run.end)) (*recorder)->put({{reach_record(env, run.end), provision_record(env, run.end, node)}, {}, {}});
+    else if (apply && reached(run.end)) {
+      auto half_way = provision_record(env, run.end, node);
+      half_way.outcome = NodeOutcome::failed;   // it did answer
+      (*recorder)->put({{std::move(half_way)}, {}, {}});
+    }
     result.nodes[run.index] = std::move(node);
   });
 
   CommandOutput output = session.output();
+  output.diagnostics.insert(output.diagnostics.end(), desired.diagnostics.begin(), desired.diagnostics.end());
   bool incomplete = false, no = false;
   for (const auto& node : result.nodes) {
     result.counts.add(node.outcome);

@@ -113,7 +113,7 @@ fleet::FleetOptions fleet_options(const ReachOptions& reach) {
   fleet::FleetOptions options;
   options.window = reach.window;
   if (reach.connect_timeout_s)
-    options.deadlines.connect = std::chrono::milliseconds(static_cast<long long>(*reach.connect_timeout_s * 1000));
+    options.deadlines.connect = options.deadlines.banner = std::chrono::milliseconds(static_cast<long long>(*reach.connect_timeout_s * 1000));
   return options;
 }
 

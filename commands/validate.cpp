@@ -17,7 +17,14 @@ struct NodeTest {
   const manifest::Profile* profile = nullptr;
   const manifest::CriteriaSet* criteria = nullptr;   // null: figures are recorded, nothing is judged
   validation::TestPlan plan;
+  bool shortened = false;                            // less than the level asks for: does not stand for the level
 };
+
+// What the run counts as: a level, or that level cut short by --duration or --memory-cap, which readiness does not take
+// for it.
+std::string level_word(const NodeTest& test) {
+  return std::string(to_string(test.plan.level)) + (test.shortened ? " (shortened)" : "");
+}
 
 std::string criteria_name(const manifest::CriteriaSet* set) {
   return set ? set->name + (set->version.empty() ? "" : "@" + set->version) : std::string();
@@ -45,6 +52,12 @@ Result<std::vector<NodeTest>> plan_nodes(const SiteSession& session, const Valid
                                   : validation::Level::standard;
     KFAB_TRY(plan, validation::plan_tests(*test.profile, request));
     test.plan = std::move(plan);
+    if (options.duration_s || options.memory_cap_mib) {
+      request.duration_s.reset();
+      request.memory_cap_mib.reset();
+      KFAB_TRY(whole, validation::plan_tests(*test.profile, request));
+      test.shortened = options.memory_cap_mib.has_value() || test.plan.predicted_s < whole.predicted_s;
+    }
     tests.push_back(std::move(test));
   }
   return tests;
@@ -58,7 +71,7 @@ ValidatedNode judged(const NodeTest& test, AgentRun run) {
   node.name = run.end.node;
   node.profile = test.profile->name;
   node.device = test.plan.device;
-  node.level = to_string(test.plan.level);
+  node.level = level_word(test);
   node.criteria = criteria_name(test.criteria);
   node.outcome = run.end.outcome;
   if (run.end.why) node.reason = run.end.why->message;
@@ -304,7 +317,7 @@ CommandOutput run_validate(const ValidateOptions& options, Env& env) {
                const std::size_t index = run.index;
                const AgentRun copy{index, {}, run.end};
                ValidatedNode node = judged((*tests)[index], std::move(run));
-               (*recorder)->put(findings_of(env, (*tests)[index], copy, node));
+               if (!was_cancelled(copy.end)) (*recorder)->put(findings_of(env, (*tests)[index], copy, node));
                result.nodes[index] = std::move(node);
              });
 

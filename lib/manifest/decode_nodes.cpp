@@ -145,8 +145,6 @@ class NodesReader {
     }
     if (!room(at, names->size())) return;
     const std::size_t first = site_.nodes.size();
-    site_.nodes.reserve(first + names->size());
-    origins_.reserve(first + names->size());
     Origin origin;
     origin.name = at.place();
     group.with("address", [&](const Cursor& c) { origin.address = c.place(); });
@@ -242,7 +240,6 @@ class NodesReader {
       return;
     }
     if (!room(at, at.node.items.size())) return;
-    site_.nodes.reserve(site_.nodes.size() + at.node.items.size());
     for (std::size_t i = 0; i < at.node.items.size(); ++i) {
       const Path path{&at.path, {}, i};
       const Cursor item{at.document, at.node.items[i], path};
@@ -322,7 +319,6 @@ class NodesReader {
       return;
     }
     if (!good_header || !room(at, table.rows.size())) return;
-    site_.nodes.reserve(site_.nodes.size() + table.rows.size());
     for (const auto& row : table.rows) {
       Node node = common;
       Origin origin;

@@ -168,7 +168,29 @@ class Judge {
            !record.profile_sha256.empty() && record.profile_sha256 == rules_.profile->sha256;
   }
 
-  struct Device { const store::AcceleratorRecord* newest = nullptr; const store::AcceleratorRecord* passed = nullptr; };
+  struct Device {
+    const store::AcceleratorRecord* newest = nullptr;
+    const store::AcceleratorRecord* passed = nullptr;   // newest pass at the level that the tranche asks for
+    const store::AcceleratorRecord* bad = nullptr;      // a failure that nothing has made good
+    std::vector<const store::AcceleratorRecord*> records;
+  };
+
+  // Whether a later pass takes back an earlier failure: it must have tested at least the same. A single family answers
+  // for itself only, a shorter level never for a longer one.
+  bool makes_good(const store::AcceleratorRecord& pass, const store::AcceleratorRecord& failure) const {
+    if (pass.verdict != Verdict::pass || !current(pass) || pass.at <= failure.at) return false;
+    return pass.level == failure.level || (level_reached(pass.level, rules_.level) && rank_of(pass.level) >= rank_of(failure.level));
+  }
+
+  void find_bad(Device& device) const {
+    for (const auto* record : device.records) {
+      if (record->verdict != Verdict::fail && record->verdict != Verdict::degraded) continue;
+      const bool good_again = std::any_of(device.records.begin(), device.records.end(),
+                                          [&](const auto* later) { return makes_good(*later, *record); });
+      if (good_again) continue;
+      if (!device.bad || (device.bad->verdict == Verdict::degraded && record->verdict == Verdict::fail)) device.bad = record;
+    }
+  }
 
   // Accelerators of the profile's own device, at most as many as it must have, newest first: what was taken out of the
   // node is in the evidence as well, but was not tested again.
@@ -181,6 +203,7 @@ class Judge {
       const auto [at, fresh] = place.try_emplace(record->id, found.size());
       if (fresh) found.emplace_back();
       Device& device = found[at->second];
+      device.records.push_back(record);
       if (!device.newest || device.newest->at <= record->at) device.newest = record;
       if (record->verdict == Verdict::pass && current(*record) && level_reached(record->level, rules_.level) &&
           (!device.passed || device.passed->at <= record->at))
@@ -191,6 +214,7 @@ class Judge {
       std::stable_sort(found.begin(), found.end(), [](const Device& a, const Device& b) { return a.newest->at > b.newest->at; });
       found.resize(wanted);
     }
+    for (Device& device : found) find_bad(device);
     return found;
   }
 
@@ -203,9 +227,9 @@ class Judge {
     const store::AcceleratorRecord *bad = nullptr, *outdated = nullptr, *open = nullptr;
     for (const Device& device : found) {
       const auto& last = *device.newest;
-      if (last.verdict == Verdict::fail || last.verdict == Verdict::degraded) {
+      if (device.bad) {
         ++status_.accelerators_failed;
-        if (!bad || (bad->verdict == Verdict::degraded && last.verdict == Verdict::fail)) bad = &last;
+        if (!bad || (bad->verdict == Verdict::degraded && device.bad->verdict == Verdict::fail)) bad = device.bad;
       } else if (device.passed) {
         ++status_.accelerators_validated;
         oldest = oldest ? std::min(*oldest, device.passed->at) : device.passed->at;

@@ -1,5 +1,7 @@
 #include "store/database.hpp"
 
+#include <sys/stat.h>
+
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -120,6 +122,8 @@ Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& fi
   if (handle == nullptr) return error(Code::store_failed, "SQLite has no memory for a connection");
   std::unique_ptr<Database> db(new Database(handle, file.string()));
   if (code != SQLITE_OK) return db->error_of(code);
+  // What nodes told is nobody else's, whatever the directory allows. Another's store keeps its mode.
+  ::chmod(file.c_str(), S_IRUSR | S_IWUSR);
   sqlite3_extended_result_codes(handle, 1);
   sqlite3_busy_timeout(handle, busy_wait_ms);
   // What is read may be damaged: a schema from it must not call functions that have effects.

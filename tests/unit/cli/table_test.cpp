@@ -181,7 +181,8 @@ TEST_CASE("no line of help is wider than 80 columns, or than a narrow terminal w
   for (const HelpTopic& topic : help_topics()) CHECK(widest(topic.text({})) <= 80);
   for (const CommandSpec& command : all_commands()) {
     CAPTURE(command.name);
-    for (const auto line : split_lines(command_help(command, {})))
+    const std::string help = command_help(command, {});
+    for (const auto line : split_lines(help))
       if (!line.starts_with("  kfab ")) CHECK_MESSAGE(display_width(line) <= 80, line);
   }
 }

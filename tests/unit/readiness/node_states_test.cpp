@@ -284,3 +284,50 @@ TEST_CASE("an NPU that kfab cannot test is said to be so") {
   CHECK(n.state == NodeState::provisioned);
   CHECK(has(n.reason, "no test of its own for furiosa"));
 }
+
+TEST_CASE("a failure stands until the same is passed again, whatever else was passed since") {
+  const auto s = site(1);
+  const auto later = [](int hours) { return yesterday + std::chrono::hours(hours); };
+  const auto add = [&](store::Evidence& e, const char* level, Verdict verdict, int hours) {
+    auto r = e.accelerators.front();
+    r.level = level;
+    r.verdict = verdict;
+    r.reason = verdict == Verdict::pass ? "" : "it broke";
+    r.at = later(hours);
+    e.accelerators.push_back(r);
+  };
+  auto e = evidence(s);                     // passed at level standard
+  add(e, "burnin", Verdict::fail, 1);
+  CHECK(first(s, e).state == NodeState::failed);
+  SUBCASE("another family does not make it good") {
+    add(e, "bandwidth", Verdict::pass, 2);
+    CHECK(first(s, e).state == NodeState::failed);
+    CHECK(has(first(s, e).reason, "it broke"));
+  }
+  SUBCASE("nor does a shorter level, or one that was cut short") {
+    add(e, "quick", Verdict::pass, 2);
+    add(e, "standard (shortened)", Verdict::pass, 3);
+    CHECK(first(s, e).state == NodeState::failed);
+  }
+  SUBCASE("the same family does") {
+    add(e, "burnin", Verdict::pass, 2);
+    CHECK(first(s, e).state == NodeState::accepted);
+  }
+  SUBCASE("and so does the whole level, or a longer one") {
+    add(e, "soak", Verdict::pass, 2);
+    CHECK(first(s, e).state == NodeState::accepted);
+  }
+  SUBCASE("but nothing that was passed before it") {
+    add(e, "soak", Verdict::pass, 0);
+    CHECK(first(s, e).state == NodeState::failed);
+  }
+}
+
+TEST_CASE("a level that was cut short does not stand for the level") {
+  const auto s = site(1);
+  auto e = evidence(s);
+  for (auto& r : e.accelerators) r.level = "standard (shortened)";
+  const auto n = first(s, e);
+  CHECK(n.state == NodeState::provisioned);
+  CHECK(has(n.reason, "standard (shortened)"));
+}

@@ -203,11 +203,12 @@ TEST_CASE("JUnit: not judged is skipped and never a success") {
   const auto text = to_junit(made.result, provenance);
   const auto& t = made.result.tranches[0];
   const auto open = std::count_if(t.gates.begin(), t.gates.end(), [](const auto& g) { return g.verdict == Verdict::not_judged; }) + 1;   // and one node
-  const auto failed = std::count_if(t.gates.begin(), t.gates.end(), [](const auto& g) { return g.verdict == Verdict::fail; }) + 1;
+  const auto failed = std::count_if(t.gates.begin(), t.gates.end(), [](const auto& g) { return g.verdict == Verdict::fail; }) + 2;   // one node, and the tranche
   CHECK(well_formed(text));
   CHECK(static_cast<long>(count_of(text, "<skipped")) == open);
   CHECK(static_cast<long>(count_of(text, "<failure")) == failed);
-  CHECK(count_of(text, "<testcase") == t.gates.size() + t.nodes.size());
+  CHECK(count_of(text, "<testcase") == t.gates.size() + t.nodes.size() + 1);
+  CHECK(text.find("name=\"ready\"") != std::string::npos);   // no tranche is ready because its gates were only skipped
   CHECK(text.find("failures=\"" + std::to_string(failed) + "\"") != std::string::npos);
 }
 
