@@ -26,8 +26,8 @@ TEST_CASE("the example site is read as it is written") {
   REQUIRE(site.nodes.size() == 160);
   const Node& node = site.nodes[9];
   CHECK(node.name == "gpu010");
-  CHECK(node.address == "10.4.0.10");
-  CHECK(node.bmc == "10.5.0.10");
+  CHECK(node.address == "198.51.100.10");
+  CHECK(node.bmc == "203.0.113.10");
   CHECK(node.rack == "r02");
   CHECK(node.slot == "u5");
   CHECK(node.profile == "example-h200");
