@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -147,11 +149,10 @@ store::Findings findings_of(const Env& env, const NodeTest& test, const AgentRun
     found.measurements.push_back(std::move(row));
   }
   // Figures that no criterion asks for are kept all the same, so that later criteria can judge them.
+  std::set<std::tuple<std::string, std::string, std::optional<double>>> kept;   // a hostile report has thousands of them
+  for (const auto& row : found.measurements) kept.emplace(row.metric, row.accelerator_id, row.value);
   for (const auto& figure : node.report.measurements) {
-    const bool kept = std::any_of(found.measurements.begin(), found.measurements.end(), [&](const auto& row) {
-      return row.metric == figure.metric && row.accelerator_id == figure.accelerator && row.value == figure.value;
-    });
-    if (kept) continue;
+    if (kept.contains({figure.metric, figure.accelerator, figure.value})) continue;
     found.measurements.push_back(figure_of(figure, figure.accelerator));
     found.measurements.back().detail = figure.detail;
   }

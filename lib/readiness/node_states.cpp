@@ -182,6 +182,16 @@ class Judge {
     return pass.level == failure.level || (level_reached(pass.level, rules_.level) && rank_of(pass.level) >= rank_of(failure.level));
   }
 
+  // A pass holds until the same was tried again and came to no verdict.
+  static void drop_doubted_pass(Device& device) {
+    if (!device.passed) return;
+    for (const auto* record : device.records)
+      if (record->verdict == Verdict::not_judged && record->level == device.passed->level && record->at > device.passed->at) {
+        device.passed = nullptr;
+        return;
+      }
+  }
+
   void find_bad(Device& device) const {
     for (const auto* record : device.records) {
       if (record->verdict != Verdict::fail && record->verdict != Verdict::degraded) continue;
@@ -214,7 +224,10 @@ class Judge {
       std::stable_sort(found.begin(), found.end(), [](const Device& a, const Device& b) { return a.newest->at > b.newest->at; });
       found.resize(wanted);
     }
-    for (Device& device : found) find_bad(device);
+    for (Device& device : found) {
+      drop_doubted_pass(device);
+      find_bad(device);
+    }
     return found;
   }
 

@@ -24,11 +24,11 @@ constexpr const char* nodes_then = KFAB_NODE_COLUMNS
   "r.criteria_sha256, r.profile_sha256 "
 constexpr const char* accelerators_now = KFAB_ACCELERATOR_COLUMNS
     "FROM newest_accelerators n JOIN accelerator_records r ON r.seq = n.record WHERE n.site = ?1 "
-    "ORDER BY n.node, n.id, n.device, n.level";
+    "ORDER BY n.node, n.id, n.device, n.level, n.judged";
 constexpr const char* accelerators_then = KFAB_ACCELERATOR_COLUMNS
-    "FROM accelerator_records r JOIN (SELECT seq, row_number() OVER (PARTITION BY node, id, device, level ORDER BY at DESC, seq DESC) AS nth "
+    "FROM accelerator_records r JOIN (SELECT seq, row_number() OVER (PARTITION BY node, id, device, level, verdict = 'not_judged' ORDER BY at DESC, seq DESC) AS nth "
     "FROM accelerator_records WHERE at <= ?2 AND run IN (SELECT seq FROM runs WHERE site = ?1)) n ON n.seq = r.seq AND n.nth = 1 "
-    "ORDER BY r.node, r.id, r.device, r.level";
+    "ORDER BY r.node, r.id, r.device, r.level, r.verdict <> 'not_judged'";
 
 #define KFAB_FIGURE_COLUMNS \
   "SELECT accelerator, device, test, metric, unit, value, at, verdict, criterion, bound, detail FROM measurement_records "

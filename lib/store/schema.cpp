@@ -49,8 +49,8 @@ CREATE TABLE newest_nodes (
   PRIMARY KEY (site, node, step)) STRICT, WITHOUT ROWID;
 CREATE TABLE newest_accelerators (
   site TEXT NOT NULL, node TEXT NOT NULL, id TEXT NOT NULL, device TEXT NOT NULL, level TEXT NOT NULL,
-  at INTEGER NOT NULL, record INTEGER NOT NULL,
-  PRIMARY KEY (site, node, id, device, level)) STRICT, WITHOUT ROWID;
+  judged INTEGER NOT NULL, at INTEGER NOT NULL, record INTEGER NOT NULL,
+  PRIMARY KEY (site, node, id, device, level, judged)) STRICT, WITHOUT ROWID;
 )sql"};
 
 }  // namespace

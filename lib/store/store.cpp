@@ -242,9 +242,10 @@ Status Store::Impl::insert(const Run& run, const AcceleratorRecord& record) {
   insert->bind(to_ms(record.at)).bind(to_string(record.verdict)).bind(record.reason).bind(record.level).bind(record.criteria);
   KFAB_TRY_VOID(insert->bind(record.criteria_sha256).bind(record.profile_sha256).run());
   const std::int64_t seq = db->last_rowid();
-  KFAB_TRY(newest, db->prepare("INSERT INTO newest_accelerators(site, node, id, device, level, at, record) VALUES(?, ?, ?, ?, ?, ?, ?) "
+  KFAB_TRY(newest, db->prepare("INSERT INTO newest_accelerators(site, node, id, device, level, judged, at, record) VALUES(?, ?, ?, ?, ?, ?, ?, ?) "
                                "ON CONFLICT DO UPDATE SET at = excluded.at, record = excluded.record WHERE excluded.at >= at"));
   newest->bind(run.site).bind(record.node).bind(record.id).bind(record.device).bind(record.level);
+  newest->bind(std::int64_t{record.verdict != Verdict::not_judged});
   return newest->bind(to_ms(record.at)).bind(seq).run();
 }
 

@@ -75,7 +75,8 @@ class Store {
   Result<std::vector<std::string>> nodes_done(std::string_view run_id, std::string_view step = {}) const;
 
   // The newest evidence about a site: of each node and step the newest record; of each accelerator (node, id, device)
-  // the newest record for every level it was tested at, because a short test says nothing about a long one; and the
+  // the newest record for every level it was tested at, because a short test says nothing about a long one, and of these the
+  // newest that was judged beside the newest that was not, because a test that could not run takes no failure back; and the
   // figures that were measured on those accelerators, or on their node as a whole, in the runs of those records. Newest is the later `at`,
   // then the one put later. Results of runs that were killed count. With `as_of`, records dated later do not.
   // Sorted by node, then step, id or order of arrival.

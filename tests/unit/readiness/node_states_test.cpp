@@ -309,6 +309,11 @@ TEST_CASE("a failure stands until the same is passed again, whatever else was pa
     add(e, "standard (shortened)", Verdict::pass, 3);
     CHECK(first(s, e).state == NodeState::failed);
   }
+  SUBCASE("nor a try of the same that came to no verdict") {
+    add(e, "burnin", Verdict::not_judged, 2);
+    add(e, "bandwidth", Verdict::pass, 3);
+    CHECK(first(s, e).state == NodeState::failed);
+  }
   SUBCASE("the same family does") {
     add(e, "burnin", Verdict::pass, 2);
     CHECK(first(s, e).state == NodeState::accepted);
@@ -321,6 +326,16 @@ TEST_CASE("a failure stands until the same is passed again, whatever else was pa
     add(e, "soak", Verdict::pass, 0);
     CHECK(first(s, e).state == NodeState::failed);
   }
+}
+
+TEST_CASE("a pass holds until the same was tried again and came to no verdict") {
+  const auto s = site(1);
+  auto e = evidence(s);
+  auto r = e.accelerators.front();
+  r.verdict = Verdict::not_judged;
+  r.at = yesterday + std::chrono::hours(1);
+  e.accelerators.push_back(r);
+  CHECK(first(s, e).state == NodeState::provisioned);
 }
 
 TEST_CASE("a level that was cut short does not stand for the level") {

@@ -163,6 +163,23 @@ TEST_CASE("a short test does not hide a long one, and figures belong to the run 
   for (const auto& measured : evidence->measurements) CHECK(measured.run_id != "r1");
 }
 
+TEST_CASE("a test that came to no verdict hides none that did") {
+  const TempDir dir;
+  const auto store = open_store(dir);
+  for (const char* id : {"r1", "r2", "r3"}) REQUIRE(store->begin_run(run_record(id)));
+  REQUIRE(store->put(accelerator("r1", "n1", "gpu", 10, "burnin", Verdict::fail)));
+  REQUIRE(store->put(accelerator("r2", "n1", "gpu", 20, "burnin", Verdict::not_judged)));
+  for (const auto as_of : {std::optional<Timestamp>(), std::optional(at(25))}) {
+    REQUIRE(store->put(accelerator("r2", "n1", "other", 30, "burnin")));   // so that 25 is answered from the history
+    auto found = store->evidence("seoul", as_of);
+    REQUIRE(found);
+    std::erase_if(found->accelerators, [](const auto& record) { return record.id != "gpu"; });
+    REQUIRE(found->accelerators.size() == 2);
+    CHECK(found->accelerators[0].verdict == Verdict::not_judged);
+    CHECK(found->accelerators[1].verdict == Verdict::fail);
+  }
+}
+
 TEST_CASE("what is put together is kept together or not at all") {
   const TempDir dir;
   const auto store = open_store(dir);
