@@ -52,6 +52,7 @@ ssh::Target target_of(const manifest::Site& site, const manifest::Node& node, co
   target.site_store = (env.state_dir / "sites" / site.metadata.name / "known_hosts").string();
   target.host_keys = policy_of(settings.host_keys);
   target.transport = settings.transport == "local" ? ssh::TransportKind::local : ssh::TransportKind::libssh2;
+  target.rack = node.rack;
   apply(reach, env, target);
   return target;
 }

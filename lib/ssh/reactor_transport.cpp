@@ -70,6 +70,7 @@ class RemoteCommand final : public Running {
       const bool hung_up = hung_up_early_;
       drop();
       if (!hung_up || attempt == connect_attempts) co_return std::move(*end);
+      listener_->on_hung_up(attempt);
       const auto again_at = SteadyClock::now() + backoff + milliseconds(std::rand() % 100);
       while (SteadyClock::now() < again_at) {
         if (!co_await pause(std::chrono::ceil<milliseconds>(again_at - SteadyClock::now()))) co_return stopped();

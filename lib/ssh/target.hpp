@@ -1,12 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace kfab::ssh {
 
-enum class TransportKind : std::uint8_t { libssh2, local };
+enum class TransportKind : std::uint8_t { libssh2, local, openssh };
 
 // What to do about the host key of a machine that no known_hosts file names. A key that differs from a known one is
 // refused under both.
@@ -24,6 +25,9 @@ struct Target {
   std::string site_store{};                   // known_hosts file of the site; asked as well, and the only one written
   HostKeyPolicy host_keys = HostKeyPolicy::verify;
   TransportKind transport = TransportKind::libssh2;
+  // The jump hosts before it, outermost first; nodes behind the same ones share them. Their own `via` is not looked at.
+  std::vector<std::shared_ptr<const Target>> via{};
+  std::string rack{};                         // where it stands, to see what failures have in common; may be empty
 };
 
 }  // namespace kfab::ssh

@@ -74,6 +74,9 @@ class CommandListener {
   virtual ~CommandListener() = default;
   virtual void on_launch(CommandPeer&) {}   // before the first phase: only abort() is of use yet
   virtual void on_phase(Phase) {}
+  // The server hung up before anybody was logged in, as one does that has too many logins under way (MaxStartups). It
+  // is tried again after a pause, from the first phase; `attempt` counts the tries so far, from 1.
+  virtual void on_hung_up(int /*attempt*/) {}
   virtual void on_start(CommandPeer&) {}    // the command runs
   virtual void on_stdout(std::string_view) {}
   virtual void on_stderr(std::string_view) {}
@@ -99,6 +102,7 @@ struct TransportOptions {
   std::string home{};           // for default keys and known_hosts; empty: none
   std::string user{};           // for targets that name none
   std::string agent_socket{};   // of ssh-agent; empty: none
+  unsigned reactors = 0;        // threads that run sessions; 0: one per core
 };
 TransportOptions options_from_environment();   // HOME, SSH_AUTH_SOCK and the user database
 
