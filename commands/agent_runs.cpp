@@ -14,14 +14,14 @@ constexpr std::size_t max_messages = 200'000;
 
 class Collector final : public fleet::AgentListener {
  public:
-  Collector(std::size_t nodes, const std::function<void(AgentRun)>& node_is_done)
+  Collector(std::size_t nodes, const std::function<bool(AgentRun)>& node_is_done)
       : messages_(nodes), node_is_done_(node_is_done) {}
 
   void on_message(std::size_t index, const json::Value& message) override {
     auto& said = messages_[index];
     if (said.size() < max_messages) said.push_back(message);
   }
-  void on_end(std::size_t index, const fleet::AgentEnd& end) override {
+  bool on_end(std::size_t index, const fleet::AgentEnd& end) override {
     AgentRun run{index, std::move(messages_[index]), end};
     if (!end.done.is_null()) run.messages.push_back(end.done);   // its last word, by which a task is known to be complete
     if (run.messages.size() >= max_messages && run.end.outcome == NodeOutcome::ok) {
@@ -30,19 +30,19 @@ class Collector final : public fleet::AgentListener {
       run.end.why->node = run.end.node;
     }
     messages_[index].clear();
-    node_is_done_(std::move(run));
+    return node_is_done_(std::move(run));
   }
 
  private:
   std::vector<std::vector<json::Value>> messages_;
-  const std::function<void(AgentRun)>& node_is_done_;
+  const std::function<bool(AgentRun)>& node_is_done_;
 };
 
 }  // namespace
 
 void run_agents(SiteSession& session, Env& env, const fleet::FleetOptions& options, std::string_view what,
                 const std::function<fleet::AgentTask(std::size_t)>& request_of,
-                const std::function<void(AgentRun)>& node_is_done) {
+                const std::function<bool(AgentRun)>& node_is_done) {
   const EmbeddedAgent agent = embedded_agent();
   const fleet::AgentImage image{agent.gz, std::string(agent.sha256), agent.size_bytes};
   const auto transport = transport_of(env);
@@ -53,7 +53,8 @@ void run_agents(SiteSession& session, Env& env, const fleet::FleetOptions& optio
 }
 
 bool was_cancelled(const fleet::AgentEnd& end) {
-  return end.why && (end.why->code == Code::fleet_cancelled || end.why->code == Code::agent_cancelled);
+  return end.why && (end.why->code == Code::fleet_cancelled || end.why->code == Code::agent_cancelled ||
+                     end.why->code == Code::fleet_budget_used_up);
 }
 
 bool reached(const fleet::AgentEnd& end) { return !end.hello.is_null(); }

@@ -18,9 +18,10 @@ struct AgentRun {
 
 // Starts the agent on every node of the session with the request that `request_of` makes (task and its members), and
 // hands over each node's run as soon as it is complete, on this thread. `what` is shown while it goes on.
+// `node_is_done` returns whether the node is well, as failure budgets count it.
 void run_agents(SiteSession&, Env&, const fleet::FleetOptions&, std::string_view what,
                 const std::function<fleet::AgentTask(std::size_t index)>& request_of,
-                const std::function<void(AgentRun)>& node_is_done);
+                const std::function<bool(AgentRun)>& node_is_done);
 
 // A record of one step of one node: its name, outcome and the board serial that its agent told, the run's id, the time.
 store::NodeRecord step_record(const Env&, const fleet::AgentEnd&, std::string step);
@@ -28,7 +29,7 @@ store::NodeRecord step_record(const Env&, const fleet::AgentEnd&, std::string st
 // The "reach" record of a node: whether kfab got an agent running there, and if not, why.
 store::NodeRecord reach_record(const Env&, const fleet::AgentEnd&);
 
-// Whether the session ended because kfab was told to stop: that says nothing about the node and is no evidence.
+// Whether the session ended, or never began, because kfab was told to stop or stopped by itself: that says nothing about the node and is no evidence.
 bool was_cancelled(const fleet::AgentEnd&);
 
 // Whether the node answered at all: its agent said hello.

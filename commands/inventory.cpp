@@ -154,7 +154,9 @@ CommandOutput run_inventory(const InventoryOptions& options, Env& env) {
     if (!node.facts.is_null()) found.nodes.push_back(inventory_record(env, run.end, node));
     ends[run.index] = run.end;
     if (!was_cancelled(run.end)) (*recorder)->put(found);
+    const bool well = node.outcome == NodeOutcome::ok && node.verdict != Verdict::fail;
     result.nodes[run.index] = std::move(node);
+    return well;
   });
   find_clones(session, result, [&](std::size_t index) {
     (*recorder)->put({{inventory_record(env, ends[index], result.nodes[index])}, {}, {}});

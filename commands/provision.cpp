@@ -214,7 +214,9 @@ CommandOutput run_provision(const ProvisionOptions& options, Env& env) {
       half_way.outcome = NodeOutcome::failed;   // it did answer
       (*recorder)->put({{std::move(half_way)}, {}, {}});
     }
+    const bool well = node.outcome == NodeOutcome::ok && node.plan.verdict != Verdict::fail;
     result.nodes[run.index] = std::move(node);
+    return well;
   });
 
   CommandOutput output = session.output();

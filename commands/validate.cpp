@@ -319,7 +319,9 @@ CommandOutput run_validate(const ValidateOptions& options, Env& env) {
                const AgentRun copy{index, {}, run.end};
                ValidatedNode node = judged((*tests)[index], std::move(run));
                if (!was_cancelled(copy.end)) (*recorder)->put(findings_of(env, (*tests)[index], copy, node));
+               const bool well = node.outcome == NodeOutcome::ok && node.judgement.verdict != Verdict::fail;
                result.nodes[index] = std::move(node);
+               return well;
              });
 
   CommandOutput output = session.output();

@@ -11,7 +11,7 @@ namespace kfab {
 
 // Something that happened during a run, as it is shown live and streamed by `-o ndjson`.
 struct Event {
-  std::string type;              // "node_started", "progress", "node_done", "finding", "message"
+  std::string type;              // "node_started", "progress", "node_done", "finding", "message", "tick"
   std::string node{};            // empty when it is about the run
   std::string step{};            // what the node is doing: "connect", "package:chrony", "gemm_f32"
   std::string message{};         // for people, one line

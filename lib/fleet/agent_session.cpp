@@ -51,6 +51,9 @@ class AgentJob final : public Job {
     transport.launch(target_, command, std::move(self));
   }
   bool over() const override { return state_ == State::over; }
+  bool ok() const override { return ok_; }
+  const std::string& node() const override { return target_.node; }
+  std::string_view doing() const override { return step_; }
   void wind_down() override {
     stopped_ = true;
     if (state_ == State::working) send(json::Object{{"type", "cancel"}});
@@ -77,9 +80,11 @@ class AgentJob final : public Job {
     peer_ = &peer;
     if (stopped_ || end_ == nullptr) peer.abort();
   }
+  void on_phase(ssh::Phase phase) override { step_ = to_string(phase); }
   void on_start(ssh::CommandPeer&) override {
     if (end_ == nullptr) return;
     state_ = State::bootstrap;
+    step_ = "agent";
     due_ = clock_.steady_now() + bootstrap_limit;
   }
   void on_stdout(std::string_view bytes) override {
@@ -181,6 +186,7 @@ class AgentJob final : public Job {
       }
       end_->hello = message;
       state_ = State::working;
+      step_ = "task";
       if (stopped_) send(json::Object{{"type", "cancel"}});
       return;
     }
@@ -196,7 +202,8 @@ class AgentJob final : public Job {
       return;
     }
     if (type == "progress") {
-      emit({.type = "progress", .node = target_.node, .step = one_line(message.string_or("step"), 80),
+      if (auto step = one_line(message.string_or("step"), 80); !step.empty()) step_ = std::move(step);
+      emit({.type = "progress", .node = target_.node, .step = step_,
             .message = one_line(message.string_or("message")), .done = message["done"].as_double(), .total = message["total"].as_double()});
     }
     listener_.on_message(index_, message);
@@ -221,7 +228,7 @@ class AgentJob final : public Job {
     if (end_->why) end_->why->node = target_.node;
     emit({.type = "node_done", .node = target_.node, .message = end_->why ? end_->why->message : "",
           .outcome = std::string(to_string(end_->outcome))});
-    listener_.on_end(index_, *end_);
+    ok_ = listener_.on_end(index_, *end_);
   }
 
   void conclude_done() {
@@ -284,11 +291,12 @@ class AgentJob final : public Job {
   State state_ = State::connecting;
   LineFramer framer_;
   std::string request_line_, stderr_, noise_;
+  std::string step_ = "connect";
   std::size_t noise_bytes_ = 0;
   std::optional<Time> due_;
   Time last_heartbeat_{};
   std::optional<Diagnostic> broken_, bootstrap_error_;
-  bool stopped_ = false, overdue_ = false;
+  bool stopped_ = false, overdue_ = false, ok_ = false;
 };
 
 // Passes everything on and keeps in mind whose end was told, so that those that were never started are told of as well.
@@ -296,9 +304,9 @@ class EndsTold final : public AgentListener {
  public:
   EndsTold(AgentListener& listener, std::size_t nodes) : listener_(listener), told_(nodes, false) {}
   void on_message(std::size_t index, const json::Value& message) override { listener_.on_message(index, message); }
-  void on_end(std::size_t index, const AgentEnd& end) override {
+  bool on_end(std::size_t index, const AgentEnd& end) override {
     told_[index] = true;
-    listener_.on_end(index, end);
+    return listener_.on_end(index, end);
   }
   void tell_the_rest(const std::vector<AgentEnd>& ends) {
     for (std::size_t i = 0; i < ends.size(); ++i)
@@ -318,13 +326,17 @@ std::vector<AgentEnd> run_agents(ssh::Transport& transport, const std::vector<ss
   std::vector<AgentEnd> ends(targets.size());
   for (std::size_t i = 0; i < targets.size(); ++i) {
     ends[i].node = targets[i].node;
-    ends[i].why = cancelled(targets[i].node, false);   // until it was started and ended
+    ends[i].why = cancelled(targets[i].node, true);   // until it has ended
   }
+  std::vector<bool> made(targets.size(), false);
   EndsTold told(listener, targets.size());
   const auto make = [&](std::size_t i) {
+    made[i] = true;
     return std::make_shared<AgentJob>(i, targets[i], image, task_of(i), told, options, clock, sink, ends[i]);
   };
-  run_window(transport, targets.size(), make, options, clock, cancel);
+  run_window(transport, targets.size(), make, options, clock, sink, cancel);
+  for (std::size_t i = 0; i < targets.size(); ++i)
+    if (!made[i]) ends[i].why = never_started(options, i, targets[i].node);
   told.tell_the_rest(ends);
   return ends;
 }

@@ -48,14 +48,15 @@ class AgentListener {
   virtual ~AgentListener() = default;
   virtual void on_message(std::size_t target_index, const json::Value& message) = 0;
   // The node's session has ended; comes exactly once per target, as soon as it is so, so that its results can be kept
-  // before the others are done.
-  virtual void on_end(std::size_t /*target_index*/, const AgentEnd&) {}
+  // before the others are done. Returns whether the node is well, as failure budgets count it: an agent that did its
+  // task and found the node bad is a failure.
+  virtual bool on_end(std::size_t /*target_index*/, const AgentEnd& end) { return end.outcome == NodeOutcome::ok; }
 };
 
 // Starts the agent on every target (sending it where it is missing), gives it its task, passes on what it says and
 // keeps it alive by heartbeats. One connection per node, one window over all. Returns one end per target, in order,
 // always. Cancel level 1 starts no more nodes, tells the agents to stop and cuts them after `cancel_grace`; level 2
-// cuts at once. Emits node_started, progress and node_done. `options.deadlines.total` and the caps are not used: the
+// cuts at once. Emits node_started, progress, tick and node_done. `options.deadlines.total` and the caps are not used: the
 // task's deadline holds, and what an agent says is passed on, not kept.
 std::vector<AgentEnd> run_agents(ssh::Transport&, const std::vector<ssh::Target>&, const AgentImage&,
                                  const std::function<AgentTask(std::size_t target_index)>& task_of, AgentListener&,

@@ -14,16 +14,19 @@
 
 namespace kfab::fleet {
 
+class Pace;
+
 struct FleetOptions {
   std::size_t window = 64;   // nodes at work at the same time
   ssh::Deadlines deadlines{};
   std::size_t max_stdout_bytes = std::size_t{4} << 20;   // per node
   std::size_t max_stderr_bytes = std::size_t{1} << 20;
   std::chrono::milliseconds cancel_grace = std::chrono::seconds(10);   // from the first ^C until what runs is cut
+  Pace* pace = nullptr;   // of the same nodes: who may start when, and when no more may; null: all, and nothing stops them
 };
 
 // What came of one command on one node. A node that was never started because the run was stopped is `unreachable`
-// with the code fleet_cancelled.
+// with the code fleet_cancelled; one that was never started because too many failed, with fleet_budget_used_up.
 struct CommandResult {
   std::string node;
   NodeOutcome outcome = NodeOutcome::unreachable;
@@ -39,7 +42,7 @@ struct CommandResult {
 
 // Runs one command line on every target through one window, `input` being each command's standard input. Returns one
 // result per target, in their order, always. Cancel level 1 starts no more nodes, closes the inputs of those that run
-// and cuts them after `cancel_grace`; level 2 cuts at once. Emits node_started and node_done.
+// and cuts them after `cancel_grace`; level 2 cuts at once. Emits node_started, tick and node_done.
 std::vector<CommandResult> run_command(ssh::Transport&, const std::vector<ssh::Target>&, const std::string& line,
                                        std::string_view input, const FleetOptions&, const Clock&, EventSink&,
                                        const CancelToken&);

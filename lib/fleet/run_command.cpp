@@ -15,6 +15,9 @@ class CommandJob final : public Job {
     transport.launch(target_, command_, std::move(self));
   }
   bool over() const override { return over_; }
+  bool ok() const override { return ok_; }
+  const std::string& node() const override { return target_.node; }
+  std::string_view doing() const override { return running_ ? to_string(ssh::Phase::command) : to_string(phase_); }
   void wind_down() override {
     if (!running_) cut();   // it has not been asked for anything yet
     else if (peer_ != nullptr) peer_->close_input();
@@ -32,6 +35,7 @@ class CommandJob final : public Job {
     peer_ = &peer;
     if (stopped_ || result_ == nullptr) peer.abort();
   }
+  void on_phase(ssh::Phase phase) override { phase_ = phase; }
   void on_start(ssh::CommandPeer& peer) override {
     peer_ = &peer;
     running_ = true;
@@ -50,6 +54,7 @@ class CommandJob final : public Job {
   }
   void on_end(const ssh::CommandEnd& end) override {
     over_ = true;
+    ok_ = end.outcome == NodeOutcome::ok;
     peer_ = nullptr;
     if (result_ == nullptr) return;
     result_->outcome = end.outcome;
@@ -75,7 +80,8 @@ class CommandJob final : public Job {
   CommandResult* result_;
   EventSink* sink_;
   ssh::CommandPeer* peer_ = nullptr;
-  bool over_ = false, stopped_ = false, running_ = false;
+  ssh::Phase phase_ = ssh::Phase::resolve;
+  bool over_ = false, ok_ = false, stopped_ = false, running_ = false;
 };
 
 }  // namespace
@@ -84,13 +90,19 @@ std::vector<CommandResult> run_command(ssh::Transport& transport, const std::vec
                                        std::string_view input, const FleetOptions& options, const Clock& clock, EventSink& sink,
                                        const CancelToken& cancel) {
   std::vector<CommandResult> results(targets.size());
+  std::vector<bool> made(targets.size(), false);
   for (std::size_t i = 0; i < targets.size(); ++i) {
     results[i].node = targets[i].node;
-    results[i].why = cancelled(targets[i].node, false);   // until it was started and ended
+    results[i].why = cancelled(targets[i].node, true);   // until it has ended
   }
   const ssh::Command command{line, options.deadlines, options.max_stdout_bytes, options.max_stderr_bytes};
-  const auto make = [&](std::size_t i) { return std::make_shared<CommandJob>(targets[i], command, input, results[i], sink); };
-  run_window(transport, targets.size(), make, options, clock, cancel);
+  const auto make = [&](std::size_t i) {
+    made[i] = true;
+    return std::make_shared<CommandJob>(targets[i], command, input, results[i], sink);
+  };
+  run_window(transport, targets.size(), make, options, clock, sink, cancel);
+  for (std::size_t i = 0; i < targets.size(); ++i)
+    if (!made[i]) results[i].why = never_started(options, i, targets[i].node);
   return results;
 }
 

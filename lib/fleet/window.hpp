@@ -2,9 +2,12 @@
 
 #include <functional>
 #include <memory>
+#include <string>
+#include <string_view>
 
 #include "base/cancel.hpp"
 #include "base/clock.hpp"
+#include "base/event.hpp"
 #include "fleet/fleet.hpp"
 #include "ssh/transport.hpp"
 
@@ -15,16 +18,24 @@ class Job : public ssh::CommandListener {
  public:
   virtual void start(ssh::Transport&, std::shared_ptr<Job> self) = 0;
   virtual bool over() const = 0;
+  virtual bool ok() const = 0;                     // once over: it counts for no failure budget
+  virtual const std::string& node() const = 0;     // its name
+  virtual std::string_view doing() const = 0;      // the phase or step that it is in: "connect", "package:chrony"
   virtual void tick(std::chrono::steady_clock::time_point) {}   // about once a second
   virtual void wind_down() = 0;   // the first ^C
   virtual void cut() = 0;         // end now
   virtual void detach() = 0;      // the run is gone: what still comes is for nobody
 };
 
-// Takes `count` jobs through a window of options.window, in order, until all are over or the run was stopped. Jobs that
-// were never made are those after the last index that `make` was called with.
+// Takes `count` jobs through a window of options.window, in order, until all are over, the run was stopped, or
+// options.pace lets no more start. A job that was never made is one that `make` was not called for. Four times a second
+// the sink gets a "tick" that names the job at work for the longest time (node, step, done = its seconds), so that what
+// is shown moves on while nothing happens.
 void run_window(ssh::Transport&, std::size_t count, const std::function<std::shared_ptr<Job>(std::size_t)>& make,
-                const FleetOptions&, const Clock&, const CancelToken&);
+                const FleetOptions&, const Clock&, EventSink&, const CancelToken&);
+
+// Why a node was never started: the budget that was used up, else that the run was stopped.
+Diagnostic never_started(const FleetOptions&, std::size_t index, const std::string& node);
 
 // The diagnostic of a node that a stopped run did not finish.
 Diagnostic cancelled(const std::string& node, bool started);

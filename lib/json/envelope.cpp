@@ -36,6 +36,7 @@ NdjsonSink::NdjsonSink(std::ostream& out, const Clock& clock, std::string_view k
 }
 
 void NdjsonSink::emit(const Event& event) {
+  if (event.type == "tick") return;   // only time has passed
   Object line{{"type", event.type},
               {"at", to_rfc3339(clock_.now())},
               {"node", text_or_null(event.node)},
