@@ -1,8 +1,9 @@
 #include "ssh/codec.hpp"
 
-#include <bit>
+#include <algorithm>
 
 #include "base/sha256.hpp"
+#include "ssh/sha1.hpp"
 
 namespace kfab::ssh {
 namespace {
@@ -18,40 +19,6 @@ constexpr std::array<std::int8_t, 256> make_values() {
 constexpr auto base64_values = make_values();
 
 int hex_value(char c) { return c <= '9' ? c - '0' : c - 'a' + 10; }
-
-// FIPS 180-4 SHA-1, over a whole message: known_hosts hashes names of a few dozen bytes.
-std::string sha1(std::string message) {
-  const std::uint64_t bits = std::uint64_t{message.size()} * 8;
-  message.push_back(static_cast<char>(0x80));
-  while (message.size() % 64 != 56) message.push_back('\0');
-  for (int shift = 56; shift >= 0; shift -= 8) message.push_back(static_cast<char>(bits >> shift));
-
-  std::array<std::uint32_t, 5> state{0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0};
-  std::array<std::uint32_t, 80> w{};
-  for (std::size_t block = 0; block < message.size(); block += 64) {
-    for (std::size_t i = 0; i < 16; ++i) {
-      w[i] = 0;
-      for (std::size_t byte = 0; byte < 4; ++byte) {
-        w[i] = w[i] << 8 | static_cast<unsigned char>(message[block + 4 * i + byte]);
-      }
-    }
-    for (std::size_t i = 16; i < 80; ++i) w[i] = std::rotl(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
-    auto [a, b, c, d, e] = state;
-    for (std::size_t i = 0; i < 80; ++i) {
-      std::uint32_t f = 0, k = 0;
-      if (i < 20) { f = (b & c) | (~b & d); k = 0x5a827999; }
-      else if (i < 40) { f = b ^ c ^ d; k = 0x6ed9eba1; }
-      else if (i < 60) { f = (b & c) | (b & d) | (c & d); k = 0x8f1bbcdc; }
-      else { f = b ^ c ^ d; k = 0xca62c1d6; }
-      const std::uint32_t next = std::rotl(a, 5) + f + e + k + w[i];
-      e = d; d = c; c = std::rotl(b, 30); b = a; a = next;
-    }
-    state[0] += a; state[1] += b; state[2] += c; state[3] += d; state[4] += e;
-  }
-  std::string digest;
-  for (std::uint32_t word : state) put_u32(digest, word);
-  return digest;
-}
 
 }  // namespace
 
@@ -89,14 +56,10 @@ std::optional<std::string> base64_decode(std::string_view text) {
 }
 
 std::string hmac_sha1(std::string_view key, std::string_view message) {
-  std::string padded = key.size() > 64 ? sha1(std::string(key)) : std::string(key);
-  padded.resize(64, '\0');
-  std::string inner(64, '\0'), outer(64, '\0');
-  for (std::size_t i = 0; i < 64; ++i) {
-    inner[i] = static_cast<char>(padded[i] ^ 0x36);
-    outer[i] = static_cast<char>(padded[i] ^ 0x5c);
-  }
-  return sha1(outer + sha1(inner.append(message)));
+  auto [inner, outer] = sha1::pads_of(key);
+  for (const sha1::Block& block : sha1::blocks_of(message, 64)) sha1::compress<std::uint32_t, std::uint32_t>(inner, block);
+  sha1::compress<std::uint32_t, std::uint32_t>(outer, sha1::outer_block(inner));
+  return sha1::bytes_of(outer);
 }
 
 std::string fingerprint(std::string_view key_blob) {

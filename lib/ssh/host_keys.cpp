@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,24 +9,33 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <mutex>
 
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "ssh/codec.hpp"
+#include "ssh/host_key_store.hpp"
 
 namespace kfab::ssh {
 namespace {
 
-std::string address_name(const Target& target) { return known_hosts_name(target.address, target.port); }
-std::string node_name(const Target& target) { return to_lower(target.node); }
+// By which the store knows a target, its own name first.
+std::vector<std::string> names_of(const Target& target) { return {node_name(target), address_name(target)}; }
 
-std::string shown(const Target& target) {
-  const std::string address = address_name(target);
-  return target.node == address ? one_line(address) : one_line(target.node + " (" + address + ")");
+// Names under which the user's own files may confirm a key but not contradict it: the node's, which the user may give to
+// another machine, and the bare address, as ssh does for ports other than 22.
+std::vector<std::string> vague_names_of(const Target& target) {
+  std::vector<std::string> names;
+  for (const std::string& name : {node_name(target), to_lower(target.address)}) {
+    if (name != address_name(target) && std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  return names;
 }
 
-bool holds(const std::vector<const KnownHost*>& lines, std::string_view blob) {
-  return std::any_of(lines.begin(), lines.end(), [&](const KnownHost* line) { return line->blob == blob; });
+std::vector<std::string> all_names_of(const Target& target) {
+  std::vector<std::string> names = vague_names_of(target);
+  names.push_back(address_name(target));
+  return names;
 }
 
 bool contains(const std::vector<std::string>& words, std::string_view word) {
@@ -35,25 +43,14 @@ bool contains(const std::vector<std::string>& words, std::string_view word) {
 }
 
 // "known_hosts:3 SHA256:..." of every line, for the message about a changed key.
-std::string where(const std::vector<const KnownHost*>& lines, const std::vector<std::string>& files) {
+std::string where(const KnownHosts::Lines& lines, const std::vector<std::string>& files) {
   std::vector<std::string> parts;
   for (const KnownHost* line : lines) {
+    if (parts.size() == 4) { parts.emplace_back("..."); break; }
     parts.push_back(fmt::format("{}:{} ({} {})", files[line->file], line->line, line->type, fingerprint(line->blob)));
   }
   return one_line(join(parts, ", "), 600);
 }
-
-// An open file descriptor that closes itself.
-class Fd {
- public:
-  explicit Fd(int fd) : fd_(fd) {}
-  ~Fd() { if (fd_ >= 0) ::close(fd_); }
-  Fd(const Fd&) = delete;
-  Fd& operator=(const Fd&) = delete;
-  int get() const { return fd_; }
- private:
-  int fd_;
-};
 
 Diagnostic not_stored(const Target& target, std::string_view why) {
   return error(Code::host_key_not_stored,
@@ -89,75 +86,131 @@ Result<HostKeys::Book*> HostKeys::book_of(const std::vector<std::string>& files)
   return book.get();
 }
 
-Result<HostKeys::Known> HostKeys::known(const Target& target) {
-  if (!target.site_store.empty()) {
-    KFAB_TRY(store, book_of({target.site_store}));
-    for (const std::string& name : {node_name(target), address_name(target)}) {
-      auto lines = store->hosts.find(name);
-      if (!lines.empty()) return Known{std::move(lines), store, false};
-    }
-  }
-  KFAB_TRY(users, book_of(files_of(target)));
-  auto lines = users->hosts.find(address_name(target));
-  const bool vague = lines.empty();
-  if (vague) lines = users->hosts.find(node_name(target));
-  return Known{std::move(lines), users, vague};
+HostKeys::Books HostKeys::books(const Target& target) const {
+  const auto find = [&](const std::vector<std::string>& files) -> const Book* {
+    const auto at = books_.find(files);
+    return at == books_.end() ? nullptr : at->second.get();
+  };
+  return {find(files_of(target)), target.site_store.empty() ? nullptr : find({target.site_store})};
 }
 
-Result<std::vector<const KnownHost*>> HostKeys::marked(const Target& target) {
-  std::vector<const KnownHost*> found;
-  std::vector<std::vector<std::string>> sources{files_of(target)};
-  if (!target.site_store.empty()) sources.push_back({target.site_store});
-  for (const auto& files : sources) {
-    KFAB_TRY(book, book_of(files));
-    for (const std::string& name : {node_name(target), address_name(target)}) {
-      for (const KnownHost* line : book->hosts.find_marked(name)) found.push_back(line);
-    }
+// Reads what is not read yet.
+Status HostKeys::read_books(const Target& target) {
+  {
+    const std::shared_lock lock(mutex_);
+    const Books have = books(target);
+    if (have.users != nullptr && (have.store != nullptr || target.site_store.empty())) return ok();
   }
-  return found;
+  const std::unique_lock lock(mutex_);
+  if (auto users = book_of(files_of(target)); !users) return std::move(users).error();
+  if (target.site_store.empty()) return ok();
+  if (auto store = book_of({target.site_store}); !store) return std::move(store).error();
+  return ok();
 }
 
-Result<std::vector<std::string>> HostKeys::known_types(const Target& target) {
-  KFAB_TRY(known, this->known(target));
-  std::vector<std::string> types;
+HostKeys::Known HostKeys::known(const Target& target, std::string_view key_blob) const {
+  const auto [users, store] = books(target);
+  const auto look = [&](const Book* book, const std::string& name, bool vague) -> std::optional<Known> {
+    if (const KnownHost* line = book->hosts.find_key(name, key_blob)) return Known{{line}, book, vague, true};
+    if (vague) return std::nullopt;   // it cannot contradict, so hashed lines need not be tried
+    auto lines = book->hosts.find(name);
+    if (lines.empty()) return std::nullopt;
+    return Known{std::move(lines), book, false, false};
+  };
+  if (store != nullptr) {
+    for (const std::string& name : names_of(target)) {
+      if (auto found = look(store, name, false)) return std::move(*found);
+    }
+  }
+  if (auto found = look(users, address_name(target), false)) return std::move(*found);
+  for (const std::string& name : vague_names_of(target)) {
+    if (auto found = look(users, name, true)) return std::move(*found);
+  }
+  return Known{{}, users, true, false};
+}
+
+const KnownHost* HostKeys::revoked(const Target& target, std::string_view key_blob) const {
+  const auto [users, store] = books(target);
+  for (const Book* book : {users, store}) {
+    if (book == nullptr) continue;
+    for (const std::string& name : all_names_of(target)) {
+      if (const KnownHost* line = book->hosts.find_key(name, key_blob, KnownHost::Marker::revoked)) return line;
+    }
+  }
+  return nullptr;
+}
+
+Result<HostKeyInquiry> HostKeys::prepare(const Target& target) {
+  KFAB_TRY_VOID(read_books(target));
+  const std::shared_lock lock(mutex_);
+  const auto [users, store] = books(target);
+  HostKeyInquiry inquiry;
+  const auto add = [&](const std::string& type) {
+    if (!contains(inquiry.types, type)) inquiry.types.push_back(type);
+  };
+  const auto take = [&](const Book* book, const std::string& name) {
+    for (const KnownHost* line : book->hosts.find_readable(name)) add(line->type);
+    return !inquiry.types.empty();
+  };
+  if (store != nullptr && (take(store, node_name(target)) || take(store, address_name(target)))) return inquiry;
+  if (take(users, address_name(target))) return inquiry;
+  for (const std::string& name : vague_names_of(target)) {
+    if (take(users, name)) return inquiry;
+  }
+  if (store != nullptr) {
+    for (const std::string& type : store->hosts.types_not_tried(node_name(target))) add(type);
+  }
+  for (const std::string& type : users->hosts.types_not_tried(address_name(target))) add(type);
+  inquiry.guessed = !inquiry.types.empty();
+  return inquiry;
+}
+
+Result<HostKeyAnswer> HostKeys::judge(const Target& target, HostKeyInquiry& inquiry, std::string_view key_blob,
+                                      const std::vector<std::string>& checkable) {
+  KFAB_TRY_VOID(read_books(target));
+  {
+    const std::shared_lock lock(mutex_);
+    if (revoked(target, key_blob) != nullptr) {
+      return error(Code::host_key_revoked, fmt::format("{} offers the revoked host key {} {}", shown(target), one_line(key_type(key_blob)), fingerprint(key_blob)));
+    }
+    const Known known = this->known(target, key_blob);
+    if (known.trusted) return HostKeyAnswer::trusted;
+    // A machine known only by types that cannot be asked for is not new either: it is for a person to say.
+    if (target.host_keys != HostKeyPolicy::trust_on_first_use || !known.lines.empty()) return judge_known(target, inquiry, key_blob, known, checkable);
+  }
+  const std::unique_lock lock(mutex_);
+  KFAB_TRY_VOID(store(target, key_blob));
+  // Somebody may have stored another key for it meanwhile: then it is a changed one.
+  const Known known = this->known(target, key_blob);
+  if (known.trusted) return HostKeyAnswer::trusted;
+  return judge_known(target, inquiry, key_blob, known, checkable);
+}
+
+Result<HostKeyAnswer> HostKeys::judge_known(const Target& target, HostKeyInquiry& inquiry, std::string_view key_blob, const Known& known,
+                                            const std::vector<std::string>& checkable) const {
+  const std::string type(key_type(key_blob));
+  std::vector<std::string> comparable;
   for (const KnownHost* line : known.lines) {
-    if (!contains(types, line->type)) types.push_back(line->type);
+    if (contains(checkable, line->type) && !contains(comparable, line->type)) comparable.push_back(line->type);
   }
-  return types;
+  if (comparable.empty()) return unknown(target, key_blob, known);
+  if (inquiry.guessed && !inquiry.asked_again && !contains(comparable, type)) {
+    inquiry.types = std::move(comparable);
+    inquiry.asked_again = true;
+    return HostKeyAnswer::ask_again;
+  }
+  Diagnostic changed = error(Code::host_key_changed, fmt::format("THE HOST KEY OF {} HAS CHANGED: it offers {} {}", shown(target), one_line(type),
+                                                                 fingerprint(key_blob)));
+  changed.help.push_back("known until now: " + where(known.lines, known.book->files));
+  return changed;
 }
 
-Status HostKeys::check(const Target& target, std::string_view key_blob, const std::vector<std::string>& checkable) {
-  const std::string print = fingerprint(key_blob);
+Diagnostic HostKeys::unknown(const Target& target, std::string_view key_blob, const Known& known) const {
   const std::string type = one_line(key_type(key_blob));
-  KFAB_TRY(marked_lines, marked(target));
-  bool authority = false;
-  for (const KnownHost* line : marked_lines) {
-    if (line->marker == KnownHost::Marker::cert_authority) authority = true;
-    else if (line->blob == key_blob) {
-      return error(Code::host_key_revoked, fmt::format("{} offers the revoked host key {} {}", shown(target), type, print));
-    }
-  }
-
-  KFAB_TRY(known, this->known(target));
-  if (holds(known.lines, key_blob)) return ok();
-  const bool comparable = std::any_of(known.lines.begin(), known.lines.end(),
-                                      [&](const KnownHost* line) { return contains(checkable, line->type); });
-  if (comparable && !known.vague) {
-    Diagnostic changed = error(Code::host_key_changed,
-                               fmt::format("THE HOST KEY OF {} HAS CHANGED: it offers {} {}", shown(target), type, print));
-    changed.help.push_back("known until now: " + where(known.lines, known.book->files));
-    return changed;
-  }
-  // A machine known only by types that cannot be asked for is not new either: it is for a person to say.
-  if (target.host_keys == HostKeyPolicy::trust_on_first_use && (known.lines.empty() || known.vague)) {
-    return store(target, key_blob, checkable);
-  }
-
-  Diagnostic unknown = error(Code::host_key_unknown, fmt::format("the host key of {} is not known: {} {}", shown(target), type, print));
-  if (!known.lines.empty() && !known.vague) {
+  Diagnostic unknown = error(Code::host_key_unknown, fmt::format("the host key of {} is not known: {} {}", shown(target), type, fingerprint(key_blob)));
+  if (!known.lines.empty()) {
     unknown.help.push_back("known by keys that this libssh2 cannot check: " + where(known.lines, known.book->files));
   }
-  if (authority) unknown.help.push_back("a @cert-authority line covers this host, but kfab does not verify host certificates yet");
   const std::string file = target.site_store.empty() ? files_of(target).front() : target.site_store;
   unknown.help.push_back("compare with the node's console: ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub");
   unknown.help.push_back(fmt::format("to trust it, add this line to {}: {} {} {}", one_line(file), one_line(address_name(target)), type,
@@ -166,43 +219,46 @@ Status HostKeys::check(const Target& target, std::string_view key_blob, const st
   return unknown;
 }
 
-Status HostKeys::store(const Target& target, std::string_view key_blob, const std::vector<std::string>& checkable) {
+// Holds mutex_ alone.
+Status HostKeys::store(const Target& target, std::string_view key_blob) {
   if (target.site_store.empty()) return not_stored(target, "the site has no store file");
-  if (target.node.find_first_of(" \t\r\n,*?!|@#") != std::string::npos || address_name(target).find_first_of(" \t\r\n,*?!|@#") != std::string::npos) {
-    return not_stored(target, "its name or address has characters that a known_hosts line cannot hold");
-  }
-  std::error_code failed;
-  std::filesystem::create_directories(std::filesystem::path(target.site_store).parent_path(), failed);
-  Fd fd(::open(target.site_store.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-  if (fd.get() < 0) return not_stored(target, std::strerror(errno));
-  // Two kfabs may meet a new machine at once: whoever has the lock reads again what the other may have written.
-  if (::flock(fd.get(), LOCK_EX) != 0) return not_stored(target, std::strerror(errno));
+  if (!can_be_stored(target)) return not_stored(target, "its name or address has characters that a known_hosts line cannot hold");
+  auto file = LockedFile::open(target.site_store);
+  if (!file) return not_stored(target, file.error().message);
   struct stat about {};
-  if (::fstat(fd.get(), &about) != 0) return not_stored(target, std::strerror(errno));
-  if (books_[{target.site_store}] && books_[{target.site_store}]->bytes != static_cast<std::uintmax_t>(about.st_size)) {
-    books_.erase({target.site_store});
+  if (::fstat((*file)->fd(), &about) != 0) return not_stored(target, std::strerror(errno));
+  // Two kfabs may meet a new machine at once: whoever has the lock reads again what the other may have written.
+  const std::vector<std::string> files{target.site_store};
+  if (const auto have = books_.find(files); have != books_.end() && have->second->bytes != static_cast<std::uintmax_t>(about.st_size)) {
+    books_.erase(have);
   }
-  KFAB_TRY(book, book_of({target.site_store}));
-  KFAB_TRY(now_known, known(target));
-  if (!now_known.lines.empty() && !now_known.vague) {
-    if (holds(now_known.lines, key_blob)) return ok();
-    return check(target, key_blob, checkable);   // somebody stored another key meanwhile: it is a changed one
-  }
+  KFAB_TRY(book, book_of(files));
+  if (const Known now = known(target, key_blob); now.trusted || !now.lines.empty()) return ok();   // the caller looks
 
   char last = '\n';
-  if (about.st_size > 0 && ::pread(fd.get(), &last, 1, about.st_size - 1) != 1) return not_stored(target, std::strerror(errno));
-  const std::string address = address_name(target);
-  const std::string names = node_name(target) == address ? address : node_name(target) + "," + address;
-  const std::string line = fmt::format("{} {} {}", names, key_type(key_blob), base64_encode(key_blob));
+  if (about.st_size > 0 && ::pread((*file)->fd(), &last, 1, about.st_size - 1) != 1) return not_stored(target, std::strerror(errno));
+  const std::string line = store_line(target, key_blob);
   const std::string bytes = (last == '\n' ? "" : "\n") + line + "\n";   // a line cut short by a crash is closed first
-  if (::write(fd.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()) || ::fdatasync(fd.get()) != 0) {
+  const auto now = std::chrono::steady_clock::now();
+  // Waiting for the disk once a second is enough: what a crash of the machine loses is met as new again.
+  const auto synced = synced_.find(target.site_store);
+  const bool sync = synced == synced_.end() || now - synced->second >= std::chrono::seconds(1);
+  if (::write((*file)->fd(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()) || (sync && ::fdatasync((*file)->fd()) != 0)) {
     const int reason = errno;
-    if (::ftruncate(fd.get(), about.st_size) != 0) return not_stored(target, "the disk is full, and half a line may be left");
+    if (::ftruncate((*file)->fd(), about.st_size) != 0) return not_stored(target, "the disk is full, and half a line may be left");
     return not_stored(target, std::strerror(reason));
   }
+  if (sync) synced_[target.site_store] = now;
   book->hosts.add_line(line, ++book->lines, 0);
   book->bytes += bytes.size();
   return ok();
+}
+
+HostKeys::~HostKeys() {
+  for (const auto& [path, when] : synced_) {
+    const Fd fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+    if (fd.get() >= 0) (void)::fdatasync(fd.get());
+  }
 }
 
 }  // namespace kfab::ssh

@@ -1,5 +1,15 @@
 #include <doctest/doctest.h>
 
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+
+#include "base/file.hpp"
+#include "base/ids.hpp"
+#include "base/text.hpp"
+
 #include "unit/ssh/keys.hpp"
 #include "ssh/known_hosts.hpp"
 
@@ -57,10 +67,13 @@ TEST_CASE("markers stay apart from keys that are trusted") {
   hosts.add(line_of("alpha", a) + "@revoked " + line_of("alpha", b) + "@cert-authority " + line_of("*.lab", c) + "@nonsense " + line_of("alpha", c));
   REQUIRE(hosts.find("alpha").size() == 1);
   CHECK(hosts.find("alpha")[0]->blob == a);
-  REQUIRE(hosts.find_marked("alpha").size() == 1);
-  CHECK(hosts.find_marked("alpha")[0]->marker == KnownHost::Marker::revoked);
+  using Marker = KnownHost::Marker;
+  REQUIRE(hosts.find_marked("alpha", Marker::revoked).size() == 1);
+  CHECK(hosts.find_key("alpha", b, Marker::revoked) == hosts.find_marked("alpha", Marker::revoked)[0]);
+  CHECK(hosts.find_key("alpha", a, Marker::revoked) == nullptr);
+  CHECK(hosts.find_key("alpha", b) == nullptr);
   CHECK(hosts.find("x.lab").empty());
-  CHECK(hosts.find_marked("x.lab")[0]->marker == KnownHost::Marker::cert_authority);
+  CHECK(hosts.find_marked("x.lab", Marker::cert_authority).size() == 1);
   CHECK(hosts.skipped() == 1);
 }
 
@@ -70,4 +83,88 @@ TEST_CASE("damaged lines are skipped and counted, and never match") {
             "\n|1|xx|yy ssh-ed25519 " + base64_encode(ed25519_blob('a')) + "\n" + std::string("\0\0\0", 3) + "\n");
   CHECK(hosts.find("alpha").empty());
   CHECK(hosts.skipped() == 6);
+}
+
+TEST_CASE("a hashed line is found by its key, and each name is tried for once") {
+  KnownHosts hosts;
+  std::string text;
+  for (int i = 0; i < 101; ++i) {
+    const std::string salt(20, static_cast<char>(i + 1)), name = "h" + std::to_string(i);
+    text += line_of("|1|" + base64_encode(salt) + "|" + base64_encode(hmac_sha1(salt, name)), ed25519_blob(static_cast<char>(i)));
+  }
+  hosts.add(text);
+  CHECK(hosts.hashed() == 101);
+  CHECK(hosts.find_readable("h7").empty());
+  REQUIRE(hosts.find_key("h7", ed25519_blob(7)) != nullptr);
+  CHECK(hosts.find_key("h7", ed25519_blob(7))->line == 8);
+  CHECK(hosts.find_key("h7", ed25519_blob(8)) == nullptr);
+  CHECK(hosts.find_readable("h7").size() == 1);
+  CHECK(hosts.may_hide("h7", "ssh-ed25519"));
+  CHECK_FALSE(hosts.may_hide("h7", "ssh-rsa"));
+  for (int i = 0; i < 101; ++i) {
+    const auto found = hosts.find("h" + std::to_string(i));
+    REQUIRE(found.size() == 1);
+    CHECK(found[0]->line == static_cast<std::size_t>(i) + 1);
+  }
+  CHECK_FALSE(hosts.may_hide("h7", "ssh-ed25519"));
+  CHECK(hosts.find(std::string(300, 'x')).empty());
+  CHECK(hosts.types_not_tried("nobody") == std::vector<std::string>{"ssh-ed25519"});
+  CHECK(hosts.find("nobody").empty());
+  CHECK(hosts.types_not_tried("nobody").empty());
+}
+
+// ssh-keygen -F is the judge of which lines name a host; -H hashes them.
+TEST_CASE("every kind of line is found as ssh-keygen -F finds it, plain and after ssh-keygen -H") {
+  if (std::system("command -v ssh-keygen >/dev/null") != 0) {
+    MESSAGE("skipped: no ssh-keygen");
+    return;
+  }
+  const std::string dir = std::filesystem::temp_directory_path() / ("kfab-known-hosts-" + kfab::random_hex(6));
+  REQUIRE(std::filesystem::create_directories(dir));
+  const auto said = [&](const std::string& line) {
+    std::string out;
+    FILE* pipe = ::popen(("cd " + dir + " && { " + line + "; } 2>/dev/null").c_str(), "r");
+    std::array<char, 4096> chunk{};
+    while (const std::size_t got = std::fread(chunk.data(), 1, chunk.size(), pipe)) out.append(chunk.data(), got);
+    ::pclose(pipe);
+    return out;
+  };
+  said("for t in ed25519 ecdsa rsa; do ssh-keygen -q -t $t -N '' -C 'a comment' -f $t; done");
+  const auto key = [&](const std::string& name) {
+    auto text = kfab::read_file(dir + "/" + name + ".pub");
+    REQUIRE(text);
+    return std::string(kfab::trim(*text));
+  };
+  const std::string a = key("ed25519"), b = key("ecdsa"), c = key("rsa");
+  const std::string text = "# a comment\n\nalpha " + a + "\r\nAlpha.Example.ORG,10.0.0.1 " + b + "\n  beta\t" + c + "\n[10.0.0.1]:2222,[alpha]:2200 " + a +
+                           "\n*.lab,!bad.lab,gpu-? " + b + "\n@revoked beta " + a + "\n@cert-authority *.lab " + c +
+                           "\nalpha ssh-unknown AAAAC3NzaC11bmtub3du\nfe80::1 " + a + "\nalpha,gamma " + c + "\n";
+  REQUIRE(kfab::write_file_atomically(dir + "/plain", text));
+  said("grep -v ssh-unknown plain > hashed; ssh-keygen -H -f hashed >/dev/null; { cat plain hashed | sed 's/^alpha/delta/'; } > mixed");
+  CHECK(said("grep -c '^|1|' hashed") != "0\n");
+  for (const std::string file : {"plain", "hashed", "mixed"}) {
+    KnownHosts hosts;
+    auto whole = kfab::read_file(dir + "/" + file);
+    REQUIRE(whole);
+    hosts.add(*whole);
+    for (const std::string name : {"alpha", "ALPHA", "alpha.example.org", "10.0.0.1", "[10.0.0.1]:2222", "[alpha]:2200", "[alpha]:22", "beta", "gamma", "x.lab", "bad.lab",
+                                   "gpu-1", "gpu-12", "delta", "fe80::1", "nobody", "10.0.0.10"}) {
+      std::set<std::string> theirs, ours;
+      // ssh asks for hashed names in lower case; ssh-keygen asks for them as they were typed.
+      const std::string found = said("ssh-keygen -F '" + (file == "plain" ? name : kfab::to_lower(name)) + "' -f " + file + " | grep '^# Host'");
+      for (const std::string_view line : kfab::split_lines(found)) {
+        const auto words = kfab::split(line, ' ');   // # Host NAME found: line N [MARKER]
+        theirs.insert(words.at(5) + (words.size() > 6 ? words.at(6) : ""));
+      }
+      const std::string asked = kfab::to_lower(name);
+      using Marker = KnownHost::Marker;
+      for (const auto& [marker, word] : {std::pair{Marker::none, ""}, {Marker::revoked, "REVOKED"}, {Marker::cert_authority, "CA"}}) {
+        for (const KnownHost* line : hosts.find_marked(asked, marker)) {
+          if (line->type != "ssh-unknown") ours.insert(std::to_string(line->line) + word);
+        }
+      }
+      CHECK_MESSAGE(ours == theirs, file << " " << name << ": " << kfab::join({ours.begin(), ours.end()}, " ") << " instead of " << kfab::join({theirs.begin(), theirs.end()}, " "));
+    }
+  }
+  std::filesystem::remove_all(dir);
 }
