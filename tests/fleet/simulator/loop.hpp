@@ -1,0 +1,65 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <queue>
+#include <unordered_map>
+#include <vector>
+
+namespace kfab::sim {
+
+using SteadyClock = std::chrono::steady_clock;
+using Time = SteadyClock::time_point;
+
+// One thread's sockets and timers: epoll, level-triggered. A member is a connection; it is destroyed after it said
+// retire(), at the end of the round. Everything but stop() belongs to the thread that calls run().
+class Loop {
+ public:
+  class Member {
+   public:
+    virtual ~Member() = default;
+    virtual void start() {}
+    // `which` is what watch() was told; `events` are epoll's.
+    virtual void on_ready(unsigned which, std::uint32_t events) = 0;
+    virtual void on_time() {}
+   private:
+    friend class Loop;
+    std::uint64_t id_ = 0;
+  };
+
+  Loop();
+  ~Loop();
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  void adopt(std::unique_ptr<Member>);   // and starts it
+  void retire(Member&);
+  // `which`: 0 or 1, to tell a member's two sockets apart. Closing the descriptor ends the watch; one that has a copy
+  // must be forgotten before.
+  void watch(Member&, int fd, unsigned which, std::uint32_t events);
+  void change(Member&, int fd, unsigned which, std::uint32_t events);
+  void forget(int fd);
+  void wake_at(Member&, Time);   // on_time() then; nothing takes it back, so members look at their own clocks
+
+  void run();
+  void stop();   // from any thread
+  std::size_t members() const { return members_.size(); }
+
+ private:
+  void ring_timers();
+  int wait_ms() const;
+
+  struct Alarm {
+    Time when;
+    std::uint64_t member;
+    bool operator>(const Alarm& other) const { return when > other.when; }
+  };
+  int epoll_ = -1, stop_fd_ = -1;
+  std::uint64_t last_id_ = 0;
+  std::unordered_map<std::uint64_t, std::unique_ptr<Member>> members_;
+  std::priority_queue<Alarm, std::vector<Alarm>, std::greater<>> alarms_;
+  std::vector<std::uint64_t> retired_;
+};
+
+}  // namespace kfab::sim
