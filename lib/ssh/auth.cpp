@@ -163,14 +163,14 @@ Step Authenticator::try_next(Time now) {
     if (tried == Step::again) return Step::again;
     waiting_for_agent_ = false;
     if (tried == Step::done && session_.authenticated()) return Step::done;
+    if (tried == Step::failed && session_.connection_broken()) {   // nobody refused this key
+      broken_ = session_.error_text();
+      return Step::failed;
+    }
     const int number = session_.error_number();
     if (tried == Step::done || number == authentication_failed || number == publickey_unverified) {
       refused_.push_back(candidate.shown());
       only_rsa_ = only_rsa_ && candidate.rsa;
-    } else if (session_.connection_broken()) {
-      refused_.push_back(candidate.shown());
-      broken_ = session_.error_text();
-      return Step::failed;
     } else {
       trouble_.push_back(error(Code::ssh_key_unreadable, candidate.shown() + ": " + session_.error_text()));
     }

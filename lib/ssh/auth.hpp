@@ -46,6 +46,8 @@ class Authenticator {
   Step step(Time now);
   const AgentClient* waiting_for_agent() const { return waiting_for_agent_ ? agent_.get() : nullptr; }
   Diagnostic why() const;   // after `failed`
+  // After `failed`: the connection broke before any key was refused. Empty: no, it is as why() says.
+  std::string lost() const { return refused_.empty() ? broken_ : std::string{}; }
 
  private:
   enum class State { start, asking_agent, trying, asking_methods };

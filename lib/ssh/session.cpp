@@ -1,9 +1,11 @@
 #include "ssh/session.hpp"
 
 #include <libssh2.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -143,7 +145,10 @@ void Session::prefer_host_keys(const std::vector<std::string>& types) {
 }
 
 Step Session::handshake() { return step(libssh2_session_handshake(impl_->session, impl_->fd)); }
-bool Session::banner_seen() const { return libssh2_session_banner_get(impl_->session) != nullptr; }
+bool Session::banner_seen() const {
+  const char* line = libssh2_session_banner_get(impl_->session);   // before it, any line of what a server says first
+  return line != nullptr && std::string_view(line).substr(0, 4) == "SSH-";
+}
 
 std::string_view Session::host_key() const {
   std::size_t size = 0;
@@ -288,9 +293,20 @@ std::string Session::error_text() const {
 }
 
 bool Session::connection_broken() const {
+  constexpr std::array answers{LIBSSH2_ERROR_KEX_FAILURE, LIBSSH2_ERROR_CHANNEL_FAILURE, LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED};
   constexpr std::array broken{LIBSSH2_ERROR_SOCKET_DISCONNECT, LIBSSH2_ERROR_SOCKET_RECV, LIBSSH2_ERROR_SOCKET_SEND,
-                              LIBSSH2_ERROR_BANNER_RECV, LIBSSH2_ERROR_BANNER_SEND, LIBSSH2_ERROR_CHANNEL_CLOSED};
-  return std::find(broken.begin(), broken.end(), error_number()) != broken.end();
+                              LIBSSH2_ERROR_BANNER_RECV, LIBSSH2_ERROR_BANNER_SEND, LIBSSH2_ERROR_CHANNEL_CLOSED,
+                              LIBSSH2_ERROR_INVALID_MAC, LIBSSH2_ERROR_DECRYPT, LIBSSH2_ERROR_PROTO, LIBSSH2_ERROR_OUT_OF_BOUNDARY};
+  const int number = error_number();
+  if (std::find(answers.begin(), answers.end(), number) != answers.end()) return false;
+  if (std::find(broken.begin(), broken.end(), number) != broken.end()) return true;
+  // libssh2 often tells what it was waiting for instead of why that did not come. Then the socket knows, or its words.
+  char byte = 0;
+  const auto got = ::recv(impl_->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) return true;
+  char* text = nullptr;
+  libssh2_session_last_error(impl_->session, &text, nullptr, 0);
+  return text != nullptr && std::string_view(text).find("aiting for") != std::string_view::npos;
 }
 
 }  // namespace kfab::ssh
