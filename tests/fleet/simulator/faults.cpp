@@ -134,12 +134,13 @@ std::string_view pattern_text() {
   return text;
 }
 
-ExecScript exec_script(const Fault& fault) {
+std::optional<ExecScript> exec_script(const Fault& fault) {
   const milliseconds number(static_cast<milliseconds::rep>(fault.number));
   ExecScript script;
   switch (fault.behaviour) {
     case Behaviour::at_point:
-      if (fault.point >= Point::output) script.text = pattern_text();
+      if (fault.point < Point::output) return std::nullopt;
+      script.text = pattern_text();
       break;
     case Behaviour::exit_status: script.status = static_cast<int>(fault.number); break;
     case Behaviour::no_status: script.status.reset(); break;
@@ -183,7 +184,7 @@ ExecScript exec_script(const Fault& fault) {
     case Behaviour::escapes: script.text = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x1b[0m\x9b" "5n\r\xe2\x80\xae" "gnol\n"; break;
     case Behaviour::clock_1970: script.text = "1970-01-01T00:00:07Z\n"; break;
     case Behaviour::clock_2038: script.text = "2038-01-19T03:14:09Z\n"; break;
-    default: break;
+    default: return std::nullopt;
   }
   if (script.bytes == 0) script.bytes = script.text.size();
   return script;

@@ -76,7 +76,7 @@ struct ExecScript {
   bool ends = true, closes = true;
   bool reads_input = true, echoes_input = false;
 };
-ExecScript exec_script(const Fault&);
+std::optional<ExecScript> exec_script(const Fault&);   // none: what a healthy node does
 
 constexpr std::uint64_t endless_bytes = ~std::uint64_t{0};
 // What the output of `binary`, `invalid_utf8`, ... is, for whoever compares.

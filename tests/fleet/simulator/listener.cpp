@@ -48,14 +48,14 @@ void Listener::serve(int fd) {
   Fault fault = site_.script.of(address);
   if (fault.behaviour == Behaviour::max_startups && site_.calls.next(address) >= fault.number) fault = {};
   switch (layer_of(fault)) {
-    case Layer::raw: loop_.adopt(std::make_unique<RawNode>(loop_, fd, fault)); break;
+    case Layer::raw: loop_.adopt(std::make_unique<RawNode>(loop_, fd, fault, site_.stats)); break;
     case Layer::wire: {
       int pair[2] = {-1, -1};
       if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
         ::close(fd);
         return;
       }
-      loop_.adopt(std::make_unique<Wire>(loop_, fd, pair[0], fault));
+      loop_.adopt(std::make_unique<Wire>(loop_, fd, pair[0], fault, site_.stats));
       begin_session(pair[1], address, {});
       break;
     }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -11,6 +12,28 @@ namespace kfab::sim {
 
 using SteadyClock = std::chrono::steady_clock;
 using Time = SteadyClock::time_point;
+
+// How many connections there are and were, over all threads.
+struct Stats {
+  std::atomic<std::uint64_t> accepted{0}, logins{0}, commands{0};
+  std::atomic<std::int64_t> open{0}, most_open{0};
+};
+
+// A connection, counted as long as it is there.
+class Seat {
+ public:
+  explicit Seat(Stats& stats) : stats_(stats) {
+    const auto open = ++stats_.open;
+    auto most = stats_.most_open.load();
+    while (most < open && !stats_.most_open.compare_exchange_weak(most, open)) {}
+  }
+  ~Seat() { --stats_.open; }
+  Seat(const Seat&) = delete;
+  Seat& operator=(const Seat&) = delete;
+
+ private:
+  Stats& stats_;
+};
 
 // One thread's sockets and timers: epoll, level-triggered. A member is a connection; it is destroyed after it said
 // retire(), at the end of the round. Everything but stop() belongs to the thread that calls run().

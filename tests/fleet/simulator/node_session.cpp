@@ -24,10 +24,7 @@ struct NodeSession::Exec {
 };
 
 NodeSession::NodeSession(Loop& loop, int fd, ssh_bind server, const Fault& fault, const ServerOptions& options, Stats& stats)
-    : loop_(loop), fd_(fd), session_(ssh_new()), fault_(fault), options_(options), stats_(stats) {
-  const auto open = ++stats_.open;
-  auto most = stats_.most_open.load();
-  while (most < open && !stats_.most_open.compare_exchange_weak(most, open)) {}
+    : loop_(loop), fd_(fd), session_(ssh_new()), fault_(fault), options_(options), stats_(stats), seat_(stats) {
   if (session_ == nullptr || ssh_bind_accept_fd(server, session_, fd) != SSH_OK) {
     if (session_ == nullptr) ::close(fd);
     stage_ = Stage::gone;
@@ -38,7 +35,6 @@ NodeSession::NodeSession(Loop& loop, int fd, ssh_bind server, const Fault& fault
 }
 
 NodeSession::~NodeSession() {
-  --stats_.open;
   if (session_ != nullptr) ssh_free(session_);   // and closes the socket
   else if (stage_ == Stage::held) ::close(fd_);
 }
@@ -201,12 +197,11 @@ void NodeSession::answer_channel_request(ssh_message request) {
   ssh_message_channel_request_reply_success(request);
   Exec& one = **exec;
   one.started = true;
-  one.script = exec_script(fault_);
-  if (fault_.behaviour == Behaviour::healthy) {
-    one.script.text = options_.output;
-    one.script.bytes = options_.output.size();
-    one.script.status = options_.exit_status;
-  }
+  ExecScript healthy;
+  healthy.text = options_.output;
+  healthy.bytes = options_.output.size();
+  healthy.status = options_.exit_status;
+  one.script = exec_script(fault_).value_or(healthy);
 }
 
 void NodeSession::pump(Exec& exec) {

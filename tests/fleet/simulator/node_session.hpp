@@ -3,7 +3,6 @@
 #include <libssh/libssh.h>
 #include <libssh/server.h>
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -13,11 +12,6 @@
 #include "fleet/simulator/loop.hpp"
 
 namespace kfab::sim {
-
-struct Stats {
-  std::atomic<std::uint64_t> accepted{0}, logins{0}, commands{0};
-  std::atomic<std::int64_t> open{0}, most_open{0};
-};
 
 // What all sessions of a simulator share.
 struct ServerOptions {
@@ -63,6 +57,7 @@ class NodeSession final : public Loop::Member {
   const Fault fault_;
   const ServerOptions& options_;
   Stats& stats_;
+  const Seat seat_;
   Stage stage_ = Stage::kex;
   std::uint32_t armed_ = 0;
   bool partly_in_ = false;

@@ -27,7 +27,7 @@ int act(Action action, int fd) {
   }
 }
 
-RawNode::RawNode(Loop& loop, int fd, const Fault& fault) : loop_(loop), fd_(fd) {
+RawNode::RawNode(Loop& loop, int fd, const Fault& fault, Stats& stats) : loop_(loop), seat_(stats), fd_(fd) {
   const auto number = static_cast<std::size_t>(fault.number);
   switch (fault.behaviour) {
     case Behaviour::at_point:

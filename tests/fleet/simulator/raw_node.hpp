@@ -14,7 +14,7 @@ int act(Action, int fd);
 // A node that never gets as far as SSH: what it says, and what it does then, by sockets alone.
 class RawNode final : public Loop::Member {
  public:
-  RawNode(Loop&, int fd, const Fault&);
+  RawNode(Loop&, int fd, const Fault&, Stats&);
   ~RawNode() override;
   void start() override;
   void on_ready(unsigned which, std::uint32_t events) override;
@@ -25,6 +25,7 @@ class RawNode final : public Loop::Member {
   void over();
 
   Loop& loop_;
+  const Seat seat_;
   int fd_;
   std::string text_;                       // said in pieces of piece_, then done_
   std::size_t at_ = 0, piece_ = 0;         // piece_ 0: at once

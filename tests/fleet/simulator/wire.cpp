@@ -53,7 +53,8 @@ bool PacketScanner::is_it(char byte) {
   return found;
 }
 
-Wire::Wire(Loop& loop, int outer_fd, int inner_fd, const Fault& fault) : loop_(loop), fault_(fault), scanner_(scanner_for(fault)) {
+Wire::Wire(Loop& loop, int outer_fd, int inner_fd, const Fault& fault, Stats& stats)
+    : loop_(loop), seat_(stats), fault_(fault), scanner_(scanner_for(fault)) {
   down_.from = up_.to = inner_fd;
   down_.to = up_.from = outer_fd;
   const std::chrono::milliseconds number(static_cast<std::chrono::milliseconds::rep>(fault.number));

@@ -31,7 +31,7 @@ class PacketScanner {
 // server: late, slow, cut or changed at a byte.
 class Wire final : public Loop::Member {
  public:
-  Wire(Loop&, int outer, int inner, const Fault&);
+  Wire(Loop&, int outer, int inner, const Fault&, Stats&);
   ~Wire() override;
   void start() override;
   void on_ready(unsigned which, std::uint32_t events) override;
@@ -59,6 +59,7 @@ class Wire final : public Loop::Member {
   void over();
 
   Loop& loop_;
+  const Seat seat_;
   Fault fault_;
   Pipe down_, up_;                       // from the server, to the server
   PacketScanner scanner_;
