@@ -23,6 +23,7 @@ bool can_offer(std::string_view type) {
 }  // namespace
 
 const Result<PrivateKey>* KeyRing::find(const std::string& path) {
+  const std::lock_guard lock(mutex_);
   auto& slot = keys_[path];
   if (!slot) {
     std::error_code failed;
@@ -46,7 +47,7 @@ Authenticator::Authenticator(Session& session, const Target& target, std::string
     : session_(session), target_(target), user_(std::move(user)), ring_(ring) {}
 
 bool Authenticator::may_ask_agent() const {
-  return target_.use_agent && !ring_.agent_socket().empty() && ring_.agent_trouble.empty();
+  return target_.use_agent && !ring_.agent_socket().empty() && !ring_.agent_is_trouble();
 }
 
 void Authenticator::begin() {
@@ -122,8 +123,9 @@ Step Authenticator::ask_agent(Time now) {
   agent_since_.reset();
   agent_asked_ = true;
   if (answered != Step::done) {
-    ring_.agent_trouble = overdue ? "it does not answer" : agent_->why();
-    agent_failed(ring_.agent_trouble);
+    const std::string trouble = overdue ? "it does not answer" : agent_->why();
+    ring_.give_up_agent();
+    agent_failed(trouble);
     agent_keys_.clear();
   }
   if (target_.identity_files.empty()) {
@@ -139,6 +141,11 @@ Step Authenticator::ask_agent(Time now) {
 
 Step Authenticator::try_one(const Candidate& candidate, Time now) {
   waiting_for_agent_ = false;
+  if (candidate.file != nullptr && candidate.file->signing) {
+    return session_.authenticate(user_, candidate.file->public_blob, [&](std::string_view data, std::string& signature) {
+      return candidate.file->signing->sign(data, signature) ? Step::done : Step::failed;
+    });
+  }
   if (candidate.file != nullptr) return session_.authenticate(user_, candidate.file->text);
   return session_.authenticate(user_, candidate.agent.blob, [&](std::string_view data, std::string& signature) {
     if (!agent_) return Step::failed;
@@ -151,7 +158,7 @@ Step Authenticator::try_one(const Candidate& candidate, Time now) {
     if (signed_it == Step::done) return Step::done;
     if (signed_it == Step::again) agent_.reset();   // the late answer would be taken for that of the next request
     agent_failed(agent_ ? agent_->why() : "it does not answer");
-    if (!agent_) ring_.agent_trouble = "it does not answer";
+    if (!agent_) ring_.give_up_agent();
     return Step::failed;
   });
 }

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,7 +17,7 @@
 
 namespace kfab::ssh {
 
-// The keys of this run, read once for all nodes.
+// The keys of this run, read once for all nodes. Safe from several threads at once; what find() returns stays.
 class KeyRing {
  public:
   KeyRing(std::string home, std::string agent_socket) : home_(std::move(home)), agent_socket_(std::move(agent_socket)) {}
@@ -24,10 +26,13 @@ class KeyRing {
   std::vector<std::string> default_paths() const;   // OpenSSH's names, the strongest first
   const std::string& agent_socket() const { return agent_socket_; }
 
-  // Why ssh-agent is not asked any more: one that hangs costs one node its patience, not each.
-  std::string agent_trouble;
+  // ssh-agent is not asked any more: one that hangs costs one node its patience, not each.
+  void give_up_agent() { agent_trouble_ = true; }
+  bool agent_is_trouble() const { return agent_trouble_; }
 
  private:
+  std::mutex mutex_;
+  std::atomic<bool> agent_trouble_{false};
   std::string home_, agent_socket_;
   std::map<std::string, std::unique_ptr<Result<PrivateKey>>> keys_;
 };

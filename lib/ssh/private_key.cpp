@@ -43,6 +43,7 @@ Status read_openssh(PrivateKey& key, const std::string& body) {
   key.encrypted = *cipher != "none";
   key.public_blob = *blob;
   key.type = key_type(*blob);
+  key.signing = SigningKey::from_openssh(*bytes);
   return ok();
 }
 
@@ -84,6 +85,11 @@ Result<PrivateKey> inspect_private_key(std::string path, std::string text) {
     key.type = pkcs8_type(pkcs8);
   } else {
     return unreadable(key.path, text.find("ssh-") == 0 ? "it is a public key" : "it holds no private key that kfab knows");
+  }
+  if (!key.signing && !key.encrypted) key.signing = SigningKey::from_pem(text);
+  if (key.signing) {
+    key.type = key.signing->type();
+    key.public_blob = key.signing->public_blob();
   }
   key.text = std::move(text);
   return key;

@@ -1,6 +1,7 @@
 #include "ssh/session.hpp"
 
 #include <libssh2.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -23,8 +24,16 @@ namespace {
 // dealt with, and there it is looked at. Should a later libssh2 not do so, no status is ever proven, and no command
 // is ever ok: the error is on the safe side.
 struct Seen {
+  std::uint32_t channel = 0;   // whose end is looked for: numbers are given in order, and never again
   bool close = false;
   std::optional<std::uint32_t> exit_status;
+};
+
+// What libssh2 hands to every one of its callbacks.
+struct Hooks {
+  Seen seen;
+  Carrier* carrier = nullptr;   // instead of the socket
+  std::uint64_t received = 0;
 };
 
 // Every block carries its size in front, for a packet must not be read past its end.
@@ -45,8 +54,8 @@ void watch(const char* packet, std::size_t size, Seen& seen) {
   constexpr std::size_t longest_close = 512;   // 5 bytes, padding (at most 255) and MAC
   if (size < type_and_channel) return;
   const auto type = static_cast<unsigned char>(packet[0]);
-  // One channel per session: its number is 0, which also tells the message from any text that begins with 'a'.
-  if (std::memcmp(packet + 1, "\0\0\0\0", 4) != 0) return;
+  // The number of the channel also tells the message from any text that begins with 'a'.
+  if (WireReader({packet + 1, 4}).u32() != seen.channel) return;
   if (type == msg_channel_close && size <= longest_close) seen.close = true;
   if (type != msg_channel_request || size < type_and_channel + exit_status.size() + 4) return;
   if (std::memcmp(packet + type_and_channel, exit_status.data(), exit_status.size()) != 0) return;
@@ -58,7 +67,7 @@ void watched_free(void* pointer, void** abstract) {
   char* block = static_cast<char*>(pointer) - header_bytes;
   std::size_t size = 0;
   std::memcpy(&size, block, sizeof size);
-  if (abstract != nullptr && *abstract != nullptr) watch(static_cast<char*>(pointer), size, *static_cast<Seen*>(*abstract));
+  if (abstract != nullptr && *abstract != nullptr) watch(static_cast<char*>(pointer), size, static_cast<Hooks*>(*abstract)->seen);
   std::free(block);
 }
 
@@ -69,6 +78,29 @@ void* watched_realloc(void* pointer, std::size_t count, void** abstract) {
   std::memcpy(block, &count, sizeof count);
   return block + header_bytes;
 }
+
+// The socket, or what stands for it.
+ssize_t send_by(libssh2_socket_t fd, const void* bytes, std::size_t count, int flags, void** abstract) {
+  if (Carrier* carrier = static_cast<Hooks*>(*abstract)->carrier) return carrier->send(static_cast<const char*>(bytes), count);
+  const ssize_t sent = ::send(fd, bytes, count, flags | MSG_NOSIGNAL);
+  return sent >= 0 ? sent : errno == EINTR ? -EAGAIN : -errno;
+}
+ssize_t receive_by(libssh2_socket_t fd, void* bytes, std::size_t count, int flags, void** abstract) {
+  auto& hooks = *static_cast<Hooks*>(*abstract);
+  ssize_t got = hooks.carrier != nullptr ? hooks.carrier->receive(static_cast<char*>(bytes), count) : ::recv(fd, bytes, count, flags);
+  if (got < 0 && hooks.carrier == nullptr) got = errno == EINTR ? -EAGAIN : -errno;
+  if (got > 0) hooks.received += static_cast<std::uint64_t>(got);
+  return got;
+}
+
+// libssh2 wants a descriptor that does not block even where it never uses it.
+int stand_in_fd() {
+  static const int fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  return fd;
+}
+
+// How much a node may send ahead of being read: what many nodes print at once has to fit into memory.
+constexpr unsigned channel_window_bytes = 512 * 1024;
 
 bool library_ready() {
   static std::once_flag once;
@@ -88,7 +120,9 @@ std::string libssh2_version_text() {
 bool libssh2_signs_rsa_sha2() { return libssh2_version(0x010b00) != nullptr; }
 
 struct Session::Impl {
-  Seen seen;   // outlives the session, whose allocator writes into it
+  Hooks hooks;   // outlives the session, whose allocator writes into it
+  std::uint32_t channels = 0;   // opened so far, or tried
+  bool opening = false;
   int fd = -1;
   LIBSSH2_SESSION* session = nullptr;
   LIBSSH2_CHANNEL* channel = nullptr;
@@ -109,10 +143,18 @@ std::unique_ptr<Session> Session::open(int fd) {
   if (!library_ready()) return nullptr;
   auto impl = std::make_unique<Impl>();
   impl->fd = fd;
-  impl->session = libssh2_session_init_ex(watched_alloc, watched_free, watched_realloc, &impl->seen);
+  impl->session = libssh2_session_init_ex(watched_alloc, watched_free, watched_realloc, &impl->hooks);
   if (impl->session == nullptr) return nullptr;
   libssh2_session_set_blocking(impl->session, 0);
+  libssh2_session_callback_set(impl->session, LIBSSH2_CALLBACK_SEND, reinterpret_cast<void*>(&send_by));
+  libssh2_session_callback_set(impl->session, LIBSSH2_CALLBACK_RECV, reinterpret_cast<void*>(&receive_by));
   return std::unique_ptr<Session>(new Session(std::move(impl)));
+}
+
+std::unique_ptr<Session> Session::open(Carrier& carrier) {
+  auto session = open(stand_in_fd());
+  if (session) session->impl_->hooks.carrier = &carrier;
+  return session;
 }
 
 const std::vector<std::string>& Session::host_key_types() {
@@ -200,10 +242,59 @@ Step Session::list_methods(const std::string& user, std::string& methods) {
 bool Session::authenticated() const { return libssh2_userauth_authenticated(impl_->session) != 0; }
 
 Step Session::open_channel() {
-  impl_->channel = libssh2_channel_open_session(impl_->session);
+  constexpr std::string_view kind = "session";
+  if (!impl_->opening) impl_->hooks.seen = {impl_->channels++, false, std::nullopt};
+  impl_->channel = libssh2_channel_open_ex(impl_->session, kind.data(), static_cast<unsigned>(kind.size()), channel_window_bytes,
+                                           LIBSSH2_CHANNEL_PACKET_DEFAULT, nullptr, 0);
+  impl_->opening = impl_->channel == nullptr && error_number() == LIBSSH2_ERROR_EAGAIN;
   if (impl_->channel != nullptr) return Step::done;
-  return error_number() == LIBSSH2_ERROR_EAGAIN ? Step::again : Step::failed;
+  return impl_->opening ? Step::again : Step::failed;
 }
+
+struct DirectChannel::Impl {
+  Hooks* hooks = nullptr;
+  LIBSSH2_SESSION* session = nullptr;
+  LIBSSH2_CHANNEL* channel = nullptr;
+};
+DirectChannel::DirectChannel(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+DirectChannel::~DirectChannel() = default;   // what close() did not free goes with the session
+
+Step Session::open_direct(const std::string& host, unsigned port, std::unique_ptr<DirectChannel>& channel) {
+  // RFC 4254 section 7.2 wants to know who asks; nobody needs to.
+  LIBSSH2_CHANNEL* opened = libssh2_channel_direct_tcpip_ex(impl_->session, host.c_str(), static_cast<int>(port), "127.0.0.1", 0);
+  if (opened == nullptr) return error_number() == LIBSSH2_ERROR_EAGAIN ? Step::again : Step::failed;
+  channel.reset(new DirectChannel(std::make_unique<DirectChannel::Impl>(DirectChannel::Impl{&impl_->hooks, impl_->session, opened})));
+  return Step::done;
+}
+
+Step DirectChannel::read(std::string_view& got) {
+  thread_local std::array<char, 64 * 1024> buffer;
+  got = {};
+  for (int round = 0; round < 256; ++round) {
+    const auto before = impl_->hooks->received;
+    const auto rc = libssh2_channel_read_ex(impl_->channel, 0, buffer.data(), buffer.size());
+    if (rc > 0) {
+      got = {buffer.data(), static_cast<std::size_t>(rc)};
+      return Step::done;
+    }
+    if (rc < 0 && rc != LIBSSH2_ERROR_EAGAIN) return Step::failed;
+    if (libssh2_channel_eof(impl_->channel) == 1) return Step::done;
+    if (rc == LIBSSH2_ERROR_EAGAIN || impl_->hooks->received == before) return Step::again;
+  }
+  return Step::again;
+}
+
+bool DirectChannel::readable() const {
+  return libssh2_poll_channel_read(impl_->channel, 0) == 1 || libssh2_channel_eof(impl_->channel) == 1;
+}
+
+Step DirectChannel::write(std::string_view bytes, std::size_t& written) {
+  const auto rc = libssh2_channel_write_ex(impl_->channel, 0, bytes.data(), bytes.size());
+  written = rc > 0 ? static_cast<std::size_t>(rc) : 0;
+  return rc == 0 ? Step::again : step(rc);
+}
+
+Step DirectChannel::close() { return step(libssh2_channel_free(impl_->channel)); }
 
 Step Session::exec(const std::string& line) {
   constexpr std::string_view request = "exec";
@@ -256,11 +347,11 @@ Step Session::await_close() {
   return outcome == Step::done && !close_seen() ? Step::failed : outcome;
 }
 
-bool Session::close_seen() const { return impl_->seen.close; }
+bool Session::close_seen() const { return impl_->hooks.seen.close; }
 
 std::optional<int> Session::exit_status() const {
-  if (!impl_->seen.exit_status) return std::nullopt;
-  return static_cast<int>(*impl_->seen.exit_status);
+  if (!impl_->hooks.seen.exit_status) return std::nullopt;
+  return static_cast<int>(*impl_->hooks.seen.exit_status);
 }
 
 std::string Session::exit_signal() const {
@@ -272,6 +363,20 @@ std::string Session::exit_signal() const {
   std::string signal(name, size);
   watched_free(name, nullptr);
   return signal;
+}
+
+void Session::send_keepalive() {
+  constexpr unsigned shortest_interval_s = 2;   // below which libssh2 would not send another; the caller decides when
+  libssh2_keepalive_config(impl_->session, 1, shortest_interval_s);
+  int next = 0;
+  (void)libssh2_keepalive_send(impl_->session, &next);
+}
+std::uint64_t Session::bytes_received() const { return impl_->hooks.received; }
+
+bool Session::close_channel() {
+  if (impl_->channel == nullptr || libssh2_channel_free(impl_->channel) != 0) return false;
+  impl_->channel = nullptr;
+  return !write_pending();
 }
 
 void Session::disconnect() {
@@ -301,6 +406,7 @@ bool Session::connection_broken() const {
   if (std::find(answers.begin(), answers.end(), number) != answers.end()) return false;
   if (std::find(broken.begin(), broken.end(), number) != broken.end()) return true;
   // libssh2 often tells what it was waiting for instead of why that did not come. Then the socket knows, or its words.
+  if (impl_->hooks.carrier != nullptr) return impl_->hooks.carrier->over();
   char byte = 0;
   const auto got = ::recv(impl_->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) return true;

@@ -39,6 +39,7 @@ struct Command {
   Deadlines deadlines{};
   std::size_t max_stdout_bytes = std::size_t{4} << 20;   // what is past the cap is dropped and counted
   std::size_t max_stderr_bytes = std::size_t{1} << 20;
+  bool keep_connection = false;   // the next command to this node, with the same set, goes over the same connection
 };
 
 // How a command ended. `ok` needs proof: the exit status 0 itself arrived, the channel was closed in order, and
@@ -106,7 +107,8 @@ struct TransportOptions {
 };
 TransportOptions options_from_environment();   // HOME, SSH_AUTH_SOCK and the user database
 
-// Both transports behind one: each target goes to the one it names. libssh2 runs every session on one reactor.
+// All transports behind one: each target goes to the one it names. Sessions run on one reactor per core, each on a
+// thread of its own, which are started with the first command; listeners are called by drive() all the same.
 std::unique_ptr<Transport> make_transport(TransportOptions);
 
 // "1.10.0": the libssh2 in use, and what it cannot do, as `kfab version` and `kfab doctor` tell it.
