@@ -15,7 +15,7 @@ using namespace kfab::commands;
 
 std::vector<OptionSpec> reach_options() {
   return {
-      {.name = "window", .kind = Kind::integer, .value = "N", .help = "nodes at work at the same time", .fallback = "64", .min = 1, .max = 20000},
+      {.name = "window", .kind = Kind::integer, .value = "N", .help = "most nodes at work at the same time; a run starts with 32 and finds its size", .fallback = "512", .min = 1, .max = 20000},
       {.name = "user", .kind = Kind::text, .value = "NAME", .help = "log in as NAME instead of the manifest's user"},
       {.name = "port", .kind = Kind::integer, .value = "PORT", .help = "connect to PORT instead of the manifest's", .min = 1, .max = 65535},
       {.name = "identity", .kind = Kind::path, .value = "FILE", .help = "use this private key; may be given several times", .repeatable = true},
@@ -48,7 +48,7 @@ SiteOptions site_options(const Args& args) {
   reach.known_hosts = args.list("known-hosts");
   reach.host_keys = args.text("host-keys");
   reach.become = args.flag("become");
-  reach.window = static_cast<std::size_t>(args.integer("window").value_or(64));
+  reach.window = static_cast<std::size_t>(args.integer("window").value_or(512));
   reach.connect_timeout_s = args.duration_s("connect-timeout");
   return site;
 }

@@ -1,3 +1,4 @@
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -40,6 +41,15 @@ std::optional<std::string> variable(std::string_view name) {
   _exit(0);
 }
 
+// A connection costs a descriptor or two, and the 1024 that a login shell is given are a limit for shells.
+void raise_descriptor_limit() {
+  constexpr rlim_t enough = 65536;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= enough) return;
+  limit.rlim_cur = std::min(limit.rlim_max, enough);
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 // What the reader of stdout did not get must not look as if it had been said. A reader that left is no error.
 int after_output(int code, const cli::FdBuffer& out, std::ostream& err) {
   if (out.failure() == 0 || out.failure() == EPIPE) return code;
@@ -51,6 +61,7 @@ int after_output(int code, const cli::FdBuffer& out, std::ostream& err) {
 
 int main(int argc, char** argv) {
   cli::ignore_broken_pipes();
+  raise_descriptor_limit();
   cli::FdBuffer out_buffer(STDOUT_FILENO), err_buffer(STDERR_FILENO);
   std::ostream out(&out_buffer), err(&err_buffer);
   err << std::unitbuf;

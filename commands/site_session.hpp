@@ -26,7 +26,7 @@ struct ReachOptions {
   std::vector<std::string> known_hosts;
   std::string host_keys;               // verify | trust-on-first-use
   bool become = false;
-  std::size_t window = 64;
+  std::size_t window = 512;
   std::optional<double> connect_timeout_s;
 };
 

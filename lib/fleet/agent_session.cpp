@@ -80,7 +80,10 @@ class AgentJob final : public Job {
     peer_ = &peer;
     if (stopped_ || end_ == nullptr) peer.abort();
   }
-  void on_phase(ssh::Phase phase) override { step_ = to_string(phase); }
+  void on_phase(ssh::Phase phase) override {
+    step_ = to_string(phase);
+    Job::on_phase(phase);
+  }
   void on_start(ssh::CommandPeer&) override {
     if (end_ == nullptr) return;
     state_ = State::bootstrap;
@@ -334,7 +337,7 @@ std::vector<AgentEnd> run_agents(ssh::Transport& transport, const std::vector<ss
     made[i] = true;
     return std::make_shared<AgentJob>(i, targets[i], image, task_of(i), told, options, clock, sink, ends[i]);
   };
-  run_window(transport, targets.size(), make, options, clock, sink, cancel);
+  run_window(transport, targets, make, options, clock, sink, cancel);
   for (std::size_t i = 0; i < targets.size(); ++i)
     if (!made[i]) ends[i].why = never_started(options, i, targets[i].node);
   told.tell_the_rest(ends);

@@ -17,7 +17,7 @@ namespace kfab::fleet {
 class Pace;
 
 struct FleetOptions {
-  std::size_t window = 64;   // nodes at work at the same time
+  std::size_t window = 512;   // nodes at work at the same time, at most (admission.hpp)
   ssh::Deadlines deadlines{};
   std::size_t max_stdout_bytes = std::size_t{4} << 20;   // per node
   std::size_t max_stderr_bytes = std::size_t{1} << 20;

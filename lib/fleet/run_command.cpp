@@ -35,7 +35,10 @@ class CommandJob final : public Job {
     peer_ = &peer;
     if (stopped_ || result_ == nullptr) peer.abort();
   }
-  void on_phase(ssh::Phase phase) override { phase_ = phase; }
+  void on_phase(ssh::Phase phase) override {
+    phase_ = phase;
+    Job::on_phase(phase);
+  }
   void on_start(ssh::CommandPeer& peer) override {
     peer_ = &peer;
     running_ = true;
@@ -100,7 +103,7 @@ std::vector<CommandResult> run_command(ssh::Transport& transport, const std::vec
     made[i] = true;
     return std::make_shared<CommandJob>(targets[i], command, input, results[i], sink);
   };
-  run_window(transport, targets.size(), make, options, clock, sink, cancel);
+  run_window(transport, targets, make, options, clock, sink, cancel);
   for (std::size_t i = 0; i < targets.size(); ++i)
     if (!made[i]) results[i].why = never_started(options, i, targets[i].node);
   return results;

@@ -5,6 +5,7 @@
 
 #include "base/result.hpp"
 #include "base/text.hpp"
+#include "fleet/admission.hpp"
 #include "fleet/pace.hpp"
 
 namespace kfab::fleet {
@@ -65,26 +66,75 @@ Diagnostic never_started(const FleetOptions& options, std::size_t index, const s
   return cancelled(node, false);
 }
 
-void run_window(ssh::Transport& transport, std::size_t count, const std::function<std::shared_ptr<Job>(std::size_t)>& make,
+void Job::on_phase(ssh::Phase phase) {
+  if (admission_ != nullptr) admission_->entered(index_, phase);
+}
+void Job::on_hung_up(int) {
+  if (admission_ != nullptr) admission_->hung_up(index_);
+}
+
+namespace {
+
+// The nodes that were not started yet, in order. Some of them may have to be passed over for a while.
+class Waiting {
+ public:
+  explicit Waiting(std::size_t count) : count_(count) {}
+  // Calls `ask` for each waiting node in order, which says: take it, leave it, or look no further.
+  enum class May { take, leave, stop };
+  template <class Ask>
+  void each(Ask ask) {
+    std::size_t kept = 0;
+    bool stopped = false;
+    for (const std::size_t index : passed_over_) {
+      const May may = stopped ? May::leave : ask(index);
+      stopped = stopped || may == May::stop;
+      if (may != May::take) passed_over_[kept++] = index;
+    }
+    passed_over_.resize(kept);
+    while (!stopped && next_ < count_ && passed_over_.size() < most_passed_over) {
+      const May may = ask(next_);
+      if (may == May::stop) return;
+      if (may == May::leave) passed_over_.push_back(next_);
+      ++next_;
+    }
+  }
+
+ private:
+  static constexpr std::size_t most_passed_over = 1024;
+  std::size_t count_, next_ = 0;
+  std::vector<std::size_t> passed_over_;
+};
+
+}  // namespace
+
+void run_window(ssh::Transport& transport, const std::vector<ssh::Target>& targets, const std::function<std::shared_ptr<Job>(std::size_t)>& make,
                 const FleetOptions& options, const Clock& clock, EventSink& sink, const CancelToken& cancel) {
   const auto answer = [&](std::size_t index) { return options.pace == nullptr ? Pace::Answer::start : options.pace->ask(index); };
   std::vector<Active> active;   // in the order of their start
   Stopping stopping(cancel, options.cancel_grace);
-  std::size_t next = 0;
+  Admission admission(targets, options.window);
+  Waiting waiting(targets.size());
   int after_cut = 0;
   Time last_tick = clock.steady_now(), last_shown = last_tick;
-  const std::size_t window = std::max<std::size_t>(options.window, 1);
+  const auto start = [&](std::size_t index) {
+    if (!admission.room()) return Waiting::May::stop;
+    const Pace::Answer may = answer(index);
+    if (may == Pace::Answer::wait) return Waiting::May::stop;
+    if (may == Pace::Answer::never) return Waiting::May::take;   // it is dealt with
+    if (!admission.may_start(index)) return Waiting::May::leave;
+    if (options.pace != nullptr) options.pace->started(index);
+    admission.started(index);
+    auto job = make(index);
+    job->watched_by(&admission, index);
+    active.push_back({index, clock.steady_now(), job});
+    job->start(transport, job);
+    return Waiting::May::take;
+  };
   for (;;) {
-    stopping.look(clock.steady_now(), active);
-    for (; !stopping.requested() && active.size() < window && next < count; ++next) {
-      const Pace::Answer may = answer(next);
-      if (may == Pace::Answer::wait) break;
-      if (may == Pace::Answer::never) continue;
-      if (options.pace != nullptr) options.pace->started(next);
-      auto job = make(next);
-      active.push_back({next, clock.steady_now(), job});
-      job->start(transport, job);
-    }
+    const Time began = clock.steady_now();
+    stopping.look(began, active);
+    admission.look(began);
+    if (!stopping.requested()) waiting.each(start);
     if (active.empty()) break;
     if (stopping.cut() && ++after_cut > drives_after_cut) break;
     transport.drive(longest_drive);
@@ -95,6 +145,7 @@ void run_window(ssh::Transport& transport, std::size_t count, const std::functio
     }
     std::erase_if(active, [&](const Active& one) {
       if (!one.job->over()) return false;
+      admission.ended(one.index);
       if (options.pace != nullptr) options.pace->ended(one.index, one.job->ok());
       return true;
     });
@@ -109,7 +160,10 @@ void run_window(ssh::Transport& transport, std::size_t count, const std::functio
       sink.emit(tick);
     }
   }
-  for (const auto& one : active) one.job->detach();
+  for (const auto& one : active) {
+    one.job->watched_by(nullptr, 0);
+    one.job->detach();
+  }
 }
 
 }  // namespace kfab::fleet

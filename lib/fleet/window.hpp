@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/cancel.hpp"
 #include "base/clock.hpp"
@@ -13,9 +14,19 @@
 
 namespace kfab::fleet {
 
+class Admission;
+
 // One node's share of a run: it listens to its own command and says when it is over.
 class Job : public ssh::CommandListener {
  public:
+  // Who is told of its phases, as number `index`; whoever overrides on_phase calls this one as well.
+  void watched_by(Admission* admission, std::size_t index) {
+    admission_ = admission;
+    index_ = index;
+  }
+  void on_phase(ssh::Phase) override;
+  void on_hung_up(int attempt) override;
+
   virtual void start(ssh::Transport&, std::shared_ptr<Job> self) = 0;
   virtual bool over() const = 0;
   virtual bool ok() const = 0;                     // once over: it counts for no failure budget
@@ -25,13 +36,18 @@ class Job : public ssh::CommandListener {
   virtual void wind_down() = 0;   // the first ^C
   virtual void cut() = 0;         // end now
   virtual void detach() = 0;      // the run is gone: what still comes is for nobody
+
+ private:
+  Admission* admission_ = nullptr;
+  std::size_t index_ = 0;
 };
 
-// Takes `count` jobs through a window of options.window, in order, until all are over, the run was stopped, or
-// options.pace lets no more start. A job that was never made is one that `make` was not called for. Four times a second
+// Takes one job per target through a window that finds its size (admission.hpp), at most options.window, in order as far
+// as what the targets share allows, until all are over, the run was stopped, or options.pace lets no more start. A job
+// that was never made is one that `make` was not called for. Four times a second
 // the sink gets a "tick" that names the job at work for the longest time (node, step, done = its seconds), so that what
 // is shown moves on while nothing happens.
-void run_window(ssh::Transport&, std::size_t count, const std::function<std::shared_ptr<Job>(std::size_t)>& make,
+void run_window(ssh::Transport&, const std::vector<ssh::Target>&, const std::function<std::shared_ptr<Job>(std::size_t)>& make,
                 const FleetOptions&, const Clock&, EventSink&, const CancelToken&);
 
 // Why a node was never started: the budget that was used up, else that the run was stopped.

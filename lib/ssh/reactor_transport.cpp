@@ -54,8 +54,9 @@ constexpr milliseconds slow_tick{500};
 constexpr milliseconds short_tick{50};
 // An sshd with too many logins under way (MaxStartups) hangs up before its banner: nothing has happened yet, so it
 // may be tried again.
-constexpr int connect_attempts = 4;
-constexpr milliseconds first_backoff{150};
+constexpr int connect_attempts = 12;
+constexpr milliseconds first_backoff{150}, longest_backoff{2000};
+constexpr std::chrono::seconds retry_for{15};
 // How long the output of a local command that ended is waited for, when something it left behind holds the pipes.
 constexpr milliseconds orphan_grace{2000};
 constexpr int reads_per_turn = 16;   // then the other commands have their turn
