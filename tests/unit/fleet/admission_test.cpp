@@ -101,7 +101,9 @@ TEST_CASE("a server that hangs up is asked by fewer at once, and by more again w
 
 TEST_CASE("nodes behind one jump host are a group as well, and those elsewhere do not wait for them") {
   auto targets = nodes(200);
-  const auto jump = std::make_shared<const ssh::Target>(ssh::Target{.node = "jump", .address = "127.0.0.9"});
+  ssh::Target host;
+  host.node = host.address = "127.0.0.9";
+  const auto jump = std::make_shared<const ssh::Target>(host);
   for (std::size_t i = 0; i < 100; ++i) targets[i].via = {jump};
   Admission admission(targets, 512);
   admission.look({});
