@@ -11,7 +11,10 @@ Admission::Admission(const std::vector<ssh::Target>& targets, std::size_t most)
   std::unordered_map<std::string, std::vector<std::size_t>> by_server, by_jump;
   for (std::size_t i = 0; i < targets.size(); ++i) {
     const ssh::Target& target = targets[i];
-    if (target.transport == ssh::TransportKind::local) continue;
+    if (target.transport == ssh::TransportKind::local) {
+      nodes_[i].local = true;
+      continue;
+    }
     std::string way;
     for (const auto& hop : target.via) way += hop->address + ":" + std::to_string(hop->port) + ">";
     if (!way.empty()) by_jump[way].push_back(i);
@@ -58,10 +61,15 @@ bool Admission::may_start(std::size_t index) const {
 
 void Admission::started(std::size_t index) {
   Node& node = nodes_[index];
+  ++at_work_;
+  if (node.local) {
+    node.stage = Stage::logged_in;
+    window_ = std::min(window_ + 1, static_cast<double>(most_));
+    return;
+  }
   node.stage = Stage::entering;
   node.since = now_;
   entering_.push_back(index);
-  ++at_work_;
   for (const std::uint32_t group : node.groups) {
     if (group != 0) ++groups_[group].entering;
   }

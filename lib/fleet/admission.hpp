@@ -50,6 +50,7 @@ class Admission {
   struct Node {
     Stage stage = Stage::idle;
     bool slow = false;
+    bool local = false;                    // nobody to log in to
     Time since{};                          // of entering
     std::uint32_t groups[2] = {0, 0};      // into groups_; 0 is none
   };

@@ -140,10 +140,7 @@ void Parked::put(const Target& target, std::unique_ptr<Link> link) {
 class Reactor {
  public:
   explicit Reactor(Common& common) : shared_(common), thread_([this] { run(); }) {}
-  ~Reactor() {
-    shared_.io.stop();
-    thread_.join();
-  }
+  ~Reactor() { halt(); }
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;
 
@@ -153,8 +150,14 @@ class Reactor {
     std::shared_ptr<Running> running;
     if (target.transport == TransportKind::local) running = std::make_shared<LocalCommand>(shared_, target, command, to);
     else running = std::make_shared<RemoteCommand>(shared_, target, command, to);
-    to->running = running;
+    to->running = running.get();
     asio::post(shared_.io, [running, io = &shared_.io] { asio::co_spawn(*io, running->live(), asio::detached); });
+  }
+
+  // Nothing runs on it any more; what it holds is still there.
+  void halt() {
+    shared_.io.stop();
+    if (thread_.joinable()) thread_.join();
   }
 
  private:
@@ -177,6 +180,15 @@ class ReactorTransport final : public Transport {
     constexpr unsigned most = 16;
     const unsigned wanted = common_.options.reactors != 0 ? common_.options.reactors : std::thread::hardware_concurrency();
     reactors_.resize(std::clamp(wanted, 1U, most));
+  }
+  ~ReactorTransport() override {
+    for (const auto& reactor : reactors_) {
+      if (reactor) reactor->halt();
+    }
+    // What was not told keeps commands, which must be gone before the reactors that they ran on.
+    letters_.clear();
+    common_.mailbox.clear();
+    reactors_.clear();
   }
 
   void launch(const Target& target, const Command& command, std::shared_ptr<CommandListener> listener) override {
@@ -210,7 +222,7 @@ class ReactorTransport final : public Transport {
       case Letter::Kind::end:
         --running_;
         listener.on_end(*letter.end);
-        to.running.reset();
+        to.running = nullptr;
         to.listener.reset();
         return;
     }
@@ -222,7 +234,7 @@ class ReactorTransport final : public Transport {
   Common common_;
   std::vector<Letter> letters_;
   std::size_t running_ = 0;
-  std::vector<std::unique_ptr<Reactor>> reactors_;   // last: their threads use the others until they are joined
+  std::vector<std::unique_ptr<Reactor>> reactors_;
 };
 
 }  // namespace
