@@ -205,6 +205,11 @@ std::string format_duration_s(double seconds) {
   return fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
 }
 
+std::string brief_duration_s(double seconds) {
+  if (seconds >= 9.95 && seconds < 59.5) return fmt::format("{:.0f} s", seconds);
+  return format_duration_s(seconds < 60 && seconds >= 59.5 ? 60 : seconds);
+}
+
 std::string with_thousands(long long value) {
   std::string digits = fmt::format("{}", value);
   const std::size_t first = digits[0] == '-' ? 1 : 0;

@@ -29,6 +29,8 @@ std::vector<std::string> nearest(std::string_view word, const std::vector<std::s
 
 // "850 ms", "12.4 s", "3 min 12 s", "2 h 05 min".
 std::string format_duration_s(double seconds);
+// The same for a glance, where tenths past ten seconds say nothing: "850 ms", "2.4 s", "41 s", "3 min 12 s".
+std::string brief_duration_s(double seconds);
 // 1234567 -> "1,234,567".
 std::string with_thousands(long long);
 // A number for people: at most `decimals` places, no trailing zeros, thousands separated.
