@@ -99,6 +99,7 @@ std::optional<std::int64_t> Args::integer(std::string_view name) const {
 
 std::optional<double> Args::duration_s(std::string_view name) const { return parse_duration_s(text(name)); }
 std::optional<double> Args::percent(std::string_view name) const { return parse_percent(text(name)); }
+std::optional<Share> Args::share(std::string_view name) const { return parse_share(text(name)); }
 
 std::string Args::positional(std::string_view name) const {
   const auto all = positionals(name);

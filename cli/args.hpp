@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/share.hpp"
 #include "cli/option_table.hpp"
 
 namespace kfab::cli {
@@ -25,6 +26,7 @@ class Args {
   std::optional<std::int64_t> integer(std::string_view name) const;   // nothing when neither given nor a default
   std::optional<double> duration_s(std::string_view name) const;
   std::optional<double> percent(std::string_view name) const;
+  std::optional<Share> share(std::string_view name) const;
 
   std::string positional(std::string_view name) const;   // empty when it was left out
   std::vector<std::string> positionals(std::string_view name) const;

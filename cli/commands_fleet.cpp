@@ -27,8 +27,24 @@ std::vector<OptionSpec> reach_options() {
   };
 }
 
-// The command's own options, then those about reaching nodes.
-std::vector<OptionSpec> with_reach(std::vector<OptionSpec> own) {
+// How the run goes over the nodes, for commands that do something on each.
+std::vector<OptionSpec> pace_options(std::string_view canary_help = "start with N nodes, all of which must be ok before the others begin; 0 is none") {
+  return {
+      {.name = "canary", .kind = Kind::integer, .value = "N", .help = canary_help, .max = 1'000'000},
+      {.name = "batch", .kind = Kind::share, .value = "SHARE", .help = "nodes per batch, as 50 or 10%; the next batch begins when all of one have ended"},
+      {.name = "ramp", .kind = Kind::choice, .value = "HOW",
+       .help = "batches after the first: each twice as large, all the same, or all the rest; default is double after a canary, same with --batch",
+       .choices = {"double", "same", "rest"}},
+      {.name = "max-fail", .kind = Kind::share, .value = "SHARE",
+       .help = "start no more once more nodes than this, as 5 or 2%, failed, did not answer or were refused; 0 stops at the first"},
+      {.name = "max-fail-per-batch", .kind = Kind::share, .value = "SHARE", .help = "the same within one batch"},
+      {.name = "max-fail-per-rack", .kind = Kind::share, .value = "SHARE", .help = "once more than this many of a rack failed, leave the rest of that rack out"},
+  };
+}
+
+// The command's own options, then those about batches and budgets, then those about reaching nodes.
+std::vector<OptionSpec> with_pace(std::vector<OptionSpec> own, std::vector<OptionSpec> pace = pace_options()) {
+  for (auto& option : pace) own.push_back(std::move(option));
   for (auto& option : reach_options()) own.push_back(std::move(option));
   return own;
 }
@@ -53,25 +69,37 @@ SiteOptions site_options(const Args& args) {
   return site;
 }
 
+SiteOptions paced_site_options(const Args& args) {
+  SiteOptions site = site_options(args);
+  fleet::PaceOptions& pace = site.reach.pace;
+  if (const auto canary = args.integer("canary")) pace.canary = static_cast<std::size_t>(*canary);
+  pace.batch = args.share("batch");
+  pace.ramp = fleet::parse_ramp(args.text("ramp"));
+  pace.max_fail = args.share("max-fail");
+  pace.max_fail_per_batch = args.share("max-fail-per-batch");
+  pace.max_fail_per_rack = args.share("max-fail-per-rack");
+  return site;
+}
+
 CommandOutput adapt_inventory(const Args& args, Env& env) {
-  return run_inventory({site_options(args), args.duration_s("timeout").value_or(180)}, env);
+  return run_inventory({paced_site_options(args), args.duration_s("timeout").value_or(180)}, env);
 }
 
 CommandOutput adapt_plan(const Args& args, Env& env) {
-  return run_provision({site_options(args), provision::Mode::plan, args.flag("exit-code"), args.duration_s("timeout").value_or(3600)}, env);
+  return run_provision({paced_site_options(args), provision::Mode::plan, args.flag("exit-code"), args.duration_s("timeout").value_or(3600)}, env);
 }
 
 CommandOutput adapt_provision(const Args& args, Env& env) {
-  return run_provision({site_options(args), provision::Mode::apply, false, args.duration_s("timeout").value_or(3600)}, env);
+  return run_provision({paced_site_options(args), provision::Mode::apply, false, args.duration_s("timeout").value_or(3600)}, env);
 }
 
 CommandOutput adapt_exec(const Args& args, Env& env) {
-  return run_exec({site_options(args), args.rest(), args.duration_s("timeout").value_or(0), args.text("stdin")}, env);
+  return run_exec({paced_site_options(args), args.rest(), args.duration_s("timeout").value_or(0), args.text("stdin")}, env);
 }
 
 CommandOutput run_tests(const Args& args, Env& env, std::string command, std::vector<std::string> families) {
   ValidateOptions options;
-  options.site = site_options(args);
+  options.site = paced_site_options(args);
   options.command = std::move(command);
   options.families = std::move(families);
   options.level = validation::parse_level(args.text("level"));
@@ -88,7 +116,7 @@ CommandOutput adapt_bandwidth(const Args& args, Env& env) { return run_tests(arg
 CommandOutput adapt_demo(const Args& args, Env& env) { return run_demo({args.text("dir"), args.text("output") == "table"}, env); }
 
 std::vector<OptionSpec> test_options() {
-  return with_reach({
+  return with_pace({
       {.name = "level", .kind = Kind::choice, .value = "LEVEL", .help = "how thorough; default is what the node's tranche asks for",
        .choices = {"quick", "standard", "soak"}},
       {.name = "duration", .kind = Kind::duration, .value = "TIME", .help = "time for the tests of one accelerator, instead of the level's"},
@@ -109,9 +137,9 @@ std::vector<CommandSpec> fleet_commands() {
        .examples = {{"kfab inventory site.yaml", "facts of every node"},
                     {"kfab inventory site.yaml -t p1 -o json", "of one tranche, for scripts"}},
        .positionals = {site_manifest()},
-       .options = with_reach({{.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "3m"}}),
+       .options = with_pace({{.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "3m"}}),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.inventory/1.0",
+       .schema = "kfab.inventory/1.1",
        .selects_nodes = true,
        .run = adapt_inventory},
       {.name = "plan",
@@ -122,22 +150,27 @@ std::vector<CommandSpec> fleet_commands() {
        .examples = {{"kfab plan site.yaml", "differences of every node"},
                     {"kfab plan site.yaml -t p1 --exit-code", "exit with 1 if any node of the tranche has drifted"}},
        .positionals = {site_manifest()},
-       .options = with_reach({{.name = "exit-code", .help = "exit with 1 when something would change"},
+       .options = with_pace({{.name = "exit-code", .help = "exit with 1 when something would change"},
                               {.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "1h"}}),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.plan/1.0",
+       .schema = "kfab.plan/1.1",
        .selects_nodes = true,
        .run = adapt_plan},
       {.name = "provision",
        .help = "bring every node into its declared state",
        .description = "Each resource is checked, applied where it differs, and checked again. A second run changes nothing.\n\n"
-                      "Asks before it starts; --yes answers. A resource whose predecessor failed is skipped, the rest goes on.",
+                      "Asks before it starts; --yes answers. A resource whose predecessor failed is skipped, the rest goes on.\n\n"
+                      "More than 32 nodes are not changed at once: one goes first and must be ok, then 2, 4, 8 and so on, each batch when the one "
+                      "before has ended, and a batch of which more than half fails is the last. --canary, --batch and --ramp say otherwise; "
+                      "--canary 0 takes all at once. The nodes that were not started are reported, with how to go on.",
        .examples = {{"kfab provision site.yaml", "all nodes, after asking"},
-                    {"kfab provision site.yaml -w 'gpu[001-004]' --yes", "four nodes, without asking"}},
+                    {"kfab provision site.yaml -w 'gpu[001-004]' --yes", "four nodes, without asking"},
+                    {"kfab provision site.yaml --yes --canary 2 --max-fail 2%", "two first, then 4, 8, ...; stop when more than 2 % have failed"}},
        .positionals = {site_manifest()},
-       .options = with_reach({{.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "1h"}}),
+       .options = with_pace({{.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "1h"}},
+                            pace_options("start with N nodes, all of which must be ok before the others begin; default is 1 above 32 nodes, 0 is none")),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.provision/1.0",
+       .schema = "kfab.provision/1.1",
        .selects_nodes = true,
        .run = adapt_provision},
       {.name = "exec",
@@ -146,53 +179,58 @@ std::vector<CommandSpec> fleet_commands() {
                       "set is of addresses.\n\n"
                       "Each node has one of five outcomes: ok, failed (with the exit status or signal), timed_out (with the phase), refused "
                       "(key or host key) and unreachable. A command whose exit status was lost is never ok.\n\n"
+                      "With --max-fail nothing more is started once too many nodes failed, did not answer or were refused; with --canary and "
+                      "--batch the nodes go in batches. What was not started is named at the end, with how to go on.\n\n"
                       "At --timeout the connection is cut; a remote command that does not read its input may run on, so end long ones by "
                       "timeout(1) on the node.",
        .examples = {{"kfab exec site.yaml -w 'gpu[001-128]' -- uptime", "on the nodes of a site"},
                     {"kfab exec -w '10.1.0.[1-16]' --user ops -- 'cat /proc/driver/nvidia/version'", "on addresses, without a manifest"}},
        .positionals = {site_manifest(false)},
-       .options = with_reach({{.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for the command on one node; 0 is none", .fallback = "0"},
+       .options = with_pace({{.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for the command on one node; 0 is none", .fallback = "0"},
                               {.name = "stdin", .kind = Kind::path, .value = "FILE", .help = "what the command reads; - is standard input"}}),
        .rest = "CMD [ARG...]",
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.exec/1.0",
+       .schema = "kfab.exec/1.1",
        .selects_nodes = true,
        .run = adapt_exec},
       {.name = "burnin",
        .help = "burn in the accelerators with verified matrix products",
        .description = "Every result is compared bit by bit with the one right answer. A wrong bit fails the accelerator whatever the "
-                      "criteria say; a run without an iteration, or whose checker did not find the fault planted for it, is not judged.",
+                      "criteria say; a run without an iteration, or whose checker did not find the fault planted for it, is not judged.\n\n"
+                      "Asks before it loads more than 32 nodes; --yes answers.",
        .examples = {{"kfab burnin site.yaml -t p1 --level standard", "every accelerator of a tranche"},
                     {"kfab burnin site.yaml -w gpu007 --duration 10m", "one node for ten minutes"}},
        .positionals = {site_manifest()},
        .options = test_options(),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.validate/1.0",
+       .schema = "kfab.validate/1.1",
        .selects_nodes = true,
        .run = adapt_burnin},
       {.name = "bandwidth",
        .help = "measure the bandwidth of memory and links",
        .description = "Names and method are nvbandwidth's on the cuda device, STREAM's on the cpu device. What was copied is verified. "
-                      "A figure of one device is never held against a criterion of another.",
+                      "A figure of one device is never held against a criterion of another.\n\n"
+                      "Asks before it loads more than 32 nodes; --yes answers.",
        .examples = {{"kfab bandwidth site.yaml -t p1", "every link of a tranche's accelerators"},
                     {"kfab bandwidth site.yaml -w gpu007 -o json", "one node, with every sample"}},
        .positionals = {site_manifest()},
        .options = test_options(),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.validate/1.0",
+       .schema = "kfab.validate/1.1",
        .selects_nodes = true,
        .run = adapt_bandwidth},
       {.name = "validate",
        .help = "run the tests that each tranche asks for and judge them",
        .description = "Burn-in, memory and bandwidth at the level of the node's tranche (quick, standard or soak), judged by the criteria of "
                       "the node's profile. What was measured and what it was held against is kept, so that readiness can tell.\n\n"
-                      "A test that did not run is not judged, which is exit code 3 and never a pass.",
+                      "A test that did not run is not judged, which is exit code 3 and never a pass. Asks before it loads more than 32 nodes; --yes "
+                      "answers.",
        .examples = {{"kfab validate site.yaml -t p1", "the tests of one tranche"},
                     {"kfab validate site.yaml --level quick -o ndjson", "quick tests of all, events as they happen"}},
        .positionals = {site_manifest()},
        .options = test_options(),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.validate/1.0",
+       .schema = "kfab.validate/1.1",
        .selects_nodes = true,
        .run = adapt_validate},
       {.name = "demo",

@@ -14,6 +14,7 @@ using term::paint;
 using term::StreamFacts;
 using term::Style;
 
+constexpr std::size_t longest_help = 5000;   // a folded set of thousands of nodes may be in it
 constexpr std::size_t longest_line = 400;   // of a source line that is shown
 
 Style style_of(Severity severity) {
@@ -96,7 +97,7 @@ std::string full(const Diagnostic& d, const std::vector<manifest::SourceText>& s
   if (has_excerpt) out += excerpt(d, sources, facts);
   std::string notes;
   if (!d.suggestions.empty() && (!has_excerpt || !d.label.empty())) notes += "  = " + did_you_mean(d) + "\n";
-  for (const std::string& line : d.help) notes += "  = " + one_line(line, 500) + "\n";
+  for (const std::string& line : d.help) notes += "  = " + one_line(line, longest_help) + "\n";
   if (!has_excerpt && next_step) notes += "  = try: " + std::string(info(d.code).next_step) + "\n";
   return out + notes;
 }

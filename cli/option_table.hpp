@@ -23,6 +23,7 @@ enum class Kind : std::uint8_t {
   integer,    // within [min, max]
   duration,   // "30s", "5m", "1h30m", "500ms"; a bare number is seconds
   percent,    // "98", "98%", 0 to 100
+  share,      // a number of nodes, "5", or a share of them, "2%"
   choice,     // one of `choices`
   path,       // a file or directory; "-" where the help says so
   directory,

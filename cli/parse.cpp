@@ -116,6 +116,9 @@ std::optional<Diagnostic> check_value(const OptionSpec& option, const std::strin
     case Kind::percent:
       if (parse_percent(value)) return std::nullopt;
       return bad("a percentage from 0 to 100");
+    case Kind::share:
+      if (parse_share(value)) return std::nullopt;
+      return bad("a number of nodes, or a percentage of them such as 2%");
     default:
       if (!value.empty()) return std::nullopt;
       return error(Code::missing_value, name + " has an empty value");

@@ -11,6 +11,7 @@
 #include "cli/parse.hpp"
 #include "cli/signals.hpp"
 #include "term/prompt.hpp"
+#include "term/writer.hpp"
 
 namespace kfab::cli {
 namespace {
@@ -127,7 +128,9 @@ Env Process::make_env() {
               },
           .interactive = interactive,
           .out_facts = out_facts_,
-          .err_facts = err_facts_};
+          .err_facts = err_facts_,
+          .transport = {},
+          .usage = own_usage};
   return env;
 }
 
@@ -172,6 +175,8 @@ int Process::finish(CommandOutput output) {
   world_.err << render_diagnostics(output.diagnostics, output.sources,
                                    {.one_line = short_diagnostics_, .only_errors = verbosity_ == term::Verbosity::quiet},
                                    err_facts_);
+  if (output.cost && output.cost->nodes > 1 && verbosity_ != term::Verbosity::quiet)
+    world_.err << term::paint(err_facts_, term::Style::faint, to_text(*output.cost)) << '\n';
   world_.err.flush();
   return code;
 }

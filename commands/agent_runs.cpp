@@ -14,15 +14,15 @@ constexpr std::size_t max_messages = 200'000;
 
 class Collector final : public fleet::AgentListener {
  public:
-  Collector(std::size_t nodes, const std::function<bool(AgentRun)>& node_is_done)
-      : messages_(nodes), node_is_done_(node_is_done) {}
+  Collector(const std::vector<ssh::Target>& targets, const std::function<NodeJudged(AgentRun)>& node_is_done)
+      : ends(targets.size()), targets_(targets), messages_(targets.size()), node_is_done_(node_is_done) {}
 
   void on_message(std::size_t index, const json::Value& message) override {
     auto& said = messages_[index];
     if (said.size() < max_messages) said.push_back(message);
   }
   bool on_end(std::size_t index, const fleet::AgentEnd& end) override {
-    AgentRun run{index, std::move(messages_[index]), end};
+    AgentRun run{index, std::move(messages_[index]), end, {}};
     if (!end.done.is_null()) run.messages.push_back(end.done);   // its last word, by which a task is known to be complete
     if (run.messages.size() >= max_messages && run.end.outcome == NodeOutcome::ok) {
       run.end.outcome = NodeOutcome::failed;
@@ -30,26 +30,42 @@ class Collector final : public fleet::AgentListener {
       run.end.why->node = run.end.node;
     }
     messages_[index].clear();
-    return node_is_done_(std::move(run));
+    fleet::NodeEnd ended = node_end(targets_[index], run.end.outcome, run.end.phase, run.end.why);
+    run.reason = ended.reason;
+    NodeJudged judged = node_is_done_(std::move(run));
+    ended.well = ended.well && judged.well;
+    if (ended.outcome == NodeOutcome::ok && !ended.well) {
+      ended.code = std::move(judged.code);
+      ended.reason = std::move(judged.reason);
+    }
+    ends[index] = std::move(ended);
+    return ends[index].well;
   }
 
+  std::vector<fleet::NodeEnd> ends;
+
  private:
+  const std::vector<ssh::Target>& targets_;
   std::vector<std::vector<json::Value>> messages_;
-  const std::function<bool(AgentRun)>& node_is_done_;
+  const std::function<NodeJudged(AgentRun)>& node_is_done_;
 };
 
 }  // namespace
 
-void run_agents(SiteSession& session, Env& env, const fleet::FleetOptions& options, std::string_view what,
-                const std::function<fleet::AgentTask(std::size_t)>& request_of,
-                const std::function<bool(AgentRun)>& node_is_done) {
+FleetSummary run_agents(SiteSession& session, Env& env, const ReachOptions& reach, std::string_view what,
+                        const std::function<fleet::AgentTask(std::size_t)>& request_of,
+                        const std::function<NodeJudged(AgentRun)>& node_is_done) {
   const EmbeddedAgent agent = embedded_agent();
   const fleet::AgentImage image{agent.gz, std::string(agent.sha256), agent.size_bytes};
   const auto transport = transport_of(env);
-  Collector collector(session.nodes.size(), node_is_done);
+  fleet::Pace pace(racks_of(session.targets), reach.pace);
+  auto options = fleet_options(reach);
+  options.pace = &pace;
+  Collector collector(session.targets, node_is_done);
   env.events.emit({.type = "run_started", .message = std::string(what), .total = static_cast<double>(session.nodes.size())});
   fleet::run_agents(*transport, session.targets, image, request_of, collector, options, env.clock, env.events, env.cancel);
   env.events.emit({.type = "run_finished"});
+  return summarize(std::move(collector.ends), pace, env);
 }
 
 bool was_cancelled(const fleet::AgentEnd& end) {

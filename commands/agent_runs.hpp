@@ -3,6 +3,7 @@
 #include <functional>
 #include <vector>
 
+#include "commands/fleet_summary.hpp"
 #include "commands/site_session.hpp"
 #include "fleet/agent_session.hpp"
 #include "store/records.hpp"
@@ -14,14 +15,22 @@ struct AgentRun {
   std::size_t index = 0;              // into SiteSession::nodes
   std::vector<json::Value> messages;  // of the task, "done" last when it came
   fleet::AgentEnd end;
+  std::string reason;                 // why the session was not ok, without the node's name; empty when it was
+};
+
+// What a command makes of a node whose session is over. A node that was found bad is a failure, as budgets count it, even
+// if its agent did all it was asked to do; `code` and `reason` say why then.
+struct NodeJudged {
+  bool well = false;
+  std::string code{}, reason{};
 };
 
 // Starts the agent on every node of the session with the request that `request_of` makes (task and its members), and
 // hands over each node's run as soon as it is complete, on this thread. `what` is shown while it goes on.
-// `node_is_done` returns whether the node is well, as failure budgets count it.
-void run_agents(SiteSession&, Env&, const fleet::FleetOptions&, std::string_view what,
-                const std::function<fleet::AgentTask(std::size_t index)>& request_of,
-                const std::function<bool(AgentRun)>& node_is_done);
+// Keeps to the batches and budgets of the options.
+FleetSummary run_agents(SiteSession&, Env&, const ReachOptions&, std::string_view what,
+                        const std::function<fleet::AgentTask(std::size_t index)>& request_of,
+                        const std::function<NodeJudged(AgentRun)>& node_is_done);
 
 // A record of one step of one node: its name, outcome and the board serial that its agent told, the run's id, the time.
 store::NodeRecord step_record(const Env&, const fleet::AgentEnd&, std::string step);

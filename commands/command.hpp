@@ -1,12 +1,14 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/diagnostic.hpp"
 #include "base/words.hpp"
+#include "fleet/cost.hpp"
 #include "json/value.hpp"
 #include "manifest/load.hpp"
 #include "term/writer.hpp"
@@ -30,6 +32,7 @@ struct CommandOutput {
   SiteRef site;
   std::string run_id;                   // empty: Env::run_id
   std::vector<manifest::SourceText> sources;   // of the manifest, for the carets under diagnostics
+  std::optional<fleet::RunCost> cost;   // of a run over nodes: told on stderr at the very end, of more than one node
   std::function<void(term::Writer&)> render;   // the result for people, on stdout; empty: nothing
 };
 

@@ -13,6 +13,7 @@
 #include "base/clock.hpp"
 #include "base/event.hpp"
 #include "base/result.hpp"
+#include "base/usage.hpp"
 #include "term/stream.hpp"
 
 namespace kfab::ssh {
@@ -45,6 +46,7 @@ struct Env {
   // The way to nodes. Made when it is first needed, because most commands never open a connection; an empty function
   // means the command makes the ordinary one from the site's settings.
   std::function<std::shared_ptr<ssh::Transport>()> transport{};
+  std::function<ProcessUsage()> usage{};         // what kfab has taken of this machine; empty: nobody tells
 };
 
 }  // namespace kfab

@@ -60,29 +60,38 @@ json::Value to_json(const ExecResult& result) {
     row.set("code", node.why ? json::Value(to_string(node.why->code)) : json::Value());
     nodes.emplace_back(std::move(row));
   }
-  return json::Object{{"command", result.command_line}, {"counts", result.counts.to_json()}, {"nodes", std::move(nodes)}};
+  json::Object data{{"command", result.command_line}, {"counts", result.counts.to_json()}};
+  add_to(data, result.summary);
+  return data.set("nodes", std::move(nodes));
 }
 
 void render(const ExecResult& result, term::Writer& out) {
   // One block for the nodes that ended alike and said the same; which of the three differs is part of the key.
   std::vector<std::pair<std::string, std::string>> keyed;
-  std::map<std::string, const fleet::CommandResult*> sample;
-  for (const auto& node : result.nodes) {
-    const std::string key = fmt::format("{}\1{}\1{}\1{}", to_string(node.outcome), ending(node), node.stdout_text, node.stderr_text);
-    sample.emplace(key, &node);
+  std::map<std::string, std::size_t> sample;
+  const auto shared_reason = [&](std::size_t i) {   // as it can be said of several nodes
+    const auto& ends = result.summary.ends;
+    return result.nodes[i].outcome != NodeOutcome::failed && i < ends.size() ? ends[i].reason : ending(result.nodes[i]);
+  };
+  for (std::size_t i = 0; i < result.nodes.size(); ++i) {
+    const fleet::CommandResult& node = result.nodes[i];
+    const std::string key = fmt::format("{}\1{}\1{}\1{}", to_string(node.outcome), shared_reason(i), node.stdout_text, node.stderr_text);
+    sample.emplace(key, i);
     keyed.emplace_back(node.node, key);
   }
   for (const auto& group : fleet::fold(keyed)) {
-    const fleet::CommandResult& node = *sample.at(group.text);
+    const std::size_t first = sample.at(group.text);
+    const fleet::CommandResult& node = result.nodes[first];
     out.text(term::Style::strong, nodeset::fold_names(group.nodes));
     if (group.nodes.size() > 1) out.text(term::Style::faint, fmt::format(" ({})", group.nodes.size()));
     out.text(": ").word(to_string(node.outcome));
-    if (const std::string how = ending(node); !how.empty()) out.text(", " + one_line(how));
+    if (const std::string how = group.nodes.size() > 1 ? shared_reason(first) : ending(node); !how.empty()) out.text(", " + one_line(how));
     if (node.truncated_bytes > 0) out.text(fmt::format(", {} bytes of output dropped", with_thousands(static_cast<long long>(node.truncated_bytes))));
     out.line();
     for (const auto line : split_lines(node.stdout_text)) out.line("  " + std::string(line));
     for (const auto line : split_lines(node.stderr_text)) out.line(term::Style::faint, "  | " + std::string(line));
   }
+  render(result.summary, out);
 }
 
 CommandOutput run_exec(const ExecOptions& options, Env& env) {
@@ -111,18 +120,27 @@ CommandOutput run_exec(const ExecOptions& options, Env& env) {
       options.site.reach.become ? "exec sudo -n -- /bin/sh -c " + single_quoted(result.command_line) : result.command_line;
   auto fleet = fleet_options(options.site.reach);
   fleet.deadlines.total = std::chrono::milliseconds(static_cast<long long>(options.timeout_s * 1000));
+  fleet::Pace pace(racks_of(targets), options.site.reach.pace);
+  fleet.pace = &pace;
   const auto transport = transport_of(env);
   env.events.emit({.type = "run_started", .message = "running the command", .total = static_cast<double>(targets.size())});
   result.nodes = fleet::run_command(*transport, targets, line, *input, fleet, env.clock, env.events, env.cancel);
   env.events.emit({.type = "run_finished"});
 
   bool incomplete = false, no = false;
-  for (const auto& node : result.nodes) {
+  std::vector<fleet::NodeEnd> ends;
+  for (std::size_t i = 0; i < result.nodes.size(); ++i) {
+    const auto& node = result.nodes[i];
     result.counts.add(node.outcome);
     if (node.outcome == NodeOutcome::failed) no = true;
     else if (node.outcome != NodeOutcome::ok) incomplete = true;
-    if (node.why && node.outcome != NodeOutcome::failed) output.diagnostics.push_back(*node.why);
+    ends.push_back(node_end(targets[i], node.outcome, node.phase, node.why));
+    ends.back().exit_status = node.exit_status;
+    ends.back().signal = node.signal;
   }
+  result.summary = summarize(std::move(ends), pace, env);
+  add_unanswered(output, result.summary);
+  add_to(output, result.summary);
   output.outcome = overall(env, incomplete, no);
   output.signal = env.cancel.signal();
   output.data = to_json(result);

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "commands/fleet_summary.hpp"
 #include "commands/site_session.hpp"
 #include "fleet/fleet.hpp"
 
@@ -21,9 +22,10 @@ struct ExecResult {
   std::string command_line;
   std::vector<fleet::CommandResult> nodes;
   OutcomeCounts counts;
+  FleetSummary summary;
 };
 
-// nodes[]: node, outcome, phase, exit_status, signal, stdout, stderr, truncated_bytes, duration_s, reason, code.
+// nodes[]: node, outcome, phase, exit_status, signal, stdout, stderr, truncated_bytes, duration_s, reason, code; failures{}, cost{}.
 json::Value to_json(const ExecResult&);
 void render(const ExecResult&, term::Writer&);   // identical outputs once, under the folded names
 

@@ -7,6 +7,7 @@
 
 #include "base/text.hpp"
 #include "commands/recorder.hpp"
+#include "fleet/fold.hpp"
 #include "json/diagnostic.hpp"
 #include "nodeset/nodeset.hpp"
 
@@ -40,7 +41,7 @@ InventoriedNode judged(const manifest::Site& site, const manifest::Node& declare
   node.name = declared.name;
   node.profile = declared.profile;
   node.outcome = run.end.outcome;
-  if (run.end.why) node.reason = run.end.why->message;
+  node.reason = run.reason;
   for (const auto& message : run.messages)
     if (message.string_or("type") == "facts") node.facts = message["facts"];
   if (node.facts.is_null()) return node;
@@ -99,6 +100,18 @@ std::string gpus_text(const json::Value& facts) {
   return parts.empty() ? "-" : join(parts, ", ");
 }
 
+// What is told of a node, after its name.
+std::vector<term::Cell> cells_of(const InventoriedNode& node) {
+  const auto number = [&](std::string_view section, std::string_view key, int decimals) {
+    const auto value = node.facts[section][key].as_double();
+    return value ? format_number(*value, decimals) : std::string("-");
+  };
+  const std::string outcome(to_string(node.outcome)), verdict(to_string(node.verdict));
+  return {{outcome, term::style_of(outcome)}, {verdict, term::style_of(verdict)}, number("cpu", "threads", 0),
+          number("memory", "total_gib", 1), gpus_text(node.facts), node.facts["os"].string_or("pretty_name", "-"),
+          node.facts["os"].string_or("kernel", "-"), node.verdict == Verdict::pass ? std::string() : reason_of(node)};
+}
+
 }  // namespace
 
 json::Value to_json(const InventoryResult& result) {
@@ -115,23 +128,32 @@ json::Value to_json(const InventoryResult& result) {
     row.set("expected", std::move(expected)).set("findings", json::to_json(node.findings)).set("facts", node.facts);
     nodes.emplace_back(std::move(row));
   }
-  return json::Object{{"counts", result.counts.to_json()}, {"nodes", std::move(nodes)}};
+  json::Object data{{"counts", result.counts.to_json()}};
+  add_to(data, result.summary);
+  return data.set("nodes", std::move(nodes));
 }
 
 void render(const InventoryResult& result, term::Writer& out) {
-  term::Table table({{"Node"}, {"Outcome"}, {"Verdict"}, {"Threads", term::Align::right}, {"Memory GiB", term::Align::right},
-                     {"Accelerators"}, {"System"}, {"Kernel"}, {"Why", term::Align::left, true}});
+  // Nodes of which the same is to be said stand in one row: 650 dead nodes are not 650 lines.
+  std::vector<std::pair<std::string, std::string>> keyed;
+  std::map<std::string, std::vector<term::Cell>> rows;
   for (const auto& node : result.nodes) {
-    const auto number = [&](std::string_view section, std::string_view key, int decimals) {
-      const auto value = node.facts[section][key].as_double();
-      return value ? format_number(*value, decimals) : std::string("-");
-    };
-    const std::string outcome(to_string(node.outcome)), verdict(to_string(node.verdict));
-    table.row({node.name, {outcome, term::style_of(outcome)}, {verdict, term::style_of(verdict)}, number("cpu", "threads", 0),
-               number("memory", "total_gib", 1), gpus_text(node.facts), node.facts["os"].string_or("pretty_name", "-"),
-               node.facts["os"].string_or("kernel", "-"), node.verdict == Verdict::pass ? std::string() : reason_of(node)});
+    auto cells = cells_of(node);
+    std::string key;
+    for (const auto& cell : cells) key += cell.text + '\1';
+    keyed.emplace_back(node.name, key);
+    rows.emplace(std::move(key), std::move(cells));
+  }
+  term::Table table({{result.nodes.size() > 1 ? "Nodes" : "Node"}, {"Outcome"}, {"Verdict"}, {"Threads", term::Align::right},
+                     {"Memory GiB", term::Align::right}, {"Accelerators"}, {"System"}, {"Kernel"}, {"Why", term::Align::left, true}});
+  for (const auto& group : fleet::fold(keyed)) {
+    auto cells = rows.at(group.text);
+    cells.insert(cells.begin(), folded_cell(group.nodes, out.facts()));
+    table.row(std::move(cells));
   }
   out.table(table);
+  if (result.nodes.size() > 1) out.line();
+  render(result.summary, out);
 }
 
 CommandOutput run_inventory(const InventoryOptions& options, Env& env) {
@@ -148,15 +170,17 @@ CommandOutput run_inventory(const InventoryOptions& options, Env& env) {
     return fleet::AgentTask{json::Object{{"task", "facts"}, {"run_id", env.run_id}}, session.sudo[index],
                             std::chrono::seconds(std::max(1LL, static_cast<long long>(options.timeout_s)))};
   };
-  run_agents(session, env, fleet_options(options.site.reach), "reading facts", request_of, [&](AgentRun run) {
+  result.summary = run_agents(session, env, options.site.reach, "reading facts", request_of, [&](AgentRun run) {
     InventoriedNode node = judged(*session.site, *session.nodes[run.index], run);
     store::Findings found{{reach_record(env, run.end)}, {}, {}};
     if (!node.facts.is_null()) found.nodes.push_back(inventory_record(env, run.end, node));
     ends[run.index] = run.end;
     if (!was_cancelled(run.end)) (*recorder)->put(found);
-    const bool well = node.outcome == NodeOutcome::ok && node.verdict != Verdict::fail;
+    NodeJudged verdict{node.verdict != Verdict::fail, {}, reason_of(node)};
+    for (const auto& finding : node.findings)
+      if (verdict.code.empty()) verdict.code = to_string(finding.code);
     result.nodes[run.index] = std::move(node);
-    return well;
+    return verdict;
   });
   find_clones(session, result, [&](std::size_t index) {
     (*recorder)->put({{inventory_record(env, ends[index], result.nodes[index])}, {}, {}});
@@ -170,6 +194,7 @@ CommandOutput run_inventory(const InventoryOptions& options, Env& env) {
     if (node.verdict == Verdict::fail) no = true;
     output.diagnostics.insert(output.diagnostics.end(), node.findings.begin(), node.findings.end());
   }
+  add_to(output, result.summary);
   output.outcome = overall(env, incomplete, no);
   output.signal = env.cancel.signal();
   output.data = to_json(result);

@@ -18,7 +18,7 @@ struct InventoriedNode {
   json::Object row;                            // node, outcome, phase, code, reason, duration_s
   std::string name, profile;
   NodeOutcome outcome = NodeOutcome::unreachable;
-  std::string reason;                          // why the session was not ok
+  std::string reason;                          // why the session was not ok, without the node's name
   json::Value facts;                           // the agent's document; null when it never came
   std::string board_serial;
   Verdict verdict = Verdict::not_judged;       // of all findings; not_judged also where nothing is expected
@@ -29,9 +29,10 @@ struct InventoriedNode {
 struct InventoryResult {
   std::vector<InventoriedNode> nodes;
   OutcomeCounts counts;
+  FleetSummary summary;
 };
 
-// counts{}, nodes[]: the row's keys, profile, verdict, board_serial, expected[], findings[], facts.
+// counts{}, failures{}, cost{}, nodes[]: the row's keys, profile, verdict, board_serial, expected[], findings[], facts.
 json::Value to_json(const InventoryResult&);
 void render(const InventoryResult&, term::Writer&);
 

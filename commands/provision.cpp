@@ -14,6 +14,8 @@
 namespace kfab::commands {
 namespace {
 
+constexpr std::size_t most_at_once = 32;   // nodes that are provisioned without a canary
+
 using provision::Mode;
 using provision::ResourceStatus;
 
@@ -40,7 +42,7 @@ DesiredStates desired_states(const SiteSession& session) {
 
 ProvisionedNode judged(const provision::DesiredState& desired, Mode mode, const AgentRun& run) {
   ProvisionedNode node{node_row(run.end), run.end.node, run.end.outcome, {}, provision::judge(desired, mode, run.messages)};
-  if (run.end.why) node.reason = run.end.why->message;
+  node.reason = run.reason;
   // The session's own end is part of the answer: a node whose agent was cut off has no verdict, whatever it said before.
   node.plan.complete = run.end.outcome == NodeOutcome::ok;
   if (!node.plan.complete && node.plan.verdict != Verdict::fail) {
@@ -143,6 +145,12 @@ std::string summary(const ProvisionResult& result) {
   return text + (result.mode == Mode::plan ? ". Nothing was changed." : ".");
 }
 
+// What changes nodes goes to one of them first, then to twice as many each time, unless the operator says how.
+ReachOptions paced(ReachOptions reach, bool apply, std::size_t nodes) {
+  if (apply && nodes > most_at_once && !reach.pace.canary && !reach.pace.in_batches()) reach.pace.canary = 1;
+  return reach;
+}
+
 }  // namespace
 
 json::Value to_json(const ProvisionResult& result) {
@@ -156,8 +164,9 @@ json::Value to_json(const ProvisionResult& result) {
     if (row.find("code")->is_null() && !node.plan.code.empty()) row.set("code", node.plan.code);
     nodes.emplace_back(std::move(row));
   }
-  return json::Object{{"mode", result.mode == Mode::plan ? "plan" : "apply"}, {"changes", result.changes},
-                      {"counts", result.counts.to_json()}, {"nodes", std::move(nodes)}};
+  json::Object data{{"mode", result.mode == Mode::plan ? "plan" : "apply"}, {"changes", result.changes}, {"counts", result.counts.to_json()}};
+  add_to(data, result.summary);
+  return data.set("nodes", std::move(nodes));
 }
 
 void render(const ProvisionResult& result, term::Writer& out) {
@@ -174,6 +183,7 @@ void render(const ProvisionResult& result, term::Writer& out) {
     out.text(": ").line(headline(node));
     for (const auto& resource : node.plan.resources) render_resource(resource, out);
   }
+  render(result.summary, out);
   out.line(summary(result));
 }
 
@@ -205,7 +215,8 @@ CommandOutput run_provision(const ProvisionOptions& options, Env& env) {
     request.set("task", "provision").set("run_id", env.run_id);
     return fleet::AgentTask{std::move(request), session.sudo[index], std::chrono::seconds(std::max(1LL, static_cast<long long>(options.timeout_s)))};
   };
-  run_agents(session, env, fleet_options(options.site.reach), apply ? "provisioning" : "planning", request_of, [&](AgentRun run) {
+  const ReachOptions reach = paced(options.site.reach, apply, session.nodes.size());
+  result.summary = run_agents(session, env, reach, apply ? "provisioning" : "planning", request_of, [&](AgentRun run) {
     ProvisionedNode node = judged(desired.states[run.index], options.mode, run);
     // A plan that was cut off says nothing; an apply that was may have left the node half way, and that must be known.
     if (!was_cancelled(run.end)) (*recorder)->put({{reach_record(env, run.end), provision_record(env, run.end, node)}, {}, {}});
@@ -214,9 +225,9 @@ CommandOutput run_provision(const ProvisionOptions& options, Env& env) {
       half_way.outcome = NodeOutcome::failed;   // it did answer
       (*recorder)->put({{std::move(half_way)}, {}, {}});
     }
-    const bool well = node.outcome == NodeOutcome::ok && node.plan.verdict != Verdict::fail;
+    NodeJudged verdict{node.plan.verdict != Verdict::fail, node.plan.code, node.plan.reason};
     result.nodes[run.index] = std::move(node);
-    return well;
+    return verdict;
   });
 
   CommandOutput output = session.output();
@@ -229,6 +240,7 @@ CommandOutput run_provision(const ProvisionOptions& options, Env& env) {
     else if (node.outcome != NodeOutcome::ok || node.plan.not_reported > 0 || node.plan.cancelled > 0) incomplete = true;
   }
   if (options.exit_code && result.changes > 0) no = true;
+  add_to(output, result.summary);
   output.outcome = overall(env, incomplete, no);
   output.signal = env.cancel.signal();
   output.data = to_json(result);

@@ -20,7 +20,7 @@ struct ProvisionedNode {
   json::Object row;              // node, outcome, phase, code, reason, duration_s: how the session ended
   std::string name;
   NodeOutcome outcome = NodeOutcome::unreachable;
-  std::string reason;            // why the session was not ok; empty when it was
+  std::string reason;            // why the session was not ok, without the node's name; empty when it was
   provision::NodePlan plan;      // of a node that never answered: nothing reported
 };
 
@@ -28,10 +28,11 @@ struct ProvisionResult {
   provision::Mode mode = provision::Mode::plan;
   std::vector<ProvisionedNode> nodes;   // in the order of the manifest
   OutcomeCounts counts;
+  FleetSummary summary;
   int changes = 0;               // resources that would change, or were changed, over all nodes
 };
 
-// mode, changes, counts{}, nodes[]: the row's keys and the plan's (provision/node_plan.hpp).
+// mode, changes, counts{}, failures{}, cost{}, nodes[]: the row's keys and the plan's (provision/node_plan.hpp).
 json::Value to_json(const ProvisionResult&);
 void render(const ProvisionResult&, term::Writer&);   // nodes with the same changes once, with their diffs
 

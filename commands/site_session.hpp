@@ -12,6 +12,7 @@
 #include "commands/env.hpp"
 #include "commands/selection.hpp"
 #include "fleet/fleet.hpp"
+#include "fleet/pace.hpp"
 #include "manifest/load.hpp"
 #include "ssh/target.hpp"
 
@@ -28,6 +29,7 @@ struct ReachOptions {
   bool become = false;
   std::size_t window = 512;
   std::optional<double> connect_timeout_s;
+  fleet::PaceOptions pace;             // batches and failure budgets
 };
 
 struct SiteOptions {

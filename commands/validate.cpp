@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <set>
 #include <tuple>
 
@@ -9,10 +10,25 @@
 
 #include "base/text.hpp"
 #include "commands/recorder.hpp"
+#include "fleet/fold.hpp"
 #include "json/diagnostic.hpp"
+#include "nodeset/nodeset.hpp"
 
 namespace kfab::commands {
 namespace {
+
+constexpr std::size_t most_without_asking = 32;   // nodes that are put under load without a question
+
+// How many nodes are loaded, with what, and about how long: each batch takes as long as its nodes do, window by window.
+std::string question(const ValidateOptions& options, std::size_t nodes, const std::string& site, double predicted_s) {
+  const std::size_t window = std::max<std::size_t>(options.site.reach.window, 1);
+  std::size_t rounds = 0;
+  for (const std::size_t batch : fleet::batch_sizes(options.site.reach.pace, nodes)) rounds += (batch + window - 1) / window;
+  return fmt::format("Load {} of {} with {} for about {} each, at most {} at a time, about {} in all?", plural(static_cast<long long>(nodes), "node"),
+                     one_line(site, 80), options.families.empty() ? "all tests" : "the " + join(options.families, " and ") + " tests",
+                     brief_duration_s(predicted_s), with_thousands(static_cast<long long>(std::min(window, nodes))),
+                     brief_duration_s(predicted_s * static_cast<double>(rounds)));
+}
 
 // What one node is to be tested by, and judged by.
 struct NodeTest {
@@ -76,7 +92,7 @@ ValidatedNode judged(const NodeTest& test, AgentRun run) {
   node.level = level_word(test);
   node.criteria = criteria_name(test.criteria);
   node.outcome = run.end.outcome;
-  if (run.end.why) node.reason = run.end.why->message;
+  node.reason = run.reason;
   node.report = reader.finish();
   validation::JudgeInput input;
   input.profile = test.profile;
@@ -243,6 +259,57 @@ std::vector<Spread> spreads_of(const ValidateResult& result) {
   return spreads;
 }
 
+// The rows of a node after its name: one for the node as a whole where there is nothing to tell apart, else one for each
+// accelerator.
+using Rows = std::vector<std::vector<term::Cell>>;
+Rows rows_of(const ValidatedNode& node) {
+  const auto why = [](Verdict verdict, std::string reason) { return verdict == Verdict::pass ? std::string() : reason; };
+  const auto word = [](Verdict verdict) { return term::Cell(std::string(to_string(verdict)), term::style_of(to_string(verdict))); };
+  Rows rows;
+  for (const auto& a : node.judgement.accelerators)
+    rows.push_back({word(a.verdict), a.id, a.device, node.level, why(a.verdict, a.reason())});
+  if (rows.empty()) rows.push_back({word(node.judgement.verdict), "-", node.device, node.level, why(node.judgement.verdict, node.judgement.reason())});
+  return rows;
+}
+
+// The row of nodes that all pass, which need not be told apart; nothing of others.
+std::optional<std::vector<term::Cell>> row_of_sound(const ValidatedNode& node) {
+  const auto& accelerators = node.judgement.accelerators;
+  if (node.judgement.verdict != Verdict::pass || accelerators.empty()) return std::nullopt;
+  for (const auto& a : accelerators)
+    if (a.verdict != Verdict::pass || a.device != accelerators.front().device) return std::nullopt;
+  return std::vector<term::Cell>{{"pass", term::style_of("pass")}, fmt::format("{} each", accelerators.size()), accelerators.front().device,
+                                 node.level, ""};
+}
+
+// Nodes of which the same is to be said stand in one row; a node that is alone with what it has gets all its rows.
+term::Table summary_table(const ValidateResult& result, const term::StreamFacts& facts) {
+  std::vector<std::pair<std::string, std::string>> keyed;
+  std::map<std::string, const ValidatedNode*> sample;
+  for (const auto& node : result.nodes) {
+    std::string key;
+    if (const auto sound = row_of_sound(node)) {
+      for (const auto& cell : *sound) key += cell.text + '\1';
+    } else {
+      for (const auto& row : rows_of(node))
+        for (const auto& cell : row) key += cell.text + '\1';
+    }
+    sample.emplace(key, &node);
+    keyed.emplace_back(node.name, std::move(key));
+  }
+  term::Table table({{result.nodes.size() > 1 ? "Nodes" : "Node"}, {"Verdict"}, {"Accelerator"}, {"Device"}, {"Level"}, {"Why", term::Align::left, true}});
+  for (const auto& group : fleet::fold(keyed)) {
+    const ValidatedNode& node = *sample.at(group.text);
+    const auto sound = row_of_sound(node);
+    Rows rows = group.nodes.size() > 1 && sound ? Rows{*sound} : rows_of(node);
+    for (auto& row : rows) {
+      row.insert(row.begin(), folded_cell(group.nodes, facts));
+      table.row(std::move(row));
+    }
+  }
+  return table;
+}
+
 }  // namespace
 
 json::Value to_json(const ValidateResult& result) {
@@ -259,23 +326,13 @@ json::Value to_json(const ValidateResult& result) {
     nodes.emplace_back(std::move(row));
   }
   const json::Object by_verdict{{"pass", verdicts[0]}, {"degraded", verdicts[1]}, {"fail", verdicts[2]}, {"not_judged", verdicts[3]}};
-  return json::Object{{"families", strings(result.families)}, {"counts", result.counts.to_json()}, {"verdicts", by_verdict},
-                      {"nodes", std::move(nodes)}};
+  json::Object data{{"families", strings(result.families)}, {"counts", result.counts.to_json()}};
+  add_to(data, result.summary);
+  return data.set("verdicts", by_verdict).set("nodes", std::move(nodes));
 }
 
 void render(const ValidateResult& result, term::Writer& out) {
-  term::Table summary({{"Node"}, {"Verdict"}, {"Accelerator"}, {"Device"}, {"Level"}, {"Why", term::Align::left, true}});
-  for (const auto& node : result.nodes) {
-    const auto why = [](Verdict verdict, std::string reason) { return verdict == Verdict::pass ? std::string() : reason; };
-    if (node.judgement.accelerators.empty()) {
-      summary.row({node.name, {std::string(to_string(node.judgement.verdict)), term::style_of(to_string(node.judgement.verdict))},
-                   "-", node.device, node.level, why(node.judgement.verdict, node.judgement.reason())});
-    }
-    for (const auto& a : node.judgement.accelerators)
-      summary.row({node.name, {std::string(to_string(a.verdict)), term::style_of(to_string(a.verdict))}, a.id, a.device, node.level,
-                   why(a.verdict, a.reason())});
-  }
-  out.table(summary).line();
+  out.table(summary_table(result, out.facts())).line();
 
   // One line per criterion over all nodes: a site has thousands, and each figure of each is in the JSON.
   term::Table figures({{"Metric"}, {"Figures", term::Align::right}, {"Min", term::Align::right}, {"Median", term::Align::right},
@@ -287,6 +344,10 @@ void render(const ValidateResult& result, term::Writer& out) {
                  spread.criterion});
   }
   if (!figures.empty()) out.table(figures);
+  if (result.nodes.size() > 1) {
+    if (!figures.empty()) out.line();
+    render(result.summary, out);
+  }
 }
 
 CommandOutput run_validate(const ValidateOptions& options, Env& env) {
@@ -299,11 +360,19 @@ CommandOutput run_validate(const ValidateOptions& options, Env& env) {
     output.site = session.ref();
     return output;
   }
+  double predicted_s = 0;
+  for (const auto& test : *tests) predicted_s = std::max(predicted_s, test.plan.predicted_s);
+  if (session.nodes.size() > most_without_asking) {
+    auto agreed = env.confirm(question(options, session.nodes.size(), session.site->metadata.name, predicted_s));
+    if (!agreed || !*agreed) {
+      CommandOutput output = not_started(agreed ? error(Code::confirmation_missing, "not confirmed; nothing was tested") : std::move(agreed).error());
+      output.site = session.ref();
+      return output;
+    }
+  }
   auto recorder = Recorder::begin(env, options.command, session.ref());
   if (!recorder) return not_started(std::move(recorder).error());
 
-  double predicted_s = 0;
-  for (const auto& test : *tests) predicted_s = std::max(predicted_s, test.plan.predicted_s);
   ValidateResult result;
   result.families = options.families.empty() ? validation::all_families() : options.families;
   result.nodes.resize(session.nodes.size());
@@ -313,29 +382,33 @@ CommandOutput run_validate(const ValidateOptions& options, Env& env) {
     request.set("task", "test").set("run_id", env.run_id);
     return fleet::AgentTask{std::move(request), session.sudo[index], std::chrono::seconds(static_cast<long long>(plan.deadline_s))};
   };
-  run_agents(session, env, fleet_options(options.site.reach),
+  result.summary = run_agents(session, env, options.site.reach,
              fmt::format("testing (about {} per node)", format_duration_s(predicted_s)), request_of, [&](AgentRun run) {
                const std::size_t index = run.index;
-               const AgentRun copy{index, {}, run.end};
+               const AgentRun copy{index, {}, run.end, run.reason};
                ValidatedNode node = judged((*tests)[index], std::move(run));
                if (!was_cancelled(copy.end)) (*recorder)->put(findings_of(env, (*tests)[index], copy, node));
-               const bool well = node.outcome == NodeOutcome::ok && node.judgement.verdict != Verdict::fail;
+               NodeJudged verdict{node.judgement.verdict != Verdict::fail, {}, node.judgement.reason()};
                result.nodes[index] = std::move(node);
-               return well;
+               return verdict;
              });
 
   CommandOutput output = session.output();
+  std::map<std::string, std::vector<std::string>> without_criteria;   // nodes by profile
   bool incomplete = false, no = false;
   for (const auto& node : result.nodes) {
     result.counts.add(node.outcome);
     if (node.judgement.verdict == Verdict::not_judged) incomplete = true;
     if (node.judgement.verdict == Verdict::fail || node.judgement.verdict == Verdict::degraded) no = true;
-    if (node.criteria.empty()) {
-      Diagnostic why = error(Code::no_criteria, fmt::format("profile {} names no criteria: figures are recorded, not judged", node.profile));
-      why.node = node.name;
-      output.diagnostics.push_back(std::move(why));
-    }
+    if (node.criteria.empty()) without_criteria[node.profile].push_back(node.name);
   }
+  for (const auto& [profile, nodes] : without_criteria) {
+    Diagnostic why = error(Code::no_criteria, fmt::format("profile {} names no criteria: figures are recorded, not judged", profile));
+    if (nodes.size() == 1) why.node = nodes.front();
+    else why.help.push_back(fmt::format("{}: {}", plural(static_cast<long long>(nodes.size()), "node"), nodeset::fold_names(nodes)));
+    output.diagnostics.push_back(std::move(why));
+  }
+  add_to(output, result.summary);
   output.outcome = overall(env, incomplete, no);
   output.signal = env.cancel.signal();
   output.data = to_json(result);

@@ -25,7 +25,7 @@ struct ValidatedNode {
   json::Object row;                             // node, outcome, phase, code, reason, duration_s
   std::string name, profile, device, level, criteria;
   NodeOutcome outcome = NodeOutcome::unreachable;
-  std::string reason;                           // why the session was not ok
+  std::string reason;                           // why the session was not ok, without the node's name
   validation::NodeJudgement judgement;
   validation::TestReport report;
 };
@@ -34,9 +34,10 @@ struct ValidateResult {
   std::vector<std::string> families;
   std::vector<ValidatedNode> nodes;
   OutcomeCounts counts;
+  FleetSummary summary;
 };
 
-// families[], counts{}, verdicts{pass, degraded, fail, not_judged}, nodes[]: the row's keys, profile, device, level,
+// families[], counts{}, failures{}, cost{}, verdicts{pass, degraded, fail, not_judged}, nodes[]: the row's keys, profile, device, level,
 // criteria, verdict, accelerators[], criteria_verdicts[], tests[], mismatches[].
 json::Value to_json(const ValidateResult&);
 void render(const ValidateResult&, term::Writer&);

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <cmath>
 #include <unordered_map>
 #include <utility>
 
@@ -28,28 +26,6 @@ std::string limit_text(const Share& share, std::size_t allowed) {
 
 }  // namespace
 
-std::size_t Share::of(std::size_t whole) const {
-  if (!percent) return static_cast<std::size_t>(value);
-  // The nearest double of 0.7 percent of 1000 is a hair under 7; what was meant is 7.
-  const double exact = static_cast<double>(whole) * value / 100;
-  return std::min(whole, static_cast<std::size_t>(std::floor(exact + 1e-9)));
-}
-
-std::optional<Share> parse_share(std::string_view text) {
-  Share share;
-  share.percent = text.ends_with('%');
-  if (share.percent) text.remove_suffix(1);
-  if (text.empty() || text.find_first_not_of(share.percent ? "0123456789." : "0123456789") != std::string_view::npos) return std::nullopt;
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), share.value, std::chars_format::fixed);
-  constexpr double most_nodes = 1e9;
-  if (problem != std::errc{} || end != text.data() + text.size() || share.value > (share.percent ? 100 : most_nodes)) return std::nullopt;
-  return share;
-}
-
-std::string to_string(const Share& share) {
-  return share.percent ? format_number(share.value, 6) + "%" : number(static_cast<std::size_t>(share.value));
-}
-
 std::string_view to_string(Ramp ramp) {
   for (const auto& [known, word] : ramp_words)
     if (known == ramp) return word;
@@ -71,9 +47,10 @@ std::vector<std::size_t> batch_sizes(const PaceOptions& options, std::size_t nod
     sizes.push_back(std::min(std::max<std::size_t>(wanted, 1), left));
     left -= sizes.back();
   };
-  if (options.canary > 0 && left > 0) take(options.canary);
-  const bool grows_from_canary = options.canary > 0 && !options.batch;
-  std::size_t next = options.batch ? options.batch->of(nodes) : options.canary;
+  const std::size_t canary = options.canary.value_or(0);
+  if (canary > 0 && left > 0) take(canary);
+  const bool grows_from_canary = canary > 0 && !options.batch;
+  std::size_t next = options.batch ? options.batch->of(nodes) : canary;
   if (grows_from_canary && ramp == Ramp::doubling) next *= 2;
   for (next = std::max<std::size_t>(next, 1); left > 0; next = ramp == Ramp::doubling ? next * 2 : next) {
     const bool rest = ramp == Ramp::rest && !sizes.empty();
@@ -106,7 +83,7 @@ Pace::Pace(std::vector<std::string> racks, PaceOptions options)
 void Pace::open_next_batch() {
   batch_started_ = batch_ended_ = batch_failures_ = 0;
   const std::size_t size = batches_[batch_];
-  const bool canary = batch_ == 0 && options_.canary > 0;
+  const bool canary = batch_ == 0 && options_.canary.value_or(0) > 0;
   if (options_.max_fail_per_batch) batch_allowed_ = options_.max_fail_per_batch->of(size);
   else batch_allowed_ = canary && !options_.max_fail ? 0 : size / 2;
 }
@@ -159,8 +136,9 @@ void Pace::judge_batch() {
   if (options_.max_fail_per_batch)
     stopped_by_ = fmt::format("{} of {} in batch {} failed, and --max-fail-per-batch allows {}", number(batch_failures_), nodes_text(size),
                               number(batch_ + 1), limit_text(*options_.max_fail_per_batch, batch_allowed_));
-  else if (batch_ == 0 && options_.canary > 0)
-    stopped_by_ = fmt::format("{} of the {} that went first (--canary) failed", number(batch_failures_), nodes_text(size));
+  else if (batch_ == 0 && options_.canary.value_or(0) > 0)
+    stopped_by_ = size == 1 ? "the node that went first (--canary) failed"
+                            : fmt::format("{} of the {} that went first (--canary) failed", number(batch_failures_), nodes_text(size));
   else
     stopped_by_ = fmt::format("{} of {} in batch {} failed, which is more than half", number(batch_failures_), nodes_text(size),
                               number(batch_ + 1));

@@ -8,18 +8,9 @@
 #include <vector>
 
 #include "base/diagnostic.hpp"
+#include "base/share.hpp"
 
 namespace kfab::fleet {
-
-// A number of nodes, or a share of some whole: "5", "2%", "0.5%". A share is rounded down.
-struct Share {
-  double value = 0;       // nodes, or percent from 0 to 100
-  bool percent = false;
-  std::size_t of(std::size_t whole) const;   // never more than the whole when a percentage
-  bool operator==(const Share&) const = default;
-};
-std::optional<Share> parse_share(std::string_view text);
-std::string to_string(const Share&);
 
 // What follows the first batch: each batch twice as large as the one before, all of the same size, or all that is left.
 enum class Ramp : std::uint8_t { doubling, same, rest };
@@ -28,13 +19,13 @@ std::optional<Ramp> parse_ramp(std::string_view word);   // "double", "same", "r
 
 // How a run goes from node to node, and when it stops. Everything absent: all nodes at once, and nothing stops it.
 struct PaceOptions {
-  std::size_t canary = 0;                    // nodes of a first batch of its own; 0: none
+  std::optional<std::size_t> canary{};       // nodes of a first batch of its own; absent or 0: none
   std::optional<Share> batch{};              // nodes of a batch, at least 1; a percentage is of all nodes
   std::optional<Ramp> ramp{};                // absent: `same` with `batch`, else `doubling`
   std::optional<Share> max_fail{};           // nodes that may fail in the whole run; a percentage is of all nodes
   std::optional<Share> max_fail_per_batch{}; // likewise in one batch, of its nodes
   std::optional<Share> max_fail_per_rack{};  // likewise in one rack, of its selected nodes
-  bool in_batches() const { return canary > 0 || batch || ramp; }
+  bool in_batches() const { return canary.value_or(0) > 0 || batch || ramp; }
 };
 
 // The sizes of the batches in which `nodes` nodes go, in order; one of all of them without batches.

@@ -11,18 +11,23 @@ KFAB_EMBEDDED(schema_demo)
 KFAB_EMBEDDED(schema_envelope)
 KFAB_EMBEDDED(schema_events)
 KFAB_EMBEDDED(schema_exec)
+KFAB_EMBEDDED(schema_exec_1_1)
 KFAB_EMBEDDED(schema_explain)
 KFAB_EMBEDDED(schema_help)
 KFAB_EMBEDDED(schema_inventory)
+KFAB_EMBEDDED(schema_inventory_1_1)
 KFAB_EMBEDDED(schema_lint)
 KFAB_EMBEDDED(schema_nodeset)
 KFAB_EMBEDDED(schema_plan)
+KFAB_EMBEDDED(schema_plan_1_1)
 KFAB_EMBEDDED(schema_provision)
+KFAB_EMBEDDED(schema_provision_1_1)
 KFAB_EMBEDDED(schema_readiness)
 KFAB_EMBEDDED(schema_report)
 KFAB_EMBEDDED(schema_schema)
 KFAB_EMBEDDED(schema_show)
 KFAB_EMBEDDED(schema_validate)
+KFAB_EMBEDDED(schema_validate_1_1)
 KFAB_EMBEDDED(schema_version)
 
 namespace kfab::json {
@@ -41,18 +46,23 @@ constexpr Source sources[] = {
     {"kfab.envelope/1.0", embedded_schema_envelope},
     {"kfab.events/1.0", embedded_schema_events},
     {"kfab.exec/1.0", embedded_schema_exec},
+    {"kfab.exec/1.1", embedded_schema_exec_1_1},
     {"kfab.explain/1.0", embedded_schema_explain},
     {"kfab.help/1.0", embedded_schema_help},
     {"kfab.inventory/1.0", embedded_schema_inventory},
+    {"kfab.inventory/1.1", embedded_schema_inventory_1_1},
     {"kfab.lint/1.0", embedded_schema_lint},
     {"kfab.nodeset/1.0", embedded_schema_nodeset},
     {"kfab.plan/1.0", embedded_schema_plan},
+    {"kfab.plan/1.1", embedded_schema_plan_1_1},
     {"kfab.provision/1.0", embedded_schema_provision},
+    {"kfab.provision/1.1", embedded_schema_provision_1_1},
     {"kfab.readiness/1.0", embedded_schema_readiness},
     {"kfab.report/1.0", embedded_schema_report},
     {"kfab.schema/1.0", embedded_schema_schema},
     {"kfab.show/1.0", embedded_schema_show},
     {"kfab.validate/1.0", embedded_schema_validate},
+    {"kfab.validate/1.1", embedded_schema_validate_1_1},
     {"kfab.version/1.0", embedded_schema_version},
 };
 

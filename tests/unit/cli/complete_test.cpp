@@ -54,7 +54,7 @@ TEST_CASE("values by their kind, in both spellings") {
   CHECK(offered("kfab explain KF120").size() > 4);
   CHECK(offered("kfab completion z") == Words{"zsh"});
   CHECK(offered("kfab help exit") == Words{"exit-codes"});
-  CHECK(offered("kfab schema kfab.ex") == Words{"kfab.exec/1.0", "kfab.explain/1.0"});
+  CHECK(offered("kfab schema kfab.ex") == Words{"kfab.exec/1.0", "kfab.exec/1.1", "kfab.explain/1.0"});
   CHECK(offered("kfab exec --port ").empty());
   CHECK(offered("kfab demo --dir ").empty());
   CHECK(directive == Directive::dirs);

@@ -1,5 +1,9 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
+#include <fmt/format.h>
+
 #include "commands/exec.hpp"
 #include "unit/commands/fake_env.hpp"
 
@@ -80,4 +84,58 @@ TEST_CASE("exec: without a target or a command nothing starts") {
   CHECK(run_exec(on("n[1"), world.env).outcome == Outcome::invalid);
   CHECK(run_exec(on("n1", {}), world.env).outcome == Outcome::invalid);
   CHECK(world.transport->lines.empty());
+}
+
+TEST_CASE("exec: a budget that is used up leaves the rest, says so once, and is incomplete") {
+  test::World world;
+  for (int i = 1; i <= 30; ++i)
+    if (i % 5 != 0) world.transport->answers[fmt::format("n{:02}", i)] = {ended(NodeOutcome::ok, 0)};
+  auto options = on("n[01-30]");
+  options.site.reach.window = 1;
+  options.site.reach.pace.max_fail = Share{10, true};
+  const auto output = run_exec(options, world.env);
+  CHECK(output.outcome == Outcome::incomplete);
+  CHECK(world.transport->lines.size() == 20);   // n05, n10 and n15 are within it, n20 is not
+  const auto& failures = output.data["failures"];
+  CHECK(failures.int_or("failed", 0) == 4);
+  CHECK(failures.string_or("failed_nodes") == "n[05,10,15,20]");
+  CHECK(failures.int_or("not_started", 0) == 10);
+  CHECK(failures.string_or("not_started_nodes") == "n[21-30]");
+  CHECK(output.data["cost"].is_null());   // this world does not tell
+  CHECK(output.data.array_at("nodes").size() == 30);
+  CHECK(output.data.array_at("nodes").at(29).string_or("code") == "KF2130");
+  const auto stopped = std::find_if(output.diagnostics.begin(), output.diagnostics.end(),
+                                    [](const Diagnostic& d) { return d.code == Code::fleet_stopped_by_budget; });
+  REQUIRE(stopped != output.diagnostics.end());
+  CHECK(stopped->message == "4 of 30 nodes failed, and --max-fail allows 10%, which is 3, so 10 of 30 nodes were not started");
+  REQUIRE(stopped->help.size() == 3);
+  CHECK(stopped->help[0] == "failed (4): n[05,10,15,20]");
+  CHECK(stopped->help[1] == "not started (10): n[21-30]");
+  CHECK(stopped->help[2] == "to go on with them: the same command with -w 'n[21-30]'");
+  CHECK(output.diagnostics.size() == 2);   // and one for the four, not one each
+}
+
+TEST_CASE("exec: the end names each outcome once, with its nodes, and what a thousand dead nodes say is one line") {
+  test::World world;
+  world.env.usage = [] { return ProcessUsage{41.2, std::uint64_t{310} << 20}; };
+  world.env.started_at = world.clock.now() - std::chrono::seconds(192);
+  for (int i = 1; i <= 1000; ++i) world.transport->answers[fmt::format("a{:04}", i)] = {ended(NodeOutcome::ok, 0)};
+  const auto output = run_exec(on("a[0001-1000],b[0001-1000]"), world.env);
+  const std::string text = test::rendered(output);
+  CHECK(text.find("\nok           1,000  a[0001-1000]\nunreachable  1,000  b[0001-1000]\n") != std::string::npos);
+  CHECK(std::count(text.begin(), text.end(), '\n') == 4);
+  CHECK(output.diagnostics.size() == 1);
+  CHECK(output.diagnostics.front().message.starts_with("1,000 nodes: "));
+  REQUIRE(output.cost);
+  CHECK(to_text(*output.cost) == "2,000 nodes, 41 s CPU, 310 MiB, 3 min 12 s");
+  CHECK(output.data["cost"].int_or("peak_rss_bytes", 0) == std::int64_t{310} << 20);
+}
+
+TEST_CASE("exec: one node has no summary, and a failing one is told as it was said") {
+  test::World world;
+  const auto output = run_exec(on("n1"), world.env);
+  CHECK(test::rendered(output) == "n1: unreachable, scripted\n");
+  REQUIRE(output.diagnostics.size() == 1);
+  CHECK(output.diagnostics.front().message == "scripted");
+  CHECK(output.diagnostics.front().node == "n1");
 }

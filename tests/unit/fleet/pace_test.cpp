@@ -129,6 +129,10 @@ TEST_CASE("a canary that fails stops the run; one that is well opens the ramp") 
   CHECK(Run(bad, 100, {1}).started == Sizes{0, 1});
   CHECK(bad.why_not(2) == "1 of the 2 nodes that went first (--canary) failed");
 
+  Pace one(racks_of(50), with([](PaceOptions& o) { o.canary = 1; }));
+  CHECK(Run(one, 100, {0}).started == Sizes{0});
+  CHECK(one.why_not(49) == "the node that went first (--canary) failed");
+
   Pace good(racks_of(50), with([](PaceOptions& o) { o.canary = 2; }));
   const Run run(good, 100, {});
   CHECK(run.started.size() == 50);
