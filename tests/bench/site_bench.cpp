@@ -100,5 +100,13 @@ int main(int argc, char** argv) {
              argv[2], argv[3], wall, cpu, cpu * 1000 / static_cast<double>(nodes), peak_mib(), before_mib);
   for (const NodeOutcome outcome : all_node_outcomes) fmt::print(" {} {}", counts[static_cast<std::size_t>(outcome)], to_string(outcome));
   fmt::print("; {} wrong; the simulator held {} sessions at once and took {:.1f} s CPU\n  {}\n", wrong, most_open, simulator_cpu, simulator_said);
-  return wrong == 0 && results.size() == nodes ? 0 : 1;
+  constexpr double most_wall_s = 300, most_mib = 1024;
+  const auto say = [](bool met, const std::string& what) {
+    fmt::print("{}  {}\n", met ? "met    " : "NOT MET", what);
+    return met;
+  };
+  bool met = say(wrong == 0 && results.size() == nodes, fmt::format("every node accounted for, {} told wrong", wrong));
+  met = say(wall <= most_wall_s, fmt::format("wall {:.0f} s (asked: <= {:.0f} s)", wall, most_wall_s)) && met;
+  met = say(peak_mib() <= most_mib, fmt::format("peak memory {:.0f} MiB (asked: <= {:.0f} MiB)", peak_mib(), most_mib)) && met;
+  return met ? 0 : 1;
 }

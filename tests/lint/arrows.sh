@@ -38,6 +38,7 @@ third_party() {
 ^nlohmann/ json
 ^libssh2 ssh
 ^asio ssh fleet
+^openssl ssh
 ^sqlite3 store
 ^curl/ redfish
 ^zlib\.h fleet
