@@ -17,6 +17,9 @@ add_library(asio INTERFACE)
 target_include_directories(asio SYSTEM INTERFACE ${ASIO_INCLUDE_DIR})
 target_compile_definitions(asio INTERFACE ASIO_STANDALONE ASIO_NO_DEPRECATED)
 target_link_libraries(asio INTERFACE Threads::Threads)
+if(KFAB_SANITIZE MATCHES thread)   # GCC's ThreadSanitizer does not know fences; what asio guards by them has locks as well
+  target_compile_definitions(asio INTERFACE ASIO_DISABLE_FENCED_BLOCK)
+endif()
 
 # fmt is compiled once, into kfab_base (lib/base/fmt.cpp): header-only it costs every translation unit seconds, and as a
 # shared library the agent, which may need nothing but libc, could not use it.

@@ -5,6 +5,7 @@
 
 #include "agent/facts_task.hpp"
 #include "agent/provision_task.hpp"
+#include "agent/relay_task.hpp"
 #include "agent/tests/test_task.hpp"
 
 namespace kfab::agent {
@@ -26,6 +27,7 @@ std::span<const TaskRow> all_tasks() {
       TaskRow{"facts", run_facts_task},
       TaskRow{"provision",
               [](const json::Value& request, TaskContext& context) { return run_provision_task(request, context); }},
+      TaskRow{"relay", run_relay_task},
       TaskRow{"test", [](const json::Value& request, TaskContext& context) { return run_test_task(request, context); }},
   };
   return tasks;

@@ -40,7 +40,7 @@ struct TaskRow {
   TaskFunction run;
 };
 
-// What this agent can do: facts, provision, test.
+// What this agent can do: facts, provision, relay, test.
 std::span<const TaskRow> all_tasks();
 
 }  // namespace kfab::agent

@@ -42,7 +42,8 @@ sshd_write_config() {
     echo "KbdInteractiveAuthentication no"
     echo "UseDNS no"
     echo "PrintMotd no"
-    echo "MaxStartups 2000"
+    # Of this key sshd takes the last value.
+    grep -qi '^MaxStartups' <<< "$(printf '%s\n' "$@")" || echo "MaxStartups 2000"
     echo "MaxSessions 1000"
     echo "LogLevel VERBOSE"
   } > "$dir/sshd_config"
