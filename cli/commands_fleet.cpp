@@ -3,6 +3,7 @@
 #include "cli/option_table.hpp"
 #include "commands/demo.hpp"
 #include "commands/exec.hpp"
+#include "commands/hostkeys.hpp"
 #include "commands/inventory.hpp"
 #include "commands/provision.hpp"
 #include "commands/validate.hpp"
@@ -95,6 +96,20 @@ CommandOutput adapt_provision(const Args& args, Env& env) {
 
 CommandOutput adapt_exec(const Args& args, Env& env) {
   return run_exec({paced_site_options(args), args.rest(), args.duration_s("timeout").value_or(0), args.text("stdin")}, env);
+}
+
+CommandOutput adapt_hostkeys(const Args& args, Env& env) {
+  HostKeysOptions options;
+  options.site = site_options(args);
+  options.action = parse_hostkeys_action(args.positional("ACTION")).value_or(HostKeysAction::scan);
+  options.replace = args.text("replace");
+  options.allow_duplicates = args.flag("allow-duplicates");
+  options.fingerprints_file = args.text("fingerprints");
+  options.all = args.flag("verbose");
+  options.show_first = args.text("output") == "table";
+  if (options.action != HostKeysAction::trust && (args.given("replace") || args.given("fingerprints") || args.flag("allow-duplicates")))
+    return not_started(error(Code::bad_value, "--replace, --fingerprints and --allow-duplicates belong to `kfab hostkeys trust`"));
+  return run_hostkeys(options, env);
 }
 
 CommandOutput run_tests(const Args& args, Env& env, std::string command, std::vector<std::string> families) {
@@ -193,6 +208,29 @@ std::vector<CommandSpec> fleet_commands() {
        .schema = "kfab.exec/1.1",
        .selects_nodes = true,
        .run = adapt_exec},
+      {.name = "hostkeys",
+       .help = "review the SSH host keys of all nodes at once, and trust them",
+       .description = "scan asks every selected node for its host keys and certificates, of every type, and holds them against what is known: "
+                      "the site's own store and the user's known_hosts. Nobody logs in and nothing is stored. Keys that several nodes show are "
+                      "flagged: cloned images, or one machine under several names.\n\n"
+                      "trust does the same, shows the review, asks, and stores the new keys of all nodes in one go. Changed keys are stored only for "
+                      "nodes that --replace names, shared ones only with --allow-duplicates, revoked ones never. With --fingerprints only keys are "
+                      "stored that the file lists, from consoles or BMCs.\n\n"
+                      "list tells what is known of each node and from which line of which file; nobody is asked.\n\n"
+                      "The answer is no (1) when something is new, changed, revoked or shared, and incomplete (3) when a node could not be asked.",
+       .examples = {{"kfab hostkeys scan site.yaml", "what is new, changed or cloned"},
+                    {"kfab hostkeys trust site.yaml --fingerprints console.txt", "trust what the consoles confirm"},
+                    {"kfab hostkeys trust site.yaml -w gpu007 --replace gpu007", "after a reinstall that you know of"},
+                    {"kfab hostkeys list site.yaml -t p1", "what is known of a tranche, and from where"},
+                    {"kfab hostkeys scan -w '10.1.0.[1-16]'", "addresses, without a manifest"}},
+       .positionals = {{.name = "ACTION", .kind = Kind::choice, .help = "what to do", .choices = {"scan", "trust", "list"}}, site_manifest(false)},
+       .options = with_pace({{.name = "replace", .kind = Kind::nodeset, .value = "SET", .help = "trust: the changed keys of these nodes are expected; what was known of them goes"},
+                              {.name = "allow-duplicates", .help = "trust: store keys that several nodes show"},
+                              {.name = "fingerprints", .kind = Kind::path, .value = "FILE", .help = "trust: only keys listed in FILE, a line each: NODE SHA256:...; - is standard input"}}, {}),
+       .exit_codes = {0, 1, 2, 3, 4, 130, 143},
+       .schema = "kfab.hostkeys/1.0",
+       .selects_nodes = true,
+       .run = adapt_hostkeys},
       {.name = "burnin",
        .help = "burn in the accelerators with verified matrix products",
        .description = "Every result is compared bit by bit with the one right answer. A wrong bit fails the accelerator whatever the "

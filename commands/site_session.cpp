@@ -50,6 +50,7 @@ ssh::Target target_of(const manifest::Site& site, const manifest::Node& node, co
   target.identity_files = absolute_paths(settings.identity_files, base, env);
   target.known_hosts = absolute_paths(settings.known_hosts, base, env);
   target.site_store = (env.state_dir / "sites" / site.metadata.name / "known_hosts").string();
+  if (!site.security.ssh_ca.empty()) target.host_ca_files = {absolute_path(site.security.ssh_ca, base, env)};
   target.host_keys = policy_of(settings.host_keys);
   target.transport = settings.transport == "local" ? ssh::TransportKind::local : ssh::TransportKind::libssh2;
   target.rack = node.rack;

@@ -14,6 +14,7 @@ KFAB_EMBEDDED(schema_exec)
 KFAB_EMBEDDED(schema_exec_1_1)
 KFAB_EMBEDDED(schema_explain)
 KFAB_EMBEDDED(schema_help)
+KFAB_EMBEDDED(schema_hostkeys)
 KFAB_EMBEDDED(schema_inventory)
 KFAB_EMBEDDED(schema_inventory_1_1)
 KFAB_EMBEDDED(schema_lint)
@@ -49,6 +50,7 @@ constexpr Source sources[] = {
     {"kfab.exec/1.1", embedded_schema_exec_1_1},
     {"kfab.explain/1.0", embedded_schema_explain},
     {"kfab.help/1.0", embedded_schema_help},
+    {"kfab.hostkeys/1.0", embedded_schema_hostkeys},
     {"kfab.inventory/1.0", embedded_schema_inventory},
     {"kfab.inventory/1.1", embedded_schema_inventory_1_1},
     {"kfab.lint/1.0", embedded_schema_lint},

@@ -35,14 +35,6 @@ std::string names_without(std::string_view names, const std::unordered_set<std::
 
 }  // namespace
 
-std::string address_name(const Target& target) { return known_hosts_name(target.address, target.port); }
-std::string node_name(const Target& target) { return to_lower(target.node); }
-
-std::string shown(const Target& target) {
-  const std::string address = address_name(target);
-  return target.node == address ? one_line(address) : one_line(target.node + " (" + address + ")");
-}
-
 Fd::~Fd() {
   if (fd_ >= 0) ::close(fd_);
 }

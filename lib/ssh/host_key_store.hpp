@@ -7,15 +7,10 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "ssh/host_names.hpp"
 #include "ssh/target.hpp"
 
 namespace kfab::ssh {
-
-// The names by which known_hosts files know a target: its address as ssh writes it, and the node's own name.
-std::string address_name(const Target&);
-std::string node_name(const Target&);
-// "gpu1 ([10.0.0.1]:2222)", for messages.
-std::string shown(const Target&);
 
 // A descriptor that closes itself.
 class Fd {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <asio.hpp>
 #include <atomic>
 #include <cerrno>
@@ -28,6 +29,8 @@
 
 #include "base/text.hpp"
 #include "ssh/auth.hpp"
+#include "ssh/codec.hpp"
+#include "ssh/host_key_exchange.hpp"
 #include "ssh/host_keys.hpp"
 #include "ssh/input_queue.hpp"
 #include "ssh/outcome.hpp"
@@ -135,6 +138,7 @@ void Parked::put(const Target& target, std::unique_ptr<Link> link) {
 #include "ssh/running.inc"
 #include "ssh/remote_command.inc"
 #include "ssh/local_command.inc"
+#include "ssh/host_key_command.inc"
 
 // One thread and what runs on it.
 class Reactor {
@@ -148,7 +152,8 @@ class Reactor {
     auto to = std::make_shared<Addressee>();
     to->listener = std::move(listener);
     std::shared_ptr<Running> running;
-    if (target.transport == TransportKind::local) running = std::make_shared<LocalCommand>(shared_, target, command, to);
+    if (command.purpose == Purpose::host_keys) running = std::make_shared<HostKeyCommand>(shared_, target, command, to);
+    else if (target.transport == TransportKind::local) running = std::make_shared<LocalCommand>(shared_, target, command, to);
     else running = std::make_shared<RemoteCommand>(shared_, target, command, to);
     to->running = running.get();
     asio::post(shared_.io, [running, io = &shared_.io] { asio::co_spawn(*io, running->live(), asio::detached); });
@@ -217,6 +222,7 @@ class ReactorTransport final : public Transport {
       case Letter::Kind::phase: listener.on_phase(letter.phase); break;
       case Letter::Kind::hung_up: listener.on_hung_up(letter.attempt); break;
       case Letter::Kind::start: listener.on_start(*to.running); break;
+      case Letter::Kind::host_key: listener.on_host_key(letter.bytes); return;
       case Letter::Kind::out: listener.on_stdout(letter.bytes); break;
       case Letter::Kind::err: listener.on_stderr(letter.bytes); break;
       case Letter::Kind::end:

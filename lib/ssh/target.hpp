@@ -23,6 +23,7 @@ struct Target {
   bool use_agent = true;                      // ask ssh-agent where there is one
   std::vector<std::string> known_hosts{};     // empty: the user's and the system's own
   std::string site_store{};                   // known_hosts file of the site; asked as well, and the only one written
+  std::vector<std::string> host_ca_files{};   // public keys whose host certificates vouch for this machine, as @cert-authority lines do
   HostKeyPolicy host_keys = HostKeyPolicy::verify;
   TransportKind transport = TransportKind::libssh2;
   // The jump hosts before it, outermost first; nodes behind the same ones share them. Their own `via` is not looked at.

@@ -32,6 +32,11 @@ struct Deadlines {
   ms close = std::chrono::seconds(5);
 };
 
+// What a connection is for: to run a command, or only to see the host keys of the target. For the latter there is a
+// connection for each type of key, also of those that libssh2 cannot ask for, which goes as far as the server's proof
+// that it holds the key; nothing is checked, nobody logs in, and the end is `ok` once all keys were seen.
+enum class Purpose : std::uint8_t { run, host_keys };
+
 // What to run. `line` is handed to the login shell of the node as it is (to /bin/sh -c by the local transport): it may
 // be made only of constants and of the operator's own words, never of anything a node or a manifest said.
 struct Command {
@@ -40,6 +45,7 @@ struct Command {
   std::size_t max_stdout_bytes = std::size_t{4} << 20;   // what is past the cap is dropped and counted
   std::size_t max_stderr_bytes = std::size_t{1} << 20;
   bool keep_connection = false;   // the next command to this node, with the same set, goes over the same connection
+  Purpose purpose = Purpose::run;
 };
 
 // How a command ended. `ok` needs proof: the exit status 0 itself arrived, the channel was closed in order, and
@@ -79,6 +85,7 @@ class CommandListener {
   // is tried again after a pause, from the first phase; `attempt` counts the tries so far, from 1.
   virtual void on_hung_up(int /*attempt*/) {}
   virtual void on_start(CommandPeer&) {}    // the command runs
+  virtual void on_host_key(std::string_view /*blob*/) {}   // of Purpose::host_keys: a key or a certificate, proven
   virtual void on_stdout(std::string_view) {}
   virtual void on_stderr(std::string_view) {}
   virtual void on_end(const CommandEnd&) = 0;

@@ -37,6 +37,7 @@ third_party() {
 ^yaml-cpp/ manifest
 ^nlohmann/ json
 ^libssh2 ssh
+^openssl/ ssh
 ^asio ssh fleet
 ^openssl ssh
 ^sqlite3 store
