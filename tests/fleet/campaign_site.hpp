@@ -110,6 +110,7 @@ class Site {
   }
 
   const std::vector<Case>& cases() const { return cases_; }
+  ssh::Target target_of(std::size_t which) const { return targets_[places_[which]]; }
   std::vector<ssh::Target>& targets() { return targets_; }
   SimulatorProcess& simulator() { return simulator_; }
 

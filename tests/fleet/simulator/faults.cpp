@@ -17,6 +17,7 @@ constexpr std::array rows{
     FaultRow{"healthy", Behaviour::healthy, 0, "a node as it should be"},
     FaultRow{"black_hole", Behaviour::black_hole, 0, "its SYN is never answered"},
     FaultRow{"max_startups", Behaviour::max_startups, 1000000, "the first NUMBER connections are told so and dropped before the banner"},
+    FaultRow{"crowded", Behaviour::crowded, 10, "drops every connection beyond NUMBER that are not logged in yet"},
     FaultRow{"banner_trickle", Behaviour::banner_trickle, 150, "a banner without end, a byte every NUMBER ms"},
     FaultRow{"garbage_banner", Behaviour::garbage_banner, 4096, "NUMBER random bytes, then silence"},
     FaultRow{"endless_lines", Behaviour::endless_lines, 20, "a line that is no banner every NUMBER ms, for ever"},

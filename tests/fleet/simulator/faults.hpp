@@ -24,7 +24,7 @@ enum class Behaviour : std::uint8_t {
   healthy,
   at_point,   // Fault::action at Fault::point, else healthy
   // By sockets alone
-  black_hole, max_startups,
+  black_hole, max_startups, crowded,
   // No SSH
   banner_trickle, garbage_banner, endless_lines, http, banner_too_long, ssh1, echo, huge_packet,
   // SSH, slowly or in an odd way, but in order

@@ -46,7 +46,10 @@ void Listener::on_ready(unsigned, std::uint32_t) {
 void Listener::serve(int fd) {
   const std::uint32_t address = local_address_of(fd);
   Fault fault = site_.script.of(address);
-  if (fault.behaviour == Behaviour::max_startups && site_.calls.next(address) >= fault.number) fault = {};
+  if (fault.behaviour == Behaviour::crowded && site_.logging_in.next(address) >= fault.number) {
+    site_.logging_in.back(address);
+    fault = {Behaviour::max_startups, Action::none, Point::accept, 0};
+  } else if (fault.behaviour == Behaviour::max_startups && site_.calls.next(address) >= fault.number) fault = {};
   switch (layer_of(fault)) {
     case Layer::raw: loop_.adopt(std::make_unique<RawNode>(loop_, fd, fault, site_.stats)); break;
     case Layer::wire: {
@@ -66,7 +69,9 @@ void Listener::serve(int fd) {
 void Listener::begin_session(int fd, std::uint32_t address, const Fault& fault) {
   bool shared = true;
   const ssh_bind server = server_for(address, fault, shared);
-  loop_.adopt(std::make_unique<NodeSession>(loop_, fd, server, fault, site_.server, site_.stats));
+  auto session = std::make_unique<NodeSession>(loop_, fd, server, fault, site_.server, site_.stats);
+  if (fault.behaviour == Behaviour::crowded) session->when_settled([&counter = site_.logging_in, address] { counter.back(address); });
+  loop_.adopt(std::move(session));
   if (!shared) ssh_bind_free(server);
 }
 

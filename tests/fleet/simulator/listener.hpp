@@ -12,12 +12,16 @@
 
 namespace kfab::sim {
 
-// How often each address of a script that counts was called, over all threads.
-class CallCounter {
+// A number for each address of a script that counts, over all threads.
+class Counter {
  public:
-  std::uint64_t next(std::uint32_t address) {
+  std::uint64_t next(std::uint32_t address) {   // what it was before
     const std::lock_guard lock(mutex_);
     return counts_[address]++;
+  }
+  void back(std::uint32_t address) {
+    const std::lock_guard lock(mutex_);
+    --counts_[address];
   }
 
  private:
@@ -30,7 +34,8 @@ struct Site {
   HostKeyRing host_keys{"", true};
   ServerOptions server;
   Stats stats;
-  CallCounter calls;
+  Counter calls;        // connections that came
+  Counter logging_in;   // connections that are not logged in yet, of crowded nodes
 };
 
 // One thread's listening socket for all addresses: takes a connection and gives it to whoever plays the address.

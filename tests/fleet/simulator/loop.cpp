@@ -13,6 +13,7 @@ namespace kfab::sim {
 namespace {
 
 constexpr std::uint64_t stop_token = 0;
+constexpr unsigned which_bits = 16;
 
 void control(int epoll, int how, int fd, std::uint64_t token, std::uint32_t events) {
   epoll_event event{};
@@ -47,10 +48,10 @@ void Loop::adopt(std::unique_ptr<Member> member) {
 void Loop::retire(Member& member) { retired_.push_back(member.id_); }
 
 void Loop::watch(Member& member, int fd, unsigned which, std::uint32_t events) {
-  control(epoll_, EPOLL_CTL_ADD, fd, member.id_ << 1 | which, events);
+  control(epoll_, EPOLL_CTL_ADD, fd, member.id_ << which_bits | which, events);
 }
 void Loop::change(Member& member, int fd, unsigned which, std::uint32_t events) {
-  control(epoll_, EPOLL_CTL_MOD, fd, member.id_ << 1 | which, events);
+  control(epoll_, EPOLL_CTL_MOD, fd, member.id_ << which_bits | which, events);
 }
 void Loop::forget(int fd) { control(epoll_, EPOLL_CTL_DEL, fd, 0, 0); }
 void Loop::wake_at(Member& member, Time when) { alarms_.push({when, member.id_}); }
@@ -77,8 +78,8 @@ void Loop::run() {
     for (int i = 0; i < count; ++i) {
       const epoll_event& event = events[static_cast<std::size_t>(i)];
       if (event.data.u64 == stop_token) return;
-      const auto found = members_.find(event.data.u64 >> 1);
-      if (found != members_.end()) found->second->on_ready(static_cast<unsigned>(event.data.u64 & 1), event.events);
+      const auto found = members_.find(event.data.u64 >> which_bits);
+      if (found != members_.end()) found->second->on_ready(static_cast<unsigned>(event.data.u64 & ((1U << which_bits) - 1)), event.events);
     }
     ring_timers();
     for (const std::uint64_t id : retired_) members_.erase(id);

@@ -58,7 +58,7 @@ class Loop {
 
   void adopt(std::unique_ptr<Member>);   // and starts it
   void retire(Member&);
-  // `which`: 0 or 1, to tell a member's two sockets apart. Closing the descriptor ends the watch; one that has a copy
+  // `which`, below 65536, tells a member's sockets apart. Closing the descriptor ends the watch; one that has a copy
   // must be forgotten before.
   void watch(Member&, int fd, unsigned which, std::uint32_t events);
   void change(Member&, int fd, unsigned which, std::uint32_t events);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "fleet/simulator/net.hpp"
 #include "fleet/simulator/raw_node.hpp"
@@ -13,6 +14,11 @@
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 
 namespace kfab::sim {
+namespace {
+
+constexpr std::size_t most_forwards = 60'000;   // of one session, over its life
+
+}  // namespace
 
 struct NodeSession::Exec {
   ssh_channel channel = nullptr;
@@ -35,6 +41,8 @@ NodeSession::NodeSession(Loop& loop, int fd, ssh_bind server, const Fault& fault
 }
 
 NodeSession::~NodeSession() {
+  settle();
+  forwards_.clear();
   if (session_ != nullptr) ssh_free(session_);   // and closes the socket
   else if (stage_ == Stage::held) ::close(fd_);
 }
@@ -68,11 +76,15 @@ void NodeSession::serve() {
   // What was answered goes out in the round after: libssh writes only once it saw that it may.
   for (int round = 0; stage_ == Stage::serving && round < 4; ++round) {
     while (ssh_message request = ssh_message_get(session_)) {
-      answer(request);
-      ssh_message_free(request);
+      if (!answer(request)) ssh_message_free(request);
       if (stage_ != Stage::serving) break;
     }
     for (std::size_t i = 0; stage_ == Stage::serving && i < execs_.size(); ++i) pump(*execs_[i]);
+    for (std::size_t i = 0; stage_ == Stage::serving && i < forwards_.size(); ++i) {
+      if (!forwards_[i]) continue;
+      forwards_[i]->pump();
+      if (forwards_[i]->over()) forwards_[i].reset();
+    }
     if (stage_ == Stage::serving && (ssh_get_poll_flags(session_) & SSH_WRITE_PENDING) == 0) break;
   }
   if (stage_ == Stage::kex || stage_ == Stage::serving) {
@@ -94,6 +106,10 @@ void NodeSession::over() {
   loop_.retire(*this);
 }
 
+void NodeSession::settle() {
+  if (settled_) std::exchange(settled_, {})();
+}
+
 // True when the fault struck: nothing more is said then.
 bool NodeSession::acts_at(Point point) {
   if (fault_.behaviour != Behaviour::at_point || fault_.point != point) return false;
@@ -111,6 +127,7 @@ void NodeSession::act_now(Action action) {
   const int kept = ::dup(fd_);
   loop_.forget(fd_);
   execs_.clear();
+  forwards_.clear();
   ssh_free(session_);
   session_ = nullptr;
   fd_ = act(action, kept);
@@ -129,16 +146,17 @@ void NodeSession::flush() {
   }
 }
 
-void NodeSession::answer(ssh_message request) {
+bool NodeSession::answer(ssh_message request) {
   switch (ssh_message_type(request)) {
     case SSH_REQUEST_SERVICE:
       if (!acts_at(Point::service)) ssh_message_service_reply_success(request);
       break;
     case SSH_REQUEST_AUTH: answer_auth(request); break;
-    case SSH_REQUEST_CHANNEL_OPEN: answer_channel_open(request); break;
+    case SSH_REQUEST_CHANNEL_OPEN: return answer_channel_open(request);
     case SSH_REQUEST_CHANNEL: answer_channel_request(request); break;
     default: ssh_message_reply_default(request);
   }
+  return false;
 }
 
 bool NodeSession::authorized(ssh_message request) const {
@@ -169,19 +187,26 @@ void NodeSession::answer_auth(ssh_message request) {
     ssh_message_auth_reply_success(request, 1);
   } else {
     ++stats_.logins;
+    settle();
     ssh_message_auth_reply_success(request, 0);
   }
 }
 
-void NodeSession::answer_channel_open(ssh_message request) {
-  if (acts_at(Point::channel)) return;
-  if (fault_.behaviour == Behaviour::channel_refused || ssh_message_subtype(request) != SSH_CHANNEL_SESSION) {
+bool NodeSession::answer_channel_open(ssh_message request) {
+  if (acts_at(Point::channel)) return false;
+  const int type = ssh_message_subtype(request);
+  if (fault_.behaviour != Behaviour::channel_refused && type == SSH_CHANNEL_DIRECT_TCPIP && forwards_.size() < most_forwards) {
+    forwards_.push_back(std::make_unique<Forward>(loop_, *this, static_cast<unsigned>(forwards_.size() + 1), session_, request));
+    return true;
+  }
+  if (fault_.behaviour == Behaviour::channel_refused || type != SSH_CHANNEL_SESSION) {
     ssh_message_reply_default(request);
-    return;
+    return false;
   }
   auto exec = std::make_unique<Exec>();
   exec->channel = ssh_message_channel_request_open_reply_accept(request);
   if (exec->channel != nullptr) execs_.push_back(std::move(exec));
+  return false;
 }
 
 void NodeSession::answer_channel_request(ssh_message request) {

@@ -4,11 +4,13 @@
 #include <libssh/server.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "fleet/simulator/faults.hpp"
+#include "fleet/simulator/forward.hpp"
 #include "fleet/simulator/loop.hpp"
 
 namespace kfab::sim {
@@ -26,19 +28,20 @@ class NodeSession final : public Loop::Member {
  public:
   NodeSession(Loop&, int fd, ssh_bind, const Fault&, const ServerOptions&, Stats&);
   ~NodeSession() override;
+  // Called once when somebody is logged in, or when it ends without.
+  void when_settled(std::function<void()> call) { settled_ = std::move(call); }
   void start() override;
   void on_ready(unsigned which, std::uint32_t events) override;
   void on_time() override { serve(); }
 
  private:
-  struct Message;   // one request, freed with this
   struct Exec;      // one channel
   enum class Stage { kex, serving, held, gone };
 
   void serve();
-  void answer(ssh_message);
+  bool answer(ssh_message);                // true: the request is kept for a later answer
   void answer_auth(ssh_message);
-  void answer_channel_open(ssh_message);
+  bool answer_channel_open(ssh_message);
   void answer_channel_request(ssh_message);
   bool authorized(ssh_message) const;
   bool acts_at(Point);
@@ -50,6 +53,7 @@ class NodeSession final : public Loop::Member {
   void finish(Exec&);
   void arm();
   void over();
+  void settle();
 
   Loop& loop_;
   int fd_;
@@ -61,7 +65,9 @@ class NodeSession final : public Loop::Member {
   Stage stage_ = Stage::kex;
   std::uint32_t armed_ = 0;
   bool partly_in_ = false;
+  std::function<void()> settled_{};
   std::vector<std::unique_ptr<Exec>> execs_;
+  std::vector<std::unique_ptr<Forward>> forwards_;   // null when over
 };
 
 }  // namespace kfab::sim
