@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <new>
 
 #include "base/text.hpp"
 #include "ssh/codec.hpp"
@@ -29,22 +31,44 @@ struct Seen {
   std::optional<std::uint32_t> exit_status;
 };
 
+// Every block of a session is in a ring with the others, for libssh2 1.10 forgets some when a connection ends in the
+// midst of a message; and it carries its size, for a packet must not be read past its end.
+struct alignas(std::max_align_t) Block {
+  Block* before = this;
+  Block* after = this;
+  std::size_t size = 0;
+
+  void join(Block& ring) {
+    before = &ring;
+    after = ring.after;
+    before->after = after->before = this;
+  }
+  void leave() {
+    before->after = after;
+    after->before = before;
+    before = after = this;
+  }
+};
+
 // What libssh2 hands to every one of its callbacks.
 struct Hooks {
   Seen seen;
+  Block blocks;                 // all that are in use
   Carrier* carrier = nullptr;   // instead of the socket
   std::uint64_t received = 0;
 };
 
-// Every block carries its size in front, for a packet must not be read past its end.
-constexpr std::size_t header_bytes = alignof(std::max_align_t);
-static_assert(header_bytes >= sizeof(std::size_t));
+void* bytes_of(Block* block) { return block + 1; }
+Block* block_of(void* bytes) { return static_cast<Block*>(bytes) - 1; }
+Hooks* hooks_of(void** abstract) { return abstract == nullptr ? nullptr : static_cast<Hooks*>(*abstract); }
 
-void* watched_alloc(std::size_t count, void**) {
-  auto* block = static_cast<char*>(std::malloc(count + header_bytes));
-  if (block == nullptr) return nullptr;
-  std::memcpy(block, &count, sizeof count);
-  return block + header_bytes;
+void* watched_alloc(std::size_t count, void** abstract) {
+  void* memory = count > SIZE_MAX - sizeof(Block) ? nullptr : std::malloc(count + sizeof(Block));
+  if (memory == nullptr) return nullptr;
+  auto* block = new (memory) Block;
+  block->size = count;
+  if (Hooks* hooks = hooks_of(abstract)) block->join(hooks->blocks);
+  return bytes_of(block);
 }
 
 void watch(const char* packet, std::size_t size, Seen& seen) {
@@ -64,19 +88,21 @@ void watch(const char* packet, std::size_t size, Seen& seen) {
 
 void watched_free(void* pointer, void** abstract) {
   if (pointer == nullptr) return;
-  char* block = static_cast<char*>(pointer) - header_bytes;
-  std::size_t size = 0;
-  std::memcpy(&size, block, sizeof size);
-  if (abstract != nullptr && *abstract != nullptr) watch(static_cast<char*>(pointer), size, static_cast<Hooks*>(*abstract)->seen);
+  Block* block = block_of(pointer);
+  if (Hooks* hooks = hooks_of(abstract)) watch(static_cast<char*>(pointer), block->size, hooks->seen);
+  block->leave();
   std::free(block);
 }
 
 void* watched_realloc(void* pointer, std::size_t count, void** abstract) {
   if (pointer == nullptr) return watched_alloc(count, abstract);
-  auto* block = static_cast<char*>(std::realloc(static_cast<char*>(pointer) - header_bytes, count + header_bytes));
-  if (block == nullptr) return nullptr;
-  std::memcpy(block, &count, sizeof count);
-  return block + header_bytes;
+  void* bigger = watched_alloc(count, abstract);
+  if (bigger == nullptr) return nullptr;
+  Block* block = block_of(pointer);
+  std::memcpy(bigger, pointer, std::min(count, block->size));
+  block->leave();
+  std::free(block);
+  return bigger;
 }
 
 // The socket, or what stands for it.
@@ -133,6 +159,7 @@ struct Session::Impl {
     // libssh2 needs to see that.
     for (int round = 0; channel != nullptr && round < 16 && libssh2_channel_free(channel) == LIBSSH2_ERROR_EAGAIN;) ++round;
     for (int round = 0; round < 16 && libssh2_session_free(session) == LIBSSH2_ERROR_EAGAIN;) ++round;
+    while (hooks.blocks.after != &hooks.blocks) watched_free(bytes_of(hooks.blocks.after), nullptr);
   }
 };
 
