@@ -1,7 +1,8 @@
 # kfab-bootstrap SHA256 GZ_BYTES BYTES plain|sudo
 #
-# Starts the agent on a node: finds it in the cache of the user, or asks for it ("need"), takes GZ_BYTES of gzip from
-# its input, stores it, and becomes it. Speaks one JSON object per line; "ready" is the last before the agent speaks.
+# Starts the agent on a node: finds it in the cache of the user, or asks for it ("need"), stores it, and becomes it. The
+# answer to "need" is a line: "direct", followed by GZ_BYTES of gzip, or "relay HOST PORT TOKEN", where another node hands
+# out the BYTES of the file; when that fails it asks again, and the answer is "direct". Speaks one JSON object per line; "ready" is the last before the agent speaks.
 # Any other state is why there is no agent.
 #
 # This text travels as one argument in single quotes through whatever login shell the user has, on one line. So there
@@ -79,13 +80,24 @@ if [ -z "$chosen" ]; then fail "$state" "$notes"; fi;
 find "$chosen" -name ".agent-*" -mmin +60 -exec rm -f {} + 2>/dev/null;
 
 tmp="$chosen/.agent-$sha.$$";
+relayed() {
+  command -v bash >/dev/null 2>&1 && command -v timeout >/dev/null 2>&1 || return 1;
+  timeout 30 bash -c "exec 3<>/dev/tcp/\$0/\$1 && echo \$2 >&3 && head -c \$3 <&3" "$1" "$2" "$3" "$size" >"$tmp" 2>/dev/null;
+  same "$tmp";
+};
 say need "$chosen";
-said=$( { head -c "$gz" | gzip -dc >"$tmp"; } 2>&1 );
-if [ "$?" -ne 0 ]; then
-  case "$said" in
-    *"o space left"*|*uota*) fail no_space "$chosen: $said";;
-    *) fail not_stored "$chosen: $said";;
-  esac;
+read -r how host port token || exit 1;
+if [ "$how" = relay ]; then
+  if relayed "$host" "$port" "$token"; then how=done; else say need "relay: nothing usable from $host"; read -r how || exit 1; fi;
+fi;
+if [ "$how" = direct ]; then
+  said=$( { head -c "$gz" | gzip -dc >"$tmp"; } 2>&1 );
+  if [ "$?" -ne 0 ]; then
+    case "$said" in
+      *"o space left"*|*uota*) fail no_space "$chosen: $said";;
+      *) fail not_stored "$chosen: $said";;
+    esac;
+  fi;
 fi;
 same "$tmp" || fail not_stored "$chosen: the checksum is wrong";
 chmod 700 "$tmp";

@@ -25,6 +25,7 @@ struct Node final : ssh::CommandListener {
     out += bytes;
     if (out.find("\"state\":\"need\"") != std::string::npos && !sent) {
       sent = true;
+      peer->write("direct\n");
       peer->write_view(gz);
       if (hang_up_after_image) peer->close_input();
     }

@@ -1,0 +1,110 @@
+// The agent on its way through a rack: nodes with caches of their own, one sshd each, and the agent as it is built.
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "base/file.hpp"
+#include "fleet/agent_session.hpp"
+#include "fleet/private_sshd.hpp"
+#include "unit/fleet/fake_agent.hpp"
+
+using namespace kfab;
+using namespace kfab::fleet;
+using namespace kfab::fleet::test;
+
+// OpenSSL keeps a few allocations of its own for the life of the process.
+extern "C" const char* __lsan_default_suppressions();
+extern "C" const char* __lsan_default_suppressions() { return "leak:CRYPTO_zalloc\nleak:CRYPTO_malloc\n"; }
+
+namespace {
+
+// `count` nodes of one rack: each is an sshd whose sessions have a cache of their own, and the programs in `path`.
+struct Rack {
+  explicit Rack(std::size_t count, const std::string& path = {}) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::string cache = dir + "/cache" + std::to_string(i);
+      std::filesystem::create_directories(cache);
+      nodes.push_back(std::make_unique<PrivateSshd>("SetEnv XDG_CACHE_HOME=" + cache + (path.empty() ? "" : " PATH=" + path)));
+    }
+  }
+  ~Rack() { std::filesystem::remove_all(dir); }
+  std::vector<ssh::Target> targets() const {
+    std::vector<ssh::Target> all;
+    for (const auto& node : nodes) {
+      all.push_back(node->target("n" + std::to_string(all.size())));
+      all.back().rack = "r1";
+    }
+    return all;
+  }
+  std::string dir = std::filesystem::temp_directory_path() / ("kfab-rack-" + random_hex(6));
+  std::vector<std::unique_ptr<PrivateSshd>> nodes;
+};
+
+struct Ran {
+  std::vector<AgentEnd> ends;
+  Sink sink;
+  std::size_t sent = 0;
+};
+Ran run_facts(const Rack& rack, bool relay) {
+  auto gz = read_file(KFAB_AGENT_GZ, std::size_t{64} << 20);
+  REQUIRE(gz);
+  auto image = make_agent_image(*gz);
+  REQUIRE(image);
+  ssh::TransportOptions settings = ssh::options_from_environment();
+  settings.home.clear();
+  settings.agent_socket.clear();
+  auto transport = ssh::make_transport(settings);
+  auto clock = make_system_clock();
+  Listener listener;
+  CancelToken cancel;
+  FleetOptions options;
+  options.relay = relay;
+  Ran ran;
+  ran.ends = run_agents(*transport, rack.targets(), *image, [](std::size_t) { return AgentTask{json::Object{{"task", "facts"}}}; }, listener, options,
+                        *clock, ran.sink, cancel);
+  for (const auto& end : ran.ends) {
+    CHECK_MESSAGE(end.outcome == NodeOutcome::ok, (end.why ? end.why->message : ""));
+    ran.sent += end.image_sent ? 1 : 0;
+  }
+  return ran;
+}
+
+bool told(const Sink& sink, std::string_view words) {
+  for (const Event& event : sink.events)
+    if (event.message.find(words) != std::string::npos) return true;
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE("the agent crosses the link of the control host once, and the rack hands it on") {
+  const Rack rack(6);
+  auto ran = run_facts(rack, true);
+  CHECK(ran.sent == 1);
+  CHECK(told(ran.sink, "5 nodes were handed the agent"));
+  for (std::size_t i = 0; i < rack.nodes.size(); ++i) {
+    const auto cached = shell("sha256sum " + rack.dir + "/cache" + std::to_string(i) + "/kfab/agent-* | awk '{print \"agent-\" $1; sub(\".*/\", \"\", $2); print $2}' | uniq | wc -l");
+    CHECK(std::atoi(cached.out.c_str()) == 1);   // under the name that is its hash
+  }
+  CHECK(shell("find " + rack.dir + " -name '.agent-*' | wc -l").out.substr(0, 1) == "0");
+  ran = run_facts(rack, true);
+  CHECK(ran.sent == 0);
+  CHECK_FALSE(told(ran.sink, "handed the agent"));
+}
+
+TEST_CASE("where the rack cannot hand it on every node is sent the agent all the same") {
+  // Everything that the bootstrap needs, but no bash.
+  const std::string programs = std::filesystem::temp_directory_path() / ("kfab-programs-" + random_hex(6));
+  std::filesystem::create_directories(programs);
+  for (const char* name : {"id", "sha256sum", "tr", "head", "gzip", "df", "tail", "mkdir", "mv", "chmod", "rm", "find", "timeout", "sleep"}) {
+    shell("ln -s \"$(command -v " + std::string(name) + ")\" " + programs + "/" + name);
+  }
+  {
+    const Rack rack(4, programs);
+    const auto ran = run_facts(rack, true);
+    CHECK(ran.sent == 4);
+    CHECK_FALSE(told(ran.sink, "handed the agent"));
+  }
+  std::filesystem::remove_all(programs);
+}
