@@ -50,6 +50,12 @@ std::vector<OptionSpec> with_pace(std::vector<OptionSpec> own, std::vector<Optio
   return own;
 }
 
+// The same for commands that start the agent.
+std::vector<OptionSpec> with_agent(std::vector<OptionSpec> own, std::vector<OptionSpec> pace = pace_options()) {
+  own.push_back({.name = "relay", .help = "send the agent once per rack: the first node that has it hands it to the others, over a port that it opens for that time"});
+  return with_pace(std::move(own), std::move(pace));
+}
+
 PositionalSpec site_manifest(bool required = true) {
   return {.name = "MANIFEST", .kind = Kind::manifest, .help = "the site's manifest; - is standard input", .required = required};
 }
@@ -79,6 +85,7 @@ SiteOptions paced_site_options(const Args& args) {
   pace.max_fail = args.share("max-fail");
   pace.max_fail_per_batch = args.share("max-fail-per-batch");
   pace.max_fail_per_rack = args.share("max-fail-per-rack");
+  site.reach.relay = args.flag("relay");
   return site;
 }
 
@@ -131,7 +138,7 @@ CommandOutput adapt_bandwidth(const Args& args, Env& env) { return run_tests(arg
 CommandOutput adapt_demo(const Args& args, Env& env) { return run_demo({args.text("dir"), args.text("output") == "table"}, env); }
 
 std::vector<OptionSpec> test_options() {
-  return with_pace({
+  return with_agent({
       {.name = "level", .kind = Kind::choice, .value = "LEVEL", .help = "how thorough; default is what the node's tranche asks for",
        .choices = {"quick", "standard", "soak"}},
       {.name = "duration", .kind = Kind::duration, .value = "TIME", .help = "time for the tests of one accelerator, instead of the level's"},
@@ -152,7 +159,7 @@ std::vector<CommandSpec> fleet_commands() {
        .examples = {{"kfab inventory site.yaml", "facts of every node"},
                     {"kfab inventory site.yaml -t p1 -o json", "of one tranche, for scripts"}},
        .positionals = {site_manifest()},
-       .options = with_pace({{.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "3m"}}),
+       .options = with_agent({{.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "3m"}}),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
        .schema = "kfab.inventory/1.1",
        .selects_nodes = true,
@@ -165,7 +172,7 @@ std::vector<CommandSpec> fleet_commands() {
        .examples = {{"kfab plan site.yaml", "differences of every node"},
                     {"kfab plan site.yaml -t p1 --exit-code", "exit with 1 if any node of the tranche has drifted"}},
        .positionals = {site_manifest()},
-       .options = with_pace({{.name = "exit-code", .help = "exit with 1 when something would change"},
+       .options = with_agent({{.name = "exit-code", .help = "exit with 1 when something would change"},
                               {.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "1h"}}),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
        .schema = "kfab.plan/1.1",
@@ -182,7 +189,7 @@ std::vector<CommandSpec> fleet_commands() {
                     {"kfab provision site.yaml -w 'gpu[001-004]' --yes", "four nodes, without asking"},
                     {"kfab provision site.yaml --yes --canary 2 --max-fail 2%", "two first, then 4, 8, ...; stop when more than 2 % have failed"}},
        .positionals = {site_manifest()},
-       .options = with_pace({{.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "1h"}},
+       .options = with_agent({{.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "1h"}},
                             pace_options("start with N nodes, all of which must be ok before the others begin; default is 1 above 32 nodes, 0 is none")),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
        .schema = "kfab.provision/1.1",

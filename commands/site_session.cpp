@@ -114,6 +114,7 @@ ssh::Target bare_target(const std::string& address, const ReachOptions& reach, c
 fleet::FleetOptions fleet_options(const ReachOptions& reach) {
   fleet::FleetOptions options;
   options.window = reach.window;
+  options.relay = reach.relay;
   if (reach.connect_timeout_s)
     options.deadlines.connect = options.deadlines.banner = std::chrono::milliseconds(static_cast<long long>(*reach.connect_timeout_s * 1000));
   return options;

@@ -28,6 +28,7 @@ struct ReachOptions {
   std::string host_keys;               // verify | trust-on-first-use
   bool become = false;
   std::size_t window = 512;
+  bool relay = false;                  // the agent travels once per rack
   std::optional<double> connect_timeout_s;
   fleet::PaceOptions pace;             // batches and failure budgets
 };
