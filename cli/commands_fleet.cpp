@@ -85,20 +85,25 @@ SiteOptions paced_site_options(const Args& args) {
   pace.max_fail = args.share("max-fail");
   pace.max_fail_per_batch = args.share("max-fail-per-batch");
   pace.max_fail_per_rack = args.share("max-fail-per-rack");
+  return site;
+}
+
+SiteOptions agent_site_options(const Args& args) {
+  SiteOptions site = paced_site_options(args);
   site.reach.relay = args.flag("relay");
   return site;
 }
 
 CommandOutput adapt_inventory(const Args& args, Env& env) {
-  return run_inventory({paced_site_options(args), args.duration_s("timeout").value_or(180)}, env);
+  return run_inventory({agent_site_options(args), args.duration_s("timeout").value_or(180)}, env);
 }
 
 CommandOutput adapt_plan(const Args& args, Env& env) {
-  return run_provision({paced_site_options(args), provision::Mode::plan, args.flag("exit-code"), args.duration_s("timeout").value_or(3600)}, env);
+  return run_provision({agent_site_options(args), provision::Mode::plan, args.flag("exit-code"), args.duration_s("timeout").value_or(3600)}, env);
 }
 
 CommandOutput adapt_provision(const Args& args, Env& env) {
-  return run_provision({paced_site_options(args), provision::Mode::apply, false, args.duration_s("timeout").value_or(3600)}, env);
+  return run_provision({agent_site_options(args), provision::Mode::apply, false, args.duration_s("timeout").value_or(3600)}, env);
 }
 
 CommandOutput adapt_exec(const Args& args, Env& env) {
@@ -121,7 +126,7 @@ CommandOutput adapt_hostkeys(const Args& args, Env& env) {
 
 CommandOutput run_tests(const Args& args, Env& env, std::string command, std::vector<std::string> families) {
   ValidateOptions options;
-  options.site = paced_site_options(args);
+  options.site = agent_site_options(args);
   options.command = std::move(command);
   options.families = std::move(families);
   options.level = validation::parse_level(args.text("level"));
