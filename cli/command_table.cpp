@@ -9,7 +9,7 @@ namespace {
 // The order of `kfab --help`: as a site comes into being.
 constexpr std::array<std::string_view, 24> order{
     "lint",   "show",     "nodeset",   "inventory", "plan", "provision", "hostkeys", "exec",   "burnin",     "bandwidth",
-    "validate", "readiness", "report", "demo",      "explain", "schema", "completion", "version", "help"};
+    "validate", "readiness", "report", "demo",      "doctor", "explain", "schema", "completion", "version", "help"};
 
 std::vector<CommandSpec> assemble() {
   std::vector<CommandSpec> all = file_commands();

@@ -1,7 +1,9 @@
 #include "base/text.hpp"
 #include "cli/args.hpp"
 #include "cli/option_table.hpp"
+#include "cli/build_info.hpp"
 #include "commands/demo.hpp"
+#include "commands/doctor.hpp"
 #include "commands/exec.hpp"
 #include "commands/hostkeys.hpp"
 #include "commands/inventory.hpp"
@@ -23,6 +25,10 @@ std::vector<OptionSpec> reach_options() {
       {.name = "known-hosts", .kind = Kind::path, .value = "FILE", .help = "read host keys from FILE; may be given several times", .repeatable = true},
       {.name = "host-keys", .kind = Kind::choice, .value = "POLICY",
        .help = "what to do about an unknown host key: refuse it, or keep it for this site", .choices = {"verify", "trust-on-first-use"}},
+      {.name = "ssh-config", .kind = Kind::path, .value = "FILE",
+       .help = "follow this OpenSSH configuration; none follows no file. Default: the manifest's, without a manifest ~/.ssh/config"},
+      {.name = "transport", .kind = Kind::choice, .value = "WAY",
+       .help = "libssh2 within kfab, or openssh: by ssh(1), for certificates, security keys and Kerberos", .choices = {"libssh2", "openssh"}},
       {.name = "become", .help = "work as root by `sudo -n`"},
       {.name = "connect-timeout", .kind = Kind::duration, .value = "TIME", .help = "longest wait for a connection, and for the server's first words after it", .fallback = "10s"},
   };
@@ -73,6 +79,9 @@ SiteOptions site_options(const Args& args) {
   reach.become = args.flag("become");
   reach.window = static_cast<std::size_t>(args.integer("window").value_or(512));
   reach.connect_timeout_s = args.duration_s("connect-timeout");
+  reach.connect_timeout_said = args.given("connect-timeout");
+  reach.ssh_config = args.text("ssh-config");
+  reach.transport = args.text("transport");
   return site;
 }
 
@@ -141,6 +150,8 @@ CommandOutput adapt_burnin(const Args& args, Env& env) { return run_tests(args, 
 CommandOutput adapt_bandwidth(const Args& args, Env& env) { return run_tests(args, env, "bandwidth", {"bandwidth"}); }
 
 CommandOutput adapt_demo(const Args& args, Env& env) { return run_demo({args.text("dir"), args.text("output") == "table"}, env); }
+
+CommandOutput adapt_doctor(const Args& args, Env& env) { return run_doctor({site_options(args), build_facts()}, env); }
 
 std::vector<OptionSpec> test_options() {
   return with_agent({
@@ -294,6 +305,21 @@ std::vector<CommandSpec> fleet_commands() {
        .exit_codes = {0, 1, 2, 4, 130, 143},
        .schema = "kfab.demo/1.0",
        .run = adapt_demo},
+      {.name = "doctor",
+       .help = "see whether everything is in place on this machine before nodes are reached",
+       .description = "Looks at libssh2 and what it cannot do, ssh(1), ssh-agent, key files, known_hosts, the limit on open files, memory, the "
+                      "state directory, the clock and the agent that travels in kfab; with a manifest also at what its nodes need of these. Each "
+                      "has a verdict and, where something is to be done, the next step.\n\n"
+                      "No node is reached. The addresses of the selected nodes are looked up in the name service.",
+       .examples = {{"kfab doctor", "this machine"},
+                    {"kfab doctor site.yaml", "this machine, for the nodes of a site"},
+                    {"kfab doctor site.yaml -o json", "for scripts: data.checks[].verdict"}},
+       .positionals = {site_manifest(false)},
+       .options = reach_options(),
+       .exit_codes = {0, 1, 2, 3, 4, 130, 143},
+       .schema = "kfab.doctor/1.0",
+       .selects_nodes = true,
+       .run = adapt_doctor},
   };
 }
 

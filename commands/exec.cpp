@@ -32,17 +32,15 @@ Result<std::string> standard_input(const ExecOptions& options, Env& env) {
 }
 
 // Targets named by addresses on the command line, when there is no manifest.
-Result<std::vector<ssh::Target>> bare_targets(const SiteOptions& options, const Env& env) {
+Result<std::vector<ssh::Target>> named_targets(const SiteOptions& options, const Env& env, Diagnostics& findings) {
   if (options.selection.nodes.empty()) return error(Code::no_target, "neither a manifest nor --nodes says where to run");
   KFAB_TRY(set, nodeset::NodeSet::parse(options.selection.nodes));
   if (!options.selection.exclude.empty()) {
     KFAB_TRY(without, nodeset::NodeSet::parse(options.selection.exclude));
     set -= without;
   }
-  std::vector<ssh::Target> targets;
-  for (const auto& name : set.names()) targets.push_back(bare_target(name, options.reach, env));
-  if (targets.empty()) return error(Code::no_target, "no node is selected");
-  return targets;
+  if (set.empty()) return error(Code::no_target, "no node is selected");
+  return bare_targets(set.names(), options.reach, env, findings);
 }
 
 }  // namespace
@@ -102,15 +100,20 @@ CommandOutput run_exec(const ExecOptions& options, Env& env) {
   CommandOutput output;
   std::vector<ssh::Target> targets;
   std::vector<bool> sudo;
+  std::shared_ptr<ssh::PrivateAgent> agent;   // as long as the run
   if (options.site.manifest.empty()) {
-    auto bare = bare_targets(options.site, env);
+    auto bare = named_targets(options.site, env, output.diagnostics);
     if (!bare) return not_started(std::move(bare).error());
     targets = std::move(*bare);
+    auto unlocked = unlock_keys(targets, env);
+    if (!unlocked) return not_started(std::move(unlocked).error());
+    agent = std::move(*unlocked);
   } else {
     auto opened = open_site(options.site, env);
     if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
     auto& session = std::get<SiteSession>(opened);
     targets = std::move(session.targets);
+    agent = session.agent;
     output = session.output();
   }
 

@@ -9,6 +9,7 @@
 #include "base/text.hpp"
 #include "json/diagnostic.hpp"
 #include "provision/desired_state.hpp"
+#include "ssh/ssh_config.hpp"
 
 namespace kfab::commands {
 namespace {
@@ -50,11 +51,13 @@ void check_roles(const manifest::Site& site, Diagnostics& diagnostics) {
 
 // What every command that reaches nodes would refuse.
 void check_reach(const manifest::Site& site, Diagnostics& diagnostics) {
-  if (site.connectivity.via.empty() || site.nodes.empty()) return;
-  Diagnostic why = error(Code::jump_hosts_unsupported, "the nodes are reached through jump hosts, so no command can reach them from here");
-  why.severity = Severity::warning;   // what is declared is right; only this version cannot follow it
-  why.path = "spec.connectivity.via";
-  diagnostics.push_back(std::move(why));
+  for (std::size_t i = 0; i < site.connectivity.via.size(); ++i) {
+    auto spec = ssh::parse_host_spec(site.connectivity.via[i]);
+    if (spec) continue;
+    Diagnostic why = std::move(spec).error();
+    why.path = fmt::format("spec.connectivity.via[{}]", i);
+    diagnostics.push_back(std::move(why));
+  }
 }
 
 }  // namespace

@@ -2,10 +2,12 @@
 
 #include <chrono>
 #include <filesystem>
+#include <map>
 
 #include <fmt/format.h>
 
 #include "base/text.hpp"
+#include "commands/ways_in.hpp"
 #include "ssh/transport.hpp"
 
 namespace kfab::commands {
@@ -30,6 +32,11 @@ ssh::HostKeyPolicy policy_of(std::string_view word) {
   return word == "trust-on-first-use" ? ssh::HostKeyPolicy::trust_on_first_use : ssh::HostKeyPolicy::verify;
 }
 
+ssh::TransportKind transport_of_word(std::string_view word) {
+  if (word == "local") return ssh::TransportKind::local;
+  return word == "openssh" ? ssh::TransportKind::openssh : ssh::TransportKind::libssh2;
+}
+
 // What the command line says about reaching nodes, over what the manifest says.
 void apply(const ReachOptions& reach, const Env& env, ssh::Target& target) {
   if (!reach.user.empty()) target.user = reach.user;
@@ -37,6 +44,7 @@ void apply(const ReachOptions& reach, const Env& env, ssh::Target& target) {
   if (!reach.identity_files.empty()) target.identity_files = absolute_paths(reach.identity_files, ".", env);
   if (!reach.known_hosts.empty()) target.known_hosts = absolute_paths(reach.known_hosts, ".", env);
   if (!reach.host_keys.empty()) target.host_keys = policy_of(reach.host_keys);
+  if (!reach.transport.empty() && target.transport != ssh::TransportKind::local) target.transport = transport_of_word(reach.transport);
 }
 
 ssh::Target target_of(const manifest::Site& site, const manifest::Node& node, const ReachOptions& reach, const Env& env) {
@@ -52,10 +60,34 @@ ssh::Target target_of(const manifest::Site& site, const manifest::Node& node, co
   target.site_store = (env.state_dir / "sites" / site.metadata.name / "known_hosts").string();
   if (!site.security.ssh_ca.empty()) target.host_ca_files = {absolute_path(site.security.ssh_ca, base, env)};
   target.host_keys = policy_of(settings.host_keys);
-  target.transport = settings.transport == "local" ? ssh::TransportKind::local : ssh::TransportKind::libssh2;
+  target.transport = transport_of_word(settings.transport);
   target.rack = node.rack;
   apply(reach, env, target);
   return target;
+}
+
+// The OpenSSH configuration and the jump hosts of every target of the session.
+Status find_ways(SiteSession& session, const ReachOptions& reach, const Env& env) {
+  std::map<std::string, WaysIn> by_config;
+  for (std::size_t i = 0; i < session.targets.size(); ++i) {
+    const manifest::Node& node = *session.nodes[i];
+    const manifest::SshSettings& settings = node.ssh ? *node.ssh : session.site->ssh;
+    std::string config = settings.config == "none" ? "none" : absolute_path(settings.config, fs::path(session.site->file).parent_path(), env);
+    if (!reach.ssh_config.empty()) config = reach.ssh_config == "none" ? "none" : absolute_path(reach.ssh_config, ".", env);
+    auto ways = by_config.find(config);
+    if (ways == by_config.end()) {
+      KFAB_TRY(opened, WaysIn::open(config, env));
+      ways = by_config.emplace(config, std::move(opened)).first;
+    }
+    const Said said{.address = !node.address.empty(),
+                    .port = settings.port_said || reach.port.has_value(),
+                    .host_keys = settings.host_keys_said || !reach.host_keys.empty(),
+                    .connect_timeout = reach.connect_timeout_said};
+    KFAB_TRY_VOID(ways->second.complete(session.targets[i], said, session.site->connectivity.via));
+  }
+  for (const auto& [config, ways] : by_config)
+    session.findings.insert(session.findings.end(), ways.findings().begin(), ways.findings().end());
+  return ok();
 }
 
 }  // namespace
@@ -80,9 +112,6 @@ std::variant<SiteSession, CommandOutput> open_site(const SiteOptions& options, E
   };
   if (!session.site)
     return stop(error(Code::not_a_site, fmt::format("{} is not the manifest of a site", one_line(options.manifest))));
-  if (!session.site->connectivity.via.empty())
-    return stop(error(Code::jump_hosts_unsupported, "the site is reached through " +
-                                                        one_line(join(session.site->connectivity.via, ", "))));
   auto nodes = select_nodes(*session.site, options.selection);
   if (!nodes) return stop(std::move(nodes).error());
   session.nodes = std::move(*nodes);
@@ -91,6 +120,10 @@ std::variant<SiteSession, CommandOutput> open_site(const SiteOptions& options, E
     const auto& settings = node->ssh ? *node->ssh : session.site->ssh;
     session.sudo.push_back(options.reach.become || settings.become == "sudo");
   }
+  if (auto led = find_ways(session, options.reach, env); !led) return stop(std::move(led).error());
+  auto agent = unlock_keys(session.targets, env);
+  if (!agent) return stop(std::move(agent).error());
+  session.agent = std::move(*agent);
   return session;
 }
 
@@ -98,17 +131,26 @@ CommandOutput SiteSession::output() const {
   CommandOutput output;
   output.site = ref();
   output.diagnostics = loaded->diagnostics;
+  output.diagnostics.insert(output.diagnostics.end(), findings.begin(), findings.end());
   output.sources = loaded->sources;
   return output;
 }
 
-ssh::Target bare_target(const std::string& address, const ReachOptions& reach, const Env& env) {
-  ssh::Target target;
-  target.node = address;
-  target.address = address;
-  target.site_store = (env.state_dir / "known_hosts").string();
-  apply(reach, env, target);
-  return target;
+Result<std::vector<ssh::Target>> bare_targets(const std::vector<std::string>& names, const ReachOptions& reach, const Env& env, Diagnostics& findings) {
+  KFAB_TRY(ways, WaysIn::open(reach.ssh_config.empty() || reach.ssh_config == "none" ? reach.ssh_config : absolute_path(reach.ssh_config, ".", env), env));
+  std::vector<ssh::Target> targets;
+  for (const std::string& name : names) {
+    ssh::Target target;
+    target.node = name;
+    target.address = name;
+    target.site_store = (env.state_dir / "known_hosts").string();
+    apply(reach, env, target);
+    const Said said{.port = reach.port.has_value(), .host_keys = !reach.host_keys.empty(), .connect_timeout = reach.connect_timeout_said};
+    KFAB_TRY_VOID(ways.complete(target, said, {}));
+    targets.push_back(std::move(target));
+  }
+  findings.insert(findings.end(), ways.findings().begin(), ways.findings().end());
+  return targets;
 }
 
 fleet::FleetOptions fleet_options(const ReachOptions& reach) {

@@ -10,6 +10,7 @@
 
 #include "commands/command.hpp"
 #include "commands/env.hpp"
+#include "commands/private_keys.hpp"
 #include "commands/selection.hpp"
 #include "fleet/fleet.hpp"
 #include "fleet/pace.hpp"
@@ -31,6 +32,9 @@ struct ReachOptions {
   bool relay = false;                  // the agent travels once per rack
   std::optional<double> connect_timeout_s;
   fleet::PaceOptions pace;             // batches and failure budgets
+  bool connect_timeout_said = false;   // else it is the default, and an OpenSSH configuration may say it
+  std::string ssh_config;              // OpenSSH configuration: a file or none; empty: the manifest's, without one the user's
+  std::string transport;               // libssh2 | openssh
 };
 
 struct SiteOptions {
@@ -45,6 +49,8 @@ struct SiteSession {
   std::vector<const manifest::Node*> nodes;
   std::vector<ssh::Target> targets;                 // of `nodes`, in their order
   std::vector<bool> sudo;                           // likewise: whether the agent runs as root there
+  Diagnostics findings{};                           // about the ways to them
+  std::shared_ptr<ssh::PrivateAgent> agent{};       // holds keys that were unlocked for this run; may be null
 
   SiteRef ref() const { return {site->metadata.name, loaded->sha256}; }
   CommandOutput output() const;                     // an output about this site, with what was found in the manifest
@@ -56,8 +62,9 @@ std::variant<SiteSession, CommandOutput> open_site(const SiteOptions&, Env&);
 // A manifest by path, or from standard input for "-".
 manifest::Loaded load_manifest(const std::string& path, Env&);
 
-// A target for a machine that no manifest describes: the name is its address.
-ssh::Target bare_target(const std::string& address, const ReachOptions&, const Env&);
+// Targets for machines that no manifest describes: the names are what one would type after `ssh`, and the user's OpenSSH
+// configuration is followed as ssh does, unless the options say otherwise. Warnings go to `findings`.
+Result<std::vector<ssh::Target>> bare_targets(const std::vector<std::string>& names, const ReachOptions&, const Env&, Diagnostics& findings);
 
 fleet::FleetOptions fleet_options(const ReachOptions&);
 

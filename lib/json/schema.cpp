@@ -8,6 +8,7 @@
 
 KFAB_EMBEDDED(schema_completion)
 KFAB_EMBEDDED(schema_demo)
+KFAB_EMBEDDED(schema_doctor)
 KFAB_EMBEDDED(schema_envelope)
 KFAB_EMBEDDED(schema_events)
 KFAB_EMBEDDED(schema_exec)
@@ -44,6 +45,7 @@ struct Source {
 constexpr Source sources[] = {
     {"kfab.completion/1.0", embedded_schema_completion},
     {"kfab.demo/1.0", embedded_schema_demo},
+    {"kfab.doctor/1.0", embedded_schema_doctor},
     {"kfab.envelope/1.0", embedded_schema_envelope},
     {"kfab.events/1.0", embedded_schema_events},
     {"kfab.exec/1.0", embedded_schema_exec},

@@ -143,15 +143,17 @@ void read_ssh(const Cursor& at, SshSettings& out) {
   fields.text("user", out.user);
   fields.with("port", [&](const Cursor& port) {
     std::int64_t value = 0;
-    if (read_count(port, value, 1, 65535)) out.port = static_cast<std::uint16_t>(value);
+    if (read_count(port, value, 1, 65535)) out.port = static_cast<std::uint16_t>(value), out.port_said = true;
   });
   if (fields.has("identity_files")) out.identity_files.clear();
   fields.texts("identity_files", out.identity_files);
   if (fields.has("known_hosts")) out.known_hosts.clear();
   fields.texts("known_hosts", out.known_hosts);
+  if (fields.has("host_keys")) out.host_keys_said = true;
   fields.word("host_keys", out.host_keys, {"verify", "trust-on-first-use"});
   fields.word("become", out.become, {"none", "sudo"});
-  fields.word("transport", out.transport, {"libssh2", "local"});
+  fields.word("transport", out.transport, {"libssh2", "openssh", "local"});
+  fields.text("config", out.config);
 }
 
 void read_power(const Cursor& at, Power& out) {

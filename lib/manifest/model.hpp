@@ -87,11 +87,13 @@ struct Connectivity {
 struct SshSettings {
   std::string user;                          // empty: the user who runs kfab
   std::uint16_t port = 22;
+  bool port_said = false, host_keys_said = false;   // not said: an OpenSSH configuration may say it
   std::vector<std::string> identity_files;   // empty: the agent and the default keys
   std::vector<std::string> known_hosts;      // empty: ~/.ssh/known_hosts; the per-site store is always asked as well
   std::string host_keys = "verify";          // verify | trust-on-first-use
   std::string become = "none";               // none | sudo
-  std::string transport = "libssh2";         // libssh2 | local (the agent is started on this machine, through a pipe)
+  std::string transport = "libssh2";         // libssh2 | openssh (ssh(1)) | local (on this machine, through a pipe)
+  std::string config = "none";               // OpenSSH configuration to follow; none: no file, whoever runs kfab
 };
 
 // What a kind of node is: its hardware, its power at nameplate, what it must contain and by what it is judged.

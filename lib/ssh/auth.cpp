@@ -33,6 +33,16 @@ const Result<PrivateKey>* KeyRing::find(const std::string& path) {
   return slot.get();
 }
 
+void KeyRing::give_up_agent(const std::string& socket) {
+  const std::lock_guard lock(mutex_);
+  agent_trouble_.insert(socket);
+}
+
+bool KeyRing::agent_is_trouble(const std::string& socket) const {
+  const std::lock_guard lock(mutex_);
+  return agent_trouble_.contains(socket);
+}
+
 std::vector<std::string> KeyRing::default_paths() const {
   if (home_.empty()) return {};
   return {home_ + "/.ssh/id_ed25519", home_ + "/.ssh/id_ecdsa", home_ + "/.ssh/id_rsa"};
@@ -47,7 +57,7 @@ Authenticator::Authenticator(Session& session, const Target& target, std::string
     : session_(session), target_(target), user_(std::move(user)), ring_(ring) {}
 
 bool Authenticator::may_ask_agent() const {
-  return target_.use_agent && !ring_.agent_socket().empty() && !ring_.agent_is_trouble();
+  return target_.use_agent && !agent_socket().empty() && !ring_.agent_is_trouble(agent_socket());
 }
 
 void Authenticator::begin() {
@@ -98,6 +108,8 @@ void Authenticator::add_files() {
 
 void Authenticator::add_agent_keys() {
   for (const AgentKey& key : agent_keys_) {
+    const auto is_it = [&](const PrivateKey* file) { return file->public_blob == key.blob; };
+    if (target_.identities_only && std::none_of(files_.begin(), files_.end(), is_it)) continue;
     const bool there = std::any_of(candidates_.begin(), candidates_.end(), [&](const Candidate& other) {
       return other.file != nullptr ? other.file->public_blob == key.blob : other.agent.blob == key.blob;
     });
@@ -111,11 +123,11 @@ bool Authenticator::agent_overdue(Time now) {
 }
 
 void Authenticator::agent_failed(const std::string& why) {
-  trouble_.push_back(error(Code::ssh_agent_unusable, "ssh-agent at " + one_line(ring_.agent_socket()) + ": " + why));
+  trouble_.push_back(error(Code::ssh_agent_unusable, "ssh-agent at " + one_line(agent_socket()) + ": " + why));
 }
 
 Step Authenticator::ask_agent(Time now) {
-  if (!agent_) agent_ = std::make_unique<AgentClient>(ring_.agent_socket());
+  if (!agent_) agent_ = std::make_unique<AgentClient>(agent_socket());
   Step answered = agent_->list(agent_keys_);
   const bool overdue = answered == Step::again && agent_overdue(now);
   waiting_for_agent_ = answered == Step::again && !overdue;
@@ -124,7 +136,7 @@ Step Authenticator::ask_agent(Time now) {
   agent_asked_ = true;
   if (answered != Step::done) {
     const std::string trouble = overdue ? "it does not answer" : agent_->why();
-    ring_.give_up_agent();
+    ring_.give_up_agent(agent_socket());
     agent_failed(trouble);
     agent_keys_.clear();
   }
@@ -158,7 +170,7 @@ Step Authenticator::try_one(const Candidate& candidate, Time now) {
     if (signed_it == Step::done) return Step::done;
     if (signed_it == Step::again) agent_.reset();   // the late answer would be taken for that of the next request
     agent_failed(agent_ ? agent_->why() : "it does not answer");
-    if (!agent_) ring_.give_up_agent();
+    if (!agent_) ring_.give_up_agent(agent_socket());
     return Step::failed;
   });
 }

@@ -1,11 +1,11 @@
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,13 +26,13 @@ class KeyRing {
   std::vector<std::string> default_paths() const;   // OpenSSH's names, the strongest first
   const std::string& agent_socket() const { return agent_socket_; }
 
-  // ssh-agent is not asked any more: one that hangs costs one node its patience, not each.
-  void give_up_agent() { agent_trouble_ = true; }
-  bool agent_is_trouble() const { return agent_trouble_; }
+  // An agent that is not asked any more, by its socket: one that hangs costs one node its patience, not each.
+  void give_up_agent(const std::string& socket);
+  bool agent_is_trouble(const std::string& socket) const;
 
  private:
-  std::mutex mutex_;
-  std::atomic<bool> agent_trouble_{false};
+  mutable std::mutex mutex_;
+  std::set<std::string> agent_trouble_;
   std::string home_, agent_socket_;
   std::map<std::string, std::unique_ptr<Result<PrivateKey>>> keys_;
 };
@@ -63,6 +63,7 @@ class Authenticator {
     std::string shown() const;
   };
   bool may_ask_agent() const;
+  const std::string& agent_socket() const { return target_.agent_socket.empty() ? ring_.agent_socket() : target_.agent_socket; }
   void begin();
   Step ask_agent(Time now);
   void agent_failed(const std::string& why);

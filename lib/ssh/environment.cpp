@@ -4,9 +4,20 @@
 #include <array>
 #include <cstdlib>
 
+#include "base/text.hpp"
+#include "ssh/private_agent.hpp"
 #include "ssh/transport.hpp"
 
 namespace kfab::ssh {
+
+std::string find_program(const std::string& name) {
+  const char* path = std::getenv("PATH");
+  for (const std::string& folder : split(path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin", ':')) {
+    const std::string file = folder + "/" + name;
+    if (folder.starts_with('/') && ::access(file.c_str(), X_OK) == 0) return file;
+  }
+  return {};
+}
 
 TransportOptions options_from_environment() {
   TransportOptions options;
@@ -18,6 +29,7 @@ TransportOptions options_from_environment() {
     options.home = found->pw_dir;
   }
   if (const char* home = std::getenv("HOME"); home != nullptr && *home == '/') options.home = home;
+  options.ssh_program = find_program("ssh");
   if (const char* agent = std::getenv("SSH_AUTH_SOCK"); agent != nullptr) options.agent_socket = agent;
   return options;
 }

@@ -7,7 +7,9 @@
 
 namespace kfab::ssh {
 
-std::string address_name(const Target& target) { return known_hosts_name(target.address, target.port); }
+std::string address_name(const Target& target) {
+  return target.host_key_alias.empty() ? known_hosts_name(target.address, target.port) : to_lower(target.host_key_alias);
+}
 std::string node_name(const Target& target) { return to_lower(target.node); }
 
 std::string shown(const Target& target) {

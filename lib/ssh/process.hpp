@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.hpp"
 #include "ssh/session.hpp"
@@ -17,6 +18,9 @@ class Process {
  public:
   // Errors: local_spawn_failed.
   static Result<std::unique_ptr<Process>> start(const std::string& line);
+  // A program by its arguments, the first of which is its path, without a shell, in a session of its own without a
+  // terminal. It gets SIGTERM when the thread that started it ends, however it ends. Errors: local_spawn_failed.
+  static Result<std::unique_ptr<Process>> start_program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment);
   ~Process();   // kills the group if it was not reaped
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;

@@ -19,6 +19,7 @@
 #include <cstring>
 #include <deque>
 #include <exception>
+#include <filesystem>
 #include <functional>
 #include <limits>
 #include <map>
@@ -33,6 +34,8 @@
 #include "ssh/host_key_exchange.hpp"
 #include "ssh/host_keys.hpp"
 #include "ssh/input_queue.hpp"
+#include "ssh/openssh.hpp"
+#include "ssh/openssh_masters.hpp"
 #include "ssh/outcome.hpp"
 #include "ssh/process.hpp"
 #include "ssh/resolver.hpp"
@@ -44,6 +47,8 @@
 // pair, which belongs together, for a mistake once both are inlined here.
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 #endif
+
+extern char** environ;   // POSIX; <unistd.h> declares it only with extensions
 
 namespace kfab::ssh {
 namespace {
@@ -86,6 +91,7 @@ struct Common {
   const TransportOptions options;
   HostKeys host_keys;
   KeyRing keys;
+  OpensshMasters masters;
   Mailbox mailbox;
 };
 
@@ -137,8 +143,10 @@ void Parked::put(const Target& target, std::unique_ptr<Link> link) {
 
 #include "ssh/running.inc"
 #include "ssh/remote_command.inc"
+#include "ssh/piped_command.inc"
 #include "ssh/local_command.inc"
 #include "ssh/host_key_command.inc"
+#include "ssh/openssh_command.inc"
 
 // One thread and what runs on it.
 class Reactor {
@@ -154,6 +162,7 @@ class Reactor {
     std::shared_ptr<Running> running;
     if (command.purpose == Purpose::host_keys) running = std::make_shared<HostKeyCommand>(shared_, target, command, to);
     else if (target.transport == TransportKind::local) running = std::make_shared<LocalCommand>(shared_, target, command, to);
+    else if (target.transport == TransportKind::openssh) running = std::make_shared<OpensshCommand>(shared_, target, command, to);
     else running = std::make_shared<RemoteCommand>(shared_, target, command, to);
     to->running = running.get();
     asio::post(shared_.io, [running, io = &shared_.io] { asio::co_spawn(*io, running->live(), asio::detached); });

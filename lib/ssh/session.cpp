@@ -15,6 +15,7 @@
 
 #include "base/text.hpp"
 #include "ssh/codec.hpp"
+#include "ssh/kex_offer.hpp"
 #include "ssh/transport.hpp"
 
 namespace kfab::ssh {
@@ -29,6 +30,10 @@ struct Seen {
   std::uint32_t channel = 0;   // whose end is looked for: numbers are given in order, and never again
   bool close = false;
   std::optional<std::uint32_t> exit_status;
+  // The two offers of a key exchange, ours and the server's in whatever order the library frees them. They tell why it
+  // failed; after one that did not they are dropped.
+  bool shaken = false;
+  std::vector<std::string> kexinits;
 };
 
 // Every block of a session is in a ring with the others, for libssh2 1.10 forgets some when a connection ends in the
@@ -76,8 +81,11 @@ void watch(const char* packet, std::size_t size, Seen& seen) {
   constexpr std::string_view exit_status("\0\0\0\x0b" "exit-status\0", 16);   // its name and want_reply = false
   constexpr std::size_t type_and_channel = 5;
   constexpr std::size_t longest_close = 512;   // 5 bytes, padding (at most 255) and MAC
+  constexpr unsigned char msg_kexinit = 20;    // RFC 4253 section 7.1
+  constexpr std::size_t longest_kexinit = 35000, most_kexinits = 4;
   if (size < type_and_channel) return;
   const auto type = static_cast<unsigned char>(packet[0]);
+  if (!seen.shaken && type == msg_kexinit && size <= longest_kexinit && seen.kexinits.size() < most_kexinits) seen.kexinits.emplace_back(packet, size);
   // The number of the channel also tells the message from any text that begins with 'a'.
   if (WireReader({packet + 1, 4}).u32() != seen.channel) return;
   if (type == msg_channel_close && size <= longest_close) seen.close = true;
@@ -213,7 +221,34 @@ void Session::prefer_host_keys(const std::vector<std::string>& types) {
   (void)libssh2_session_method_pref(impl_->session, LIBSSH2_METHOD_HOSTKEY, join(algorithms, ",").c_str());
 }
 
-Step Session::handshake() { return step(libssh2_session_handshake(impl_->session, impl_->fd)); }
+Step Session::handshake() {
+  const Step shaken = step(libssh2_session_handshake(impl_->session, impl_->fd));
+  if (shaken == Step::done) {
+    impl_->hooks.seen.shaken = true;
+    impl_->hooks.seen.kexinits = {};
+  }
+  return shaken;
+}
+
+std::vector<std::string> Session::missing_algorithms() const {
+  const auto supported = [&](int method) {
+    std::vector<std::string> names;
+    const char** list = nullptr;
+    const int count = libssh2_session_supported_algs(impl_->session, method, &list);
+    for (int i = 0; i < count; ++i) names.emplace_back(list[i]);
+    if (count > 0) libssh2_free(impl_->session, static_cast<void*>(list));
+    return names;
+  };
+  const std::vector<std::string> offers = impl_->hooks.seen.kexinits;   // supported() frees, and is seen to
+  const KexOffer ours{supported(LIBSSH2_METHOD_KEX), supported(LIBSSH2_METHOD_HOSTKEY), supported(LIBSSH2_METHOD_CRYPT_CS),
+                      supported(LIBSSH2_METHOD_MAC_CS)};
+  for (const std::string& packet : offers) {   // our own has everything in common with ours
+    const auto offer = parse_kexinit(packet);
+    if (!offer) continue;
+    if (auto missing = nothing_in_common(ours, *offer); !missing.empty()) return missing;
+  }
+  return {};
+}
 bool Session::banner_seen() const {
   const char* line = libssh2_session_banner_get(impl_->session);   // before it, any line of what a server says first
   return line != nullptr && std::string_view(line).substr(0, 4) == "SSH-";
@@ -270,7 +305,7 @@ bool Session::authenticated() const { return libssh2_userauth_authenticated(impl
 
 Step Session::open_channel() {
   constexpr std::string_view kind = "session";
-  if (!impl_->opening) impl_->hooks.seen = {impl_->channels++, false, std::nullopt};
+  if (!impl_->opening) impl_->hooks.seen = {impl_->channels++, false, std::nullopt, true, {}};
   impl_->channel = libssh2_channel_open_ex(impl_->session, kind.data(), static_cast<unsigned>(kind.size()), channel_window_bytes,
                                            LIBSSH2_CHANNEL_PACKET_DEFAULT, nullptr, 0);
   impl_->opening = impl_->channel == nullptr && error_number() == LIBSSH2_ERROR_EAGAIN;

@@ -116,6 +116,9 @@ class Session {
   int error_number() const;
   std::string error_text() const;
   bool connection_broken() const;   // the last error says that the peer is gone
+  // After a failed handshake: in which algorithms the server and this library have nothing in common (kex_offer.hpp);
+  // empty when that is not the reason.
+  std::vector<std::string> missing_algorithms() const;
 
  private:
   struct Impl;

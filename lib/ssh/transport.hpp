@@ -110,9 +110,10 @@ struct TransportOptions {
   std::string home{};           // for default keys and known_hosts; empty: none
   std::string user{};           // for targets that name none
   std::string agent_socket{};   // of ssh-agent; empty: none
+  std::string ssh_program{};    // ssh(1), absolute, for targets that ask for openssh; empty: there is none
   unsigned reactors = 0;        // threads that run sessions; 0: one per core
 };
-TransportOptions options_from_environment();   // HOME, SSH_AUTH_SOCK and the user database
+TransportOptions options_from_environment();   // HOME, SSH_AUTH_SOCK, PATH and the user database
 
 // All transports behind one: each target goes to the one it names. Sessions run on one reactor per core, each on a
 // thread of its own, which are started with the first command; listeners are called by drive() all the same.

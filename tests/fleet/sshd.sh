@@ -32,7 +32,7 @@ sshd_write_config() {
     for line in "$@"; do echo "$line"; done   # first: sshd takes the first value of each key
     echo "ListenAddress 127.0.0.1"
     echo "Port $port"
-    grep -q '^HostKey' <<< "$(printf '%s\n' "$@")" || printf 'HostKey %s\n' "$dir/host_ed25519" "$dir/host_ecdsa"
+    grep -q '^HostKey ' <<< "$(printf '%s\n' "$@")" || printf 'HostKey %s\n' "$dir/host_ed25519" "$dir/host_ecdsa"
     echo "AuthorizedKeysFile $dir/authorized_keys"
     echo "PidFile $dir/pid"
     echo "UsePAM no"
