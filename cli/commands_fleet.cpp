@@ -2,6 +2,7 @@
 #include "cli/args.hpp"
 #include "cli/option_table.hpp"
 #include "cli/build_info.hpp"
+#include "commands/copy.hpp"
 #include "commands/demo.hpp"
 #include "commands/doctor.hpp"
 #include "commands/exec.hpp"
@@ -29,7 +30,9 @@ std::vector<OptionSpec> reach_options() {
        .help = "follow this OpenSSH configuration; none follows no file. Default: the manifest's, without a manifest ~/.ssh/config"},
       {.name = "transport", .kind = Kind::choice, .value = "WAY",
        .help = "libssh2 within kfab, or openssh: by ssh(1), for certificates, security keys and Kerberos", .choices = {"libssh2", "openssh"}},
-      {.name = "become", .help = "work as root by `sudo -n`"},
+      {.name = "become", .help = "work as root by sudo, which must not ask for a password unless one of the next two is there"},
+      {.name = "ask-become-pass", .help = "ask once on the terminal for the password that sudo wants on the nodes"},
+      {.name = "become-pass-file", .kind = Kind::path, .value = "FILE", .help = "read that password from FILE's first line; only you may read FILE"},
       {.name = "connect-timeout", .kind = Kind::duration, .value = "TIME", .help = "longest wait for a connection, and for the server's first words after it", .fallback = "10s"},
   };
 }
@@ -68,7 +71,7 @@ PositionalSpec site_manifest(bool required = true) {
 
 SiteOptions site_options(const Args& args) {
   SiteOptions site;
-  site.manifest = args.positional("MANIFEST");
+  site.manifest = args.command()->name == "copy" ? "" : args.positional("MANIFEST");
   site.selection = {args.list("tranche"), join(args.list("nodes"), ","), join(args.list("exclude"), ",")};
   ReachOptions& reach = site.reach;
   reach.user = args.text("user");
@@ -76,6 +79,8 @@ SiteOptions site_options(const Args& args) {
   reach.identity_files = args.list("identity");
   reach.known_hosts = args.list("known-hosts");
   reach.host_keys = args.text("host-keys");
+  reach.become_password_file = args.text("become-pass-file");
+  reach.ask_become_password = args.flag("ask-become-pass");
   reach.become = args.flag("become");
   reach.window = static_cast<std::size_t>(args.integer("window").value_or(512));
   reach.connect_timeout_s = args.duration_s("connect-timeout");
@@ -116,7 +121,7 @@ CommandOutput adapt_provision(const Args& args, Env& env) {
 }
 
 CommandOutput adapt_exec(const Args& args, Env& env) {
-  return run_exec({paced_site_options(args), args.rest(), args.duration_s("timeout").value_or(0), args.text("stdin")}, env);
+  return run_exec({paced_site_options(args), args.rest(), args.duration_s("timeout").value_or(0), args.text("stdin"), args.list("env"), args.text("output-dir"), args.flag("plain")}, env);
 }
 
 CommandOutput adapt_hostkeys(const Args& args, Env& env) {
@@ -131,6 +136,23 @@ CommandOutput adapt_hostkeys(const Args& args, Env& env) {
   if (options.action != HostKeysAction::trust && (args.given("replace") || args.given("fingerprints") || args.flag("allow-duplicates")))
     return not_started(error(Code::bad_value, "--replace, --fingerprints and --allow-duplicates belong to `kfab hostkeys trust`"));
   return run_hostkeys(options, env);
+}
+
+// The manifest, where there is one, is the first of the words.
+CommandOutput adapt_copy(const Args& args, Env& env) {
+  CopyOptions options;
+  options.site = site_options(args);
+  options.words = args.positionals("WORDS");
+  options.from = args.text("from");
+  if (options.words.size() > (options.from.empty() ? 2 : 1)) {
+    options.site.manifest = options.words.front();
+    options.words.erase(options.words.begin());
+  }
+  options.mode = args.text("mode");
+  options.owner = args.text("owner");
+  options.max_bytes = static_cast<std::uint64_t>(args.integer("max-size").value_or(1024)) << 20;
+  options.timeout_s = args.duration_s("timeout").value_or(0);
+  return run_copy(options, env);
 }
 
 CommandOutput run_tests(const Args& args, Env& env, std::string command, std::vector<std::string> families) {
@@ -213,19 +235,27 @@ std::vector<CommandSpec> fleet_commands() {
        .run = adapt_provision},
       {.name = "exec",
        .help = "run a command on many nodes and fold identical output",
-       .description = "The words after -- are joined by blanks and given to the login shell of each node. Without a manifest the node "
-                      "set is of addresses.\n\n"
+       .description = "The words after -- are joined by blanks and run by the user's shell on each node, with --become by root's /bin/sh. "
+                      "They travel as data: no login shell reads them on the way. Without a manifest the node set is of addresses.\n\n"
                       "Each node has one of five outcomes: ok, failed (with the exit status or signal), timed_out (with the phase), refused "
                       "(key or host key) and unreachable. A command whose exit status was lost is never ok.\n\n"
                       "With --max-fail nothing more is started once too many nodes failed, did not answer or were refused; with --canary and "
                       "--batch the nodes go in batches. What was not started is named at the end, with how to go on.\n\n"
-                      "At --timeout the connection is cut; a remote command that does not read its input may run on, so end long ones by "
-                      "timeout(1) on the node.",
+                                            "Nothing is left behind: at --timeout, at an interrupt, when kfab is killed or the connection is lost, every process that "
+                      "the command started is ended within 15 seconds, by TERM and then KILL. What made a session of its own (setsid, a "
+                      "service) is left alone. A kfab that is suspended for longer than 12 seconds counts as lost.\n\n"
+                      "That needs head, timeout, sed and sleep on the node. For an appliance without them, a forced command or a restricted "
+                      "shell there is --plain: the words go to the login shell as ssh gives them, and nothing ends them there.",
        .examples = {{"kfab exec site.yaml -w 'gpu[001-128]' -- uptime", "on the nodes of a site"},
                     {"kfab exec -w '10.1.0.[1-16]' --user ops -- 'cat /proc/driver/nvidia/version'", "on addresses, without a manifest"}},
        .positionals = {site_manifest(false)},
        .options = with_pace({{.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for the command on one node; 0 is none", .fallback = "0"},
-                              {.name = "stdin", .kind = Kind::path, .value = "FILE", .help = "what the command reads; - is standard input"}}),
+                              {.name = "stdin", .kind = Kind::path, .value = "FILE", .help = "what the command reads; - is standard input"},
+                              {.name = "env", .kind = Kind::text, .value = "NAME=VALUE",
+                               .help = "set a variable for the command; may be given several times; not for secrets", .repeatable = true},
+                              {.name = "output-dir", .kind = Kind::directory, .value = "DIR",
+                               .help = "write each node's whole output to NODE.out and NODE.err and its end to NODE.json in DIR, new or empty"},
+                              {.name = "plain", .help = "give the words to the login shell as they are, and supervise nothing"}}),
        .rest = "CMD [ARG...]",
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
        .schema = "kfab.exec/1.1",
@@ -254,6 +284,27 @@ std::vector<CommandSpec> fleet_commands() {
        .schema = "kfab.hostkeys/1.0",
        .selects_nodes = true,
        .run = adapt_hostkeys},
+      {.name = "copy",
+       .help = "copy one file to many nodes, or from each of them",
+       .description = "Words: [MANIFEST] FILE PATH to the nodes; with --from PATH: [MANIFEST] DIR, and each node's file becomes DIR/NODE/NAME. "
+                      "Without a manifest the node set is of addresses. Names are taken as they are, whatever is in them: nothing is expanded. A "
+                      "relative PATH starts in the user's home; a PATH that is a folder there gets the file under its own name.\n\n"
+                      "A file that is there already is not sent again. What is sent is kept under a hidden name until its SHA-256 was found "
+                      "right, and then takes the place of the old file at once. When the connection breaks, the next run goes on from "
+                      "there. Times are not kept; directories and special files are refused.",
+       .examples = {{"kfab copy site.yaml -t p1 nccl.conf /etc/nccl.conf --mode 0644 --become", "to the nodes of a tranche, as root"},
+                    {"kfab copy -w '10.1.0.[1-16]' --user ops driver.run /var/tmp/", "to addresses, into a folder"},
+                    {"kfab copy site.yaml -w 'gpu[1-8]' --from /var/log/dmesg logs", "from nodes, to logs/gpu1/dmesg and so on"}},
+       .positionals = {{.name = "WORDS", .kind = Kind::path, .help = "[MANIFEST] FILE PATH; with --from [MANIFEST] DIR", .repeatable = true}},
+       .options = with_pace({{.name = "from", .kind = Kind::text, .value = "PATH", .help = "fetch the file PATH from every node"},
+                              {.name = "mode", .kind = Kind::text, .value = "MODE", .help = "permission bits in octal; default is the file's own, and 0600 with --from"},
+                              {.name = "owner", .kind = Kind::text, .value = "USER[:GROUP]", .help = "who owns the file on the nodes; needs --become"},
+                              {.name = "max-size", .kind = Kind::integer, .value = "MIB", .help = "with --from: fetch no file that is larger, in MiB", .fallback = "1024", .min = 1, .max = 1 << 24},
+                              {.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node; 0 is none", .fallback = "0"}}, {}),
+       .exit_codes = {0, 1, 2, 3, 4, 130, 143},
+       .schema = "kfab.copy/1.0",
+       .selects_nodes = true,
+       .run = adapt_copy},
       {.name = "burnin",
        .help = "burn in the accelerators with verified matrix products",
        .description = "Every result is compared bit by bit with the one right answer. A wrong bit fails the accelerator whatever the "

@@ -126,6 +126,12 @@ Env Process::make_env() {
                 if (progress_) progress_->finish();
                 return term::confirm(question, {.assume_yes = assume_yes_, .may_ask = interactive}, world_.in, world_.err);
               },
+          .ask_secret =
+              [this, interactive](std::string_view question) -> Result<Secret> {
+                if (!interactive) return error(Code::become_cannot_ask, "cannot ask for a password here");
+                if (progress_) progress_->finish();
+                return term::ask_secret(question);
+              },
           .interactive = interactive,
           .out_facts = out_facts_,
           .err_facts = err_facts_,

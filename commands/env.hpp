@@ -13,6 +13,7 @@
 #include "base/clock.hpp"
 #include "base/event.hpp"
 #include "base/result.hpp"
+#include "base/secret.hpp"
 #include "base/usage.hpp"
 #include "term/stream.hpp"
 
@@ -41,6 +42,8 @@ struct Env {
   std::function<Result<std::string>()> read_stdin;   // all of standard input, bounded; for "-"
   // Yes, no, or the error confirmation_missing when nobody can be asked. --yes answers by itself.
   std::function<Result<bool>(std::string_view question)> confirm;
+  // A password, typed on the terminal without being shown. Empty, or an error, where nobody can be asked.
+  std::function<Result<Secret>(std::string_view question)> ask_secret{};
   bool interactive = false;                      // a person is there: stdin and stderr are terminals, no --no-input
   term::StreamFacts out_facts{}, err_facts{};
   // The way to nodes. Made when it is first needed, because most commands never open a connection; an empty function

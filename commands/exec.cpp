@@ -6,11 +6,15 @@
 
 #include "base/file.hpp"
 #include "base/text.hpp"
+#include "commands/output_files.hpp"
 #include "fleet/fold.hpp"
+#include "fleet/run_command.hpp"
 #include "nodeset/nodeset.hpp"
 
 namespace kfab::commands {
 namespace {
+
+constexpr std::size_t shown_beside_files_bytes = 64 * 1024;   // of each stream of a node, when all of it goes to a file
 
 std::string single_quoted(std::string_view text) {
   std::string quoted = "'";
@@ -31,16 +35,23 @@ Result<std::string> standard_input(const ExecOptions& options, Env& env) {
   return options.stdin_file == "-" ? env.read_stdin() : read_file(options.stdin_file);
 }
 
-// Targets named by addresses on the command line, when there is no manifest.
-Result<std::vector<ssh::Target>> named_targets(const SiteOptions& options, const Env& env, Diagnostics& findings) {
-  if (options.selection.nodes.empty()) return error(Code::no_target, "neither a manifest nor --nodes says where to run");
-  KFAB_TRY(set, nodeset::NodeSet::parse(options.selection.nodes));
-  if (!options.selection.exclude.empty()) {
-    KFAB_TRY(without, nodeset::NodeSet::parse(options.selection.exclude));
-    set -= without;
+// What every node is asked to do, without the input.
+Result<fleet::CommandTask> task_of(const ExecOptions& options) {
+  if (options.command.empty()) return error(Code::empty_command, "no command stands after `--`");
+  fleet::CommandTask task{.text = join(options.command, " ")};
+  for (const std::string& text : options.environment) {
+    KFAB_TRY(variable, fleet::parse_variable(text));
+    task.environment.push_back(std::move(variable));
   }
-  if (set.empty()) return error(Code::no_target, "no node is selected");
-  return bare_targets(set.names(), options.reach, env, findings);
+  task.plain = options.plain;
+  if (options.plain && !task.environment.empty()) return error(Code::plain_excludes, "--plain and --env exclude each other");
+  const ReachOptions& reach = options.site.reach;
+  const bool password = reach.ask_become_password || !reach.become_password_file.empty();
+  if (options.plain && password) return error(Code::plain_excludes, "--plain and a password for sudo exclude each other");
+  if (options.plain && reach.become) task.text = "exec sudo -n -- /bin/sh -c " + single_quoted(task.text);
+  else if (password) task.become = fleet::Become::sudo_password;
+  else if (reach.become) task.become = fleet::Become::sudo;
+  return task;
 }
 
 }  // namespace
@@ -84,53 +95,74 @@ void render(const ExecResult& result, term::Writer& out) {
     if (group.nodes.size() > 1) out.text(term::Style::faint, fmt::format(" ({})", group.nodes.size()));
     out.text(": ").word(to_string(node.outcome));
     if (const std::string how = group.nodes.size() > 1 ? shared_reason(first) : ending(node); !how.empty()) out.text(", " + one_line(how));
-    if (node.truncated_bytes > 0) out.text(fmt::format(", {} bytes of output dropped", with_thousands(static_cast<long long>(node.truncated_bytes))));
+    if (node.truncated_bytes > 0 && !result.output_dir.empty()) {
+      out.text(fmt::format(", {} bytes more in the files", with_thousands(static_cast<long long>(node.truncated_bytes))));
+    } else if (node.truncated_bytes > 0) out.text(fmt::format(", {} bytes of output dropped", with_thousands(static_cast<long long>(node.truncated_bytes))));
     out.line();
     for (const auto line : split_lines(node.stdout_text)) out.line("  " + std::string(line));
     for (const auto line : split_lines(node.stderr_text)) out.line(term::Style::faint, "  | " + std::string(line));
   }
+  if (!result.output_dir.empty())
+    out.line(term::Style::faint, fmt::format("{} wrote to {}/NODE.out, .err and .json", plural(static_cast<long long>(result.nodes.size()), "node"), one_line(result.output_dir)));
   render(result.summary, out);
 }
 
 CommandOutput run_exec(const ExecOptions& options, Env& env) {
-  if (options.command.empty()) return not_started(error(Code::empty_command, "no command stands after `--`"));
+  auto task = task_of(options);
+  if (!task) return not_started(std::move(task).error());
   auto input = standard_input(options, env);
   if (!input) return not_started(std::move(input).error());
+  task->input = *input;
 
   CommandOutput output;
   std::vector<ssh::Target> targets;
-  std::vector<bool> sudo;
   std::shared_ptr<ssh::PrivateAgent> agent;   // as long as the run
+  std::shared_ptr<const Secret> password;
   if (options.site.manifest.empty()) {
-    auto bare = named_targets(options.site, env, output.diagnostics);
+    auto bare = bare_targets(options.site, env, output.diagnostics);
     if (!bare) return not_started(std::move(bare).error());
     targets = std::move(*bare);
     auto unlocked = unlock_keys(targets, env);
     if (!unlocked) return not_started(std::move(unlocked).error());
     agent = std::move(*unlocked);
+    auto asked = become_password(options.site.reach, env);
+    if (!asked) return not_started(std::move(asked).error());
+    password = std::move(*asked);
   } else {
     auto opened = open_site(options.site, env);
     if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
     auto& session = std::get<SiteSession>(opened);
     targets = std::move(session.targets);
     agent = session.agent;
+    password = std::move(session.password);
     output = session.output();
   }
 
+  task->password = password.get();
   ExecResult result;
   result.command_line = join(options.command, " ");
-  const std::string line =
-      options.site.reach.become ? "exec sudo -n -- /bin/sh -c " + single_quoted(result.command_line) : result.command_line;
   auto fleet = fleet_options(options.site.reach);
   fleet.deadlines.total = std::chrono::milliseconds(static_cast<long long>(options.timeout_s * 1000));
   fleet::Pace pace(racks_of(targets), options.site.reach.pace);
   fleet.pace = &pace;
+  std::unique_ptr<OutputFiles> files;
+  if (!options.output_dir.empty()) {
+    auto opened = OutputFiles::open(options.output_dir, targets);
+    if (!opened) return not_started(std::move(opened).error());
+    files = std::move(*opened);
+    result.output_dir = options.output_dir;
+    fleet.max_stdout_bytes = fleet.max_stderr_bytes = shown_beside_files_bytes;
+  }
   const auto transport = transport_of(env);
   env.events.emit({.type = "run_started", .message = "running the command", .total = static_cast<double>(targets.size())});
-  result.nodes = fleet::run_command(*transport, targets, line, *input, fleet, env.clock, env.events, env.cancel);
+  result.nodes = fleet::run_command(*transport, targets, *task, fleet, env.clock, env.events, env.cancel, files.get());
   env.events.emit({.type = "run_finished"});
 
   bool incomplete = false, no = false;
+  if (files && files->failed()) {
+    output.diagnostics.push_back(*files->failed());
+    incomplete = true;
+  }
   std::vector<fleet::NodeEnd> ends;
   for (std::size_t i = 0; i < result.nodes.size(); ++i) {
     const auto& node = result.nodes[i];

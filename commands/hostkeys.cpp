@@ -34,16 +34,9 @@ std::variant<Selected, CommandOutput> select(const HostKeysOptions& options, Env
   Selected selected;
   std::vector<ssh::Target> targets;
   if (options.site.manifest.empty()) {
-    if (options.site.selection.nodes.empty()) return not_started(error(Code::no_target, "neither a manifest nor --nodes says which nodes"));
-    auto set = nodeset::NodeSet::parse(options.site.selection.nodes);
-    if (!set) return not_started(std::move(set).error());
-    if (!options.site.selection.exclude.empty()) {
-      auto without = nodeset::NodeSet::parse(options.site.selection.exclude);
-      if (!without) return not_started(std::move(without).error());
-      *set -= *without;
-    }
-    for (const auto& name : set->names()) targets.push_back(bare_target(name, options.site.reach, env));
-    if (targets.empty()) return not_started(error(Code::no_target, "no node is selected"));
+    auto bare = bare_targets(options.site, env, selected.output.diagnostics);
+    if (!bare) return not_started(std::move(bare).error());
+    targets = std::move(*bare);
     selected.site_argument = "-w '" + options.site.selection.nodes + "'";
   } else {
     auto opened = open_site(options.site, env);

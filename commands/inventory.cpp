@@ -168,7 +168,7 @@ CommandOutput run_inventory(const InventoryOptions& options, Env& env) {
   std::vector<fleet::AgentEnd> ends(session.nodes.size());
   const auto request_of = [&](std::size_t index) {
     return fleet::AgentTask{json::Object{{"task", "facts"}, {"run_id", env.run_id}}, session.sudo[index],
-                            std::chrono::seconds(std::max(1LL, static_cast<long long>(options.timeout_s)))};
+                            std::chrono::seconds(std::max(1LL, static_cast<long long>(options.timeout_s))), session.password.get()};
   };
   result.summary = run_agents(session, env, options.site.reach, "reading facts", request_of, [&](AgentRun run) {
     InventoriedNode node = judged(*session.site, *session.nodes[run.index], run);

@@ -213,7 +213,7 @@ CommandOutput run_provision(const ProvisionOptions& options, Env& env) {
   const auto request_of = [&](std::size_t index) {
     json::Object request = provision::agent_request(desired.states[index], options.mode);
     request.set("task", "provision").set("run_id", env.run_id);
-    return fleet::AgentTask{std::move(request), session.sudo[index], std::chrono::seconds(std::max(1LL, static_cast<long long>(options.timeout_s)))};
+    return fleet::AgentTask{std::move(request), session.sudo[index], std::chrono::seconds(std::max(1LL, static_cast<long long>(options.timeout_s))), session.password.get()};
   };
   const ReachOptions reach = paced(options.site.reach, apply, session.nodes.size());
   result.summary = run_agents(session, env, reach, apply ? "provisioning" : "planning", request_of, [&](AgentRun run) {

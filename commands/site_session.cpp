@@ -1,12 +1,19 @@
 #include "commands/site_session.hpp"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <filesystem>
 #include <map>
 
 #include <fmt/format.h>
 
 #include "base/text.hpp"
+#include "nodeset/nodeset.hpp"
 #include "commands/ways_in.hpp"
 #include "ssh/transport.hpp"
 
@@ -90,6 +97,27 @@ Status find_ways(SiteSession& session, const ReachOptions& reach, const Env& env
   return ok();
 }
 
+// The first line of a file that is this user's and that nobody else can read. Nothing of it stays in memory but there.
+Result<Secret> read_secret_file(const std::string& path) {
+  const auto unusable = [&](std::string_view why) { return error(Code::become_file_unusable, fmt::format("{}: {}", one_line(path), why)); };
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return unusable(std::strerror(errno));
+  struct stat facts{};
+  Secret secret;
+  bool whole = true;
+  std::optional<std::string_view> wrong;
+  if (::fstat(fd, &facts) != 0 || !S_ISREG(facts.st_mode)) wrong = "is no regular file";
+  else if (facts.st_uid != ::geteuid()) wrong = "belongs to somebody else";
+  else if ((facts.st_mode & 077) != 0) wrong = "others have rights on it";
+  for (char byte = 0; !wrong && whole && ::read(fd, &byte, 1) == 1 && byte != '\n';) whole = secret.append(byte);
+  ::close(fd);
+  if (wrong) return unusable(*wrong);
+  if (!whole) return unusable("its first line is too long");
+  if (secret.view().ends_with('\r')) secret.drop_last();
+  if (secret.empty()) return unusable("its first line is empty");
+  return secret;
+}
+
 }  // namespace
 
 manifest::Loaded load_manifest(const std::string& path, Env& env) {
@@ -104,7 +132,7 @@ manifest::Loaded load_manifest(const std::string& path, Env& env) {
 std::variant<SiteSession, CommandOutput> open_site(const SiteOptions& options, Env& env) {
   auto loaded = std::make_shared<manifest::Loaded>(load_manifest(options.manifest, env));
   if (has_errors(loaded->diagnostics)) return not_started(loaded->diagnostics, loaded->sources);
-  SiteSession session{loaded, loaded->site(), {}, {}, {}};
+  SiteSession session{loaded, loaded->site(), {}, {}, {}, {}};
   const auto stop = [&](Diagnostic why) {
     CommandOutput output = not_started(std::move(why));
     if (session.site) output.site = session.ref();
@@ -124,6 +152,9 @@ std::variant<SiteSession, CommandOutput> open_site(const SiteOptions& options, E
   auto agent = unlock_keys(session.targets, env);
   if (!agent) return stop(std::move(agent).error());
   session.agent = std::move(*agent);
+  auto password = become_password(options.reach, env);
+  if (!password) return stop(std::move(password).error());
+  session.password = std::move(*password);
   return session;
 }
 
@@ -153,6 +184,17 @@ Result<std::vector<ssh::Target>> bare_targets(const std::vector<std::string>& na
   return targets;
 }
 
+Result<std::vector<ssh::Target>> bare_targets(const SiteOptions& options, const Env& env, Diagnostics& findings) {
+  if (options.selection.nodes.empty()) return error(Code::no_target, "neither a manifest nor --nodes says which nodes");
+  KFAB_TRY(set, nodeset::NodeSet::parse(options.selection.nodes));
+  if (!options.selection.exclude.empty()) {
+    KFAB_TRY(without, nodeset::NodeSet::parse(options.selection.exclude));
+    set -= without;
+  }
+  if (set.empty()) return error(Code::no_target, "no node is selected");
+  return bare_targets(set.names(), options.reach, env, findings);
+}
+
 fleet::FleetOptions fleet_options(const ReachOptions& reach) {
   fleet::FleetOptions options;
   options.window = reach.window;
@@ -160,6 +202,16 @@ fleet::FleetOptions fleet_options(const ReachOptions& reach) {
   if (reach.connect_timeout_s)
     options.deadlines.connect = options.deadlines.banner = std::chrono::milliseconds(static_cast<long long>(*reach.connect_timeout_s * 1000));
   return options;
+}
+
+Result<std::shared_ptr<const Secret>> become_password(const ReachOptions& reach, const Env& env) {
+  if (!reach.ask_become_password && reach.become_password_file.empty()) return std::shared_ptr<const Secret>();
+  auto secret = reach.become_password_file.empty()
+                    ? (env.ask_secret ? env.ask_secret("Password for sudo on the nodes: ") : error(Code::become_cannot_ask, "cannot ask for a password here"))
+                    : read_secret_file(reach.become_password_file);
+  if (!secret) return std::move(secret).error();
+  if (!secret->append('\n')) return error(Code::become_file_unusable, "the password is too long");
+  return std::make_shared<const Secret>(std::move(*secret));
 }
 
 std::shared_ptr<ssh::Transport> transport_of(Env& env) {

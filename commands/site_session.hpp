@@ -28,6 +28,8 @@ struct ReachOptions {
   std::vector<std::string> known_hosts;
   std::string host_keys;               // verify | trust-on-first-use
   bool become = false;
+  bool ask_become_password = false;    // at the terminal, once for all nodes
+  std::string become_password_file;    // its first line
   std::size_t window = 512;
   bool relay = false;                  // the agent travels once per rack
   std::optional<double> connect_timeout_s;
@@ -51,6 +53,7 @@ struct SiteSession {
   std::vector<bool> sudo;                           // likewise: whether the agent runs as root there
   Diagnostics findings{};                           // about the ways to them
   std::shared_ptr<ssh::PrivateAgent> agent{};       // holds keys that were unlocked for this run; may be null
+  std::shared_ptr<const Secret> password{};         // for sudo; null: it must not ask for one
 
   SiteRef ref() const { return {site->metadata.name, loaded->sha256}; }
   CommandOutput output() const;                     // an output about this site, with what was found in the manifest
@@ -66,7 +69,14 @@ manifest::Loaded load_manifest(const std::string& path, Env&);
 // configuration is followed as ssh does, unless the options say otherwise. Warnings go to `findings`.
 Result<std::vector<ssh::Target>> bare_targets(const std::vector<std::string>& names, const ReachOptions&, const Env&, Diagnostics& findings);
 
+// The same for what the node sets of the command line name, when there is no manifest. Error: no_target.
+Result<std::vector<ssh::Target>> bare_targets(const SiteOptions&, const Env&, Diagnostics& findings);
+
 fleet::FleetOptions fleet_options(const ReachOptions&);
+
+// The password for sudo with a line end, as it is sent to nodes; null when none was asked for. Errors:
+// become_cannot_ask, become_file_unusable (not a file of this user's own that nobody else can read, or empty).
+Result<std::shared_ptr<const Secret>> become_password(const ReachOptions&, const Env&);
 
 // The transport of the environment, or the ordinary one.
 std::shared_ptr<ssh::Transport> transport_of(Env&);

@@ -380,7 +380,7 @@ CommandOutput run_validate(const ValidateOptions& options, Env& env) {
     const auto& plan = (*tests)[index].plan;
     json::Object request = plan.members;
     request.set("task", "test").set("run_id", env.run_id);
-    return fleet::AgentTask{std::move(request), session.sudo[index], std::chrono::seconds(static_cast<long long>(plan.deadline_s))};
+    return fleet::AgentTask{std::move(request), session.sudo[index], std::chrono::seconds(static_cast<long long>(plan.deadline_s)), session.password.get()};
   };
   result.summary = run_agents(session, env, options.site.reach,
              fmt::format("testing (about {} per node)", format_duration_s(predicted_s)), request_of, [&](AgentRun run) {

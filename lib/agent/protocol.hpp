@@ -10,7 +10,7 @@
 // ignored by the host; anything else that is new needs a new protocol version.
 //
 // Host to agent
-//   {"type":"request","protocol":1,"run_id":"...","deadline_s":600,"heartbeat_s":30,"task":"facts|provision|relay|test", ...}
+//   {"type":"request","protocol":1,"run_id":"...","deadline_s":600,"heartbeat_s":12,"task":"facts|provision|relay|test", ...}
 //       the first line; the other members are the task's own
 //   {"type":"heartbeat"}   at least every heartbeat_s; any line counts
 //   {"type":"cancel"}      stop now, in good order
@@ -32,7 +32,7 @@
 namespace kfab::agent {
 
 inline constexpr int protocol_version = 1;
-inline constexpr double default_heartbeat_s = 30;
+inline constexpr double default_heartbeat_s = 12;
 // A request larger than this is refused; other lines of the host may have 64 KiB. The agent's lines have no more
 // than `max_agent_line_bytes`: what is longer (a diff, an output) is cut by the task that sends it.
 inline constexpr std::size_t max_request_bytes = std::size_t{64} << 20;

@@ -13,6 +13,7 @@
 #include "fleet/bootstrap.hpp"
 #include "fleet/framing.hpp"
 #include "fleet/relay_plan.hpp"
+#include "fleet/supervisor.hpp"
 #include "fleet/window.hpp"
 
 namespace kfab::fleet {
@@ -21,7 +22,6 @@ namespace {
 using std::chrono::seconds;
 using Time = std::chrono::steady_clock::time_point;
 
-constexpr seconds heartbeat_every{10};
 constexpr seconds bootstrap_limit{300};   // from the start of the shell until the agent is there, its transfer included
 constexpr seconds deadline_grace{30};     // the agent ends itself at its deadline; what has not by then is cut
 constexpr seconds goodbye_limit{10};      // from "done" to the end of the process
@@ -52,7 +52,7 @@ class AgentJob final : public Job {
 
   void start(ssh::Transport& transport, std::shared_ptr<Job> self) override {
     emit({.type = "node_started", .node = target_.node, .step = "connect"});
-    ssh::Command command{bootstrap_line(image_, task_.sudo), options_.deadlines, std::numeric_limits<std::size_t>::max(),
+    ssh::Command command{bootstrap_line(image_, become(), nonce_), options_.deadlines, std::numeric_limits<std::size_t>::max(),
                          std::numeric_limits<std::size_t>::max()};
     command.deadlines.idle = command.deadlines.total = std::chrono::milliseconds(0);   // due_ sees to that
     transport.launch(target_, command, std::move(self));
@@ -112,8 +112,9 @@ class AgentJob final : public Job {
     if (!whole) protocol_error(fmt::format("a line of more than {} MiB", LineFramer::default_max_line >> 20));
   }
   void on_stderr(std::string_view bytes) override {
-    stderr_ += bytes;
-    if (stderr_.size() > kept_stderr_bytes) stderr_.erase(0, stderr_.size() - kept_stderr_bytes);
+    if (end_ == nullptr) return;
+    if (become() != Become::sudo_password || state_ == State::working || state_ == State::done) return keep_stderr(bytes);
+    voice_.feed(bytes, [this](std::string_view own) { keep_stderr(own); }, [this](const SupervisorVoice::Word& word) { on_word(word); });
   }
   void on_end(const ssh::CommandEnd& end) override {
     peer_ = nullptr;
@@ -128,6 +129,26 @@ class AgentJob final : public Job {
   void emit(const Event& event) { sink_->emit(event); }
   void send(json::Object message) {
     if (peer_ != nullptr) peer_->write(json::dump(std::move(message)) + "\n");
+  }
+
+  Become become() const {
+    if (!task_.sudo) return Become::none;
+    return task_.password != nullptr ? Become::sudo_password : Become::sudo;
+  }
+  void keep_stderr(std::string_view bytes) {
+    stderr_ += bytes;
+    if (stderr_.size() > kept_stderr_bytes) stderr_.erase(0, stderr_.size() - kept_stderr_bytes);
+  }
+  // sudo asks. The password is given once: several wrong ones lock an account.
+  void on_word(const SupervisorVoice::Word& word) {
+    if (word.word != "password" || peer_ == nullptr) return;
+    if (!asked_) {
+      asked_ = true;
+      peer_->write_view(task_.password->view());
+      return;
+    }
+    broken_ = error(Code::sudo_wrong_password, one_line(target_.node) + ": sudo did not accept the password");
+    peer_->abort();
   }
 
   void protocol_error(const std::string& what) {
@@ -167,7 +188,8 @@ class AgentJob final : public Job {
     } else if (state == "ready") {
       has_agent();
       state_ = State::starting;
-      send_request();
+      // What sudo would take for a password is sent only once the agent itself has spoken.
+      if (become() != Become::sudo_password) send_request();
     } else {
       bootstrap_error_ = bootstrap_error(state, message.string_or("detail"), target_.node);
       peer_->close_input();
@@ -213,6 +235,7 @@ class AgentJob final : public Job {
         return;
       }
       end_->hello = message;
+      if (become() == Become::sudo_password) send_request();
       state_ = State::working;
       step_ = "task";
       if (stopped_) send(json::Object{{"type", "cancel"}});
@@ -327,7 +350,9 @@ class AgentJob final : public Job {
   std::optional<Diagnostic> broken_, bootstrap_error_;
   bool relayed_ = false;                   // it was told where in its rack the agent is
   std::optional<Time> waits_since_{};      // for its rack's relay
-  bool stopped_ = false, overdue_ = false, ok_ = false;
+  std::string nonce_ = random_hex(8);   // of sudo's prompt
+  SupervisorVoice voice_{nonce_};
+  bool stopped_ = false, overdue_ = false, asked_ = false, ok_ = false;
 };
 
 // The relays of a run: the agents that serve their racks, beside the sessions that they are there for.

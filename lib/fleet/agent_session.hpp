@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/secret.hpp"
 #include "fleet/fleet.hpp"
 #include "json/value.hpp"
 
@@ -26,8 +27,9 @@ Result<AgentImage> make_agent_image(std::string_view gz);
 struct AgentTask {
   json::Value request;              // an object: "task", "run_id" and what belongs to the task; type, protocol,
                                     // deadline_s and heartbeat_s are set here
-  bool sudo = false;                // run the agent by `sudo -n`
+  bool sudo = false;                // run the agent by sudo
   std::chrono::seconds deadline{3600};   // told to the agent, which ends itself; cut from here 30 s later
+  const Secret* password = nullptr; // with a line end: the answer if sudo asks; null: `sudo -n`. Outlives the run
 };
 
 // How one agent session ended. Only a session whose agent said {"type":"done","ok":true} is ok.

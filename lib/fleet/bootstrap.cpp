@@ -5,26 +5,18 @@
 #include "base/embedded.hpp"
 #include "base/result.hpp"
 #include "base/text.hpp"
+#include "fleet/one_line_script.hpp"
 
 KFAB_EMBEDDED(bootstrap_sh)
 
 namespace kfab::fleet {
 
-std::string bootstrap_script() {
-  std::string script;
-  for (std::string_view line : split_lines(embedded_bootstrap_sh())) {
-    line = trim(line);
-    if (line.empty() || line.front() == '#') continue;
-    if (!script.empty()) script += ' ';
-    script += line;
-  }
-  return script;
-}
+std::string bootstrap_script() { return one_line_script(embedded_bootstrap_sh()); }
 
-std::string bootstrap_line(const AgentImage& image, bool sudo) {
+std::string bootstrap_line(const AgentImage& image, Become become, std::string_view nonce) {
   static const std::string script = bootstrap_script();
-  return fmt::format("exec /bin/sh -c '{}' kfab-bootstrap {} {} {} {}", script, image.sha256, image.gz.size(), image.size_bytes,
-                     sudo ? "sudo" : "plain");
+  return fmt::format("exec /bin/sh -c '{}' kfab-bootstrap {} {} {} {} {}", script, image.sha256, image.gz.size(), image.size_bytes,
+                     mode_word(become), nonce);
 }
 
 Diagnostic bootstrap_error(std::string_view state, std::string_view detail, const std::string& node) {

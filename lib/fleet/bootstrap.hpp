@@ -5,12 +5,14 @@
 
 #include "base/diagnostic.hpp"
 #include "fleet/agent_session.hpp"
+#include "fleet/supervisor.hpp"
 
 namespace kfab::fleet {
 
 // The command line that starts the agent on a node: bootstrap.sh as one constant argument, and nothing that varies but
-// the hash and the sizes of the image, which are hex and decimal digits of our own making.
-std::string bootstrap_line(const AgentImage&, bool sudo);
+// the hash and the sizes of the image and the nonce, which are hex and decimal digits of our own making. With
+// Become::sudo_password sudo's prompt is "NONCE:password:;" on standard error.
+std::string bootstrap_line(const AgentImage&, Become, std::string_view nonce);
 
 // The script as it travels: without comments, on one line.
 std::string bootstrap_script();

@@ -1,4 +1,4 @@
-# kfab-bootstrap SHA256 GZ_BYTES BYTES plain|sudo
+# kfab-bootstrap SHA256 GZ_BYTES BYTES plain|sudo|ask NONCE
 #
 # Starts the agent on a node: finds it in the cache of the user, or asks for it ("need"), stores it, and becomes it. The
 # answer to "need" is a line: "direct", followed by GZ_BYTES of gzip, or "relay HOST PORT TOKEN", where another node hands
@@ -10,7 +10,7 @@
 # line ends where a shell takes a blank for a new line: after ; { do then else or |.
 umask 077;
 LC_ALL=C; export LC_ALL;
-sha=$1; gz=$2; size=$3; mode=$4; tmp=; probe=;
+sha=$1; gz=$2; size=$3; mode=$4; nonce=$5; tmp=; probe=;
 
 report() { printf "\n{\"type\":\"bootstrap\",\"state\":\"%s\",\"detail\":\"%s\"}\n" "$1" "$2"; };
 say() { report "$1" "$(printf "%s" "$2" | tr "\n\t" "  " | tr -cd "a-zA-Z0-9 ._/:,;=()@%+-" | head -c 300)"; };
@@ -32,18 +32,15 @@ available_kib() {
   printf "%s" "${4:-0}";
 };
 become() {
-  if [ "$mode" = sudo ] && [ "$uid" -ne 0 ]; then
-    say ready "$1";
-    exec sudo -n -- "$1" serve;
-  else
-    say ready "$1";
-    exec "$1" serve;
-  fi;
+  say ready "$1";
+  if [ "$mode" = plain ] || [ "$uid" -eq 0 ]; then exec "$1" serve; fi;
+  if [ "$mode" = ask ]; then exec sudo -k -S -p "$nonce:password:;" -- "$1" serve; fi;
+  exec sudo -n -- "$1" serve;
 };
 
 tool id; tool sha256sum; tool tr; tool head;
 uid=$(id -u);
-if [ "$mode" = sudo ] && [ "$uid" -ne 0 ]; then command -v sudo >/dev/null 2>&1 || fail no_sudo sudo; fi;
+if [ "$mode" = plain ] || [ "$uid" -eq 0 ]; then :; else command -v sudo >/dev/null 2>&1 || fail no_sudo sudo; fi;
 set --;
 case "$XDG_CACHE_HOME" in
   /*) if [ -d "$XDG_CACHE_HOME" ]; then set -- "$XDG_CACHE_HOME/kfab"; fi;;

@@ -7,6 +7,7 @@
 #include "json/value.hpp"
 
 KFAB_EMBEDDED(schema_completion)
+KFAB_EMBEDDED(schema_copy)
 KFAB_EMBEDDED(schema_demo)
 KFAB_EMBEDDED(schema_doctor)
 KFAB_EMBEDDED(schema_envelope)
@@ -44,6 +45,7 @@ struct Source {
 
 constexpr Source sources[] = {
     {"kfab.completion/1.0", embedded_schema_completion},
+    {"kfab.copy/1.0", embedded_schema_copy},
     {"kfab.demo/1.0", embedded_schema_demo},
     {"kfab.doctor/1.0", embedded_schema_doctor},
     {"kfab.envelope/1.0", embedded_schema_envelope},

@@ -13,7 +13,7 @@
 
 namespace kfab::ssh {
 
-// A command on this machine: /bin/sh -c in a process group of its own, its three streams pipes that do not block.
+// A command on this machine: /bin/sh -c in a session of its own, as sshd does it, its three streams pipes that do not block.
 class Process {
  public:
   // Errors: local_spawn_failed.

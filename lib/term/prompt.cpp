@@ -1,5 +1,9 @@
 #include "term/prompt.hpp"
 
+#include <fcntl.h>
+#include <termios.h>
+#include <unistd.h>
+
 #include <string>
 
 #include "base/text.hpp"
@@ -18,6 +22,61 @@ Result<bool> confirm(std::string_view question, const PromptRules& rules, std::i
   }
   const std::string word = to_lower(trim(answer));
   return word == "y" || word == "yes";
+}
+
+namespace {
+
+// The terminal with its echo off.
+class SilentTerminal {
+ public:
+  SilentTerminal() : fd_(::open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC)) {
+    if (fd_ < 0 || ::tcgetattr(fd_, &before_) != 0) return;
+    termios silent = before_;
+    silent.c_lflag &= ~static_cast<tcflag_t>(ECHO | ECHONL);
+    usable_ = ::tcsetattr(fd_, TCSAFLUSH, &silent) == 0;
+  }
+  ~SilentTerminal() {
+    if (usable_) ::tcsetattr(fd_, TCSAFLUSH, &before_);
+    if (fd_ >= 0) ::close(fd_);
+  }
+  SilentTerminal(const SilentTerminal&) = delete;
+  SilentTerminal& operator=(const SilentTerminal&) = delete;
+  bool usable() const { return usable_; }
+  void say(std::string_view text) const {
+    while (!text.empty()) {
+      const ssize_t written = ::write(fd_, text.data(), text.size());
+      if (written <= 0) return;
+      text.remove_prefix(static_cast<std::size_t>(written));
+    }
+  }
+  // One line, without its end. False at the end of the input and when something interrupts.
+  bool read_line(Secret& into) const {
+    for (;;) {
+      char byte = 0;
+      const ssize_t got = ::read(fd_, &byte, 1);
+      if (got != 1) return false;
+      if (byte == '\n' || byte == '\r') return true;
+      if (!into.append(byte)) return false;
+    }
+  }
+
+ private:
+  int fd_ = -1;
+  termios before_{};
+  bool usable_ = false;
+};
+
+}  // namespace
+
+Result<Secret> ask_secret(std::string_view question) {
+  const SilentTerminal terminal;
+  if (!terminal.usable()) return error(Code::become_cannot_ask, "cannot ask for a password: there is no terminal");
+  terminal.say(printable(question));
+  Secret secret;
+  const bool whole = terminal.read_line(secret);
+  terminal.say("\n");
+  if (!whole || secret.empty()) return error(Code::become_cannot_ask, "no password was given");
+  return secret;
 }
 
 }  // namespace kfab::term

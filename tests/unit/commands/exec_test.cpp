@@ -66,15 +66,44 @@ TEST_CASE("exec: identical outputs are shown once, and a hostile one cannot writ
   CHECK(output.data.array_at("nodes").at(3).string_or("stdout") == "\x1b[2Jother\n");   // JSON keeps the bytes
 }
 
-TEST_CASE("exec: the words are joined as ssh does, and become quotes them whole") {
+TEST_CASE("exec: what was typed travels as data, and only --plain gives it to the login shell") {
   test::World world;
-  world.transport->answers["n1"] = {ended(NodeOutcome::ok, 0)};
-  (void)run_exec(on("n1", {"echo", "a  b"}), world.env);
-  CHECK(world.transport->lines.back() == "echo a  b");
-  auto options = on("n1", {"echo 'it'"});
+  auto& transport = *world.transport;
+  transport.answers["n1"] = {ended(NodeOutcome::ok, 0)};
+  auto options = on("n1", {"echo", "it's  $HOME\n!"});
+  options.environment = {"A=1", "B=two\nlines'"};
+  CHECK(run_exec(options, world.env).outcome == Outcome::yes);
+  CHECK(transport.inputs.back() == "echo it's  $HOME\n!\n1 A\n1\n2 B\ntwo\nlines'\n");
+  CHECK(transport.lines.back().ends_with(" plain 0 2 2 0"));
+  CHECK(transport.lines.back().find("two") == std::string::npos);
+
   options.site.reach.become = true;
   (void)run_exec(options, world.env);
-  CHECK(world.transport->lines.back() == R"(exec sudo -n -- /bin/sh -c 'echo '\''it'\''')");
+  CHECK(transport.lines.back().ends_with(" sudo 0 2 2 0"));
+
+  options = on("n1", {"echo", "a  b"});
+  options.plain = true;
+  (void)run_exec(options, world.env);
+  CHECK(transport.lines.back() == "echo a  b");
+  CHECK(transport.inputs.back().empty());
+  options = on("n1", {"echo 'it'"});
+  options.plain = options.site.reach.become = true;
+  (void)run_exec(options, world.env);
+  CHECK(transport.lines.back() == R"(exec sudo -n -- /bin/sh -c 'echo '\''it'\''')");
+}
+
+TEST_CASE("exec: what cannot be an environment variable is refused before anything starts") {
+  test::World world;
+  for (const char* wrong : {"A", "=1", "1A=x", "A-B=x", "kf_text=x", "IFS=x", "A B=x"}) {
+    auto options = on("n1");
+    options.environment = {wrong};
+    CHECK(run_exec(options, world.env).outcome == Outcome::invalid);
+  }
+  auto options = on("n1");
+  options.environment = {"A=1"};
+  options.plain = true;
+  CHECK(run_exec(options, world.env).outcome == Outcome::invalid);
+  CHECK(world.transport->lines.empty());
 }
 
 TEST_CASE("exec: without a target or a command nothing starts") {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/text.hpp"
 #include "commands/env.hpp"
 #include "commands/command.hpp"
 #include "ssh/transport.hpp"
@@ -29,21 +30,35 @@ inline ssh::CommandEnd ended(NodeOutcome outcome, std::optional<int> status = {}
   return end;
 }
 
+// What the nonce of a supervised line is (fleet/supervisor.hpp): the sixth word from its end; empty of other lines.
+inline std::string nonce_of(const std::string& line) {
+  if (!line.starts_with("exec /bin/sh -c 'eval ")) return {};
+  const auto words = split(line, ' ');
+  return words.at(words.size() - 6);
+}
+
 class FakeTransport final : public ssh::Transport {
  public:
   std::map<std::string, Answer> answers;          // by node; a node without one is unreachable
   std::vector<std::string> lines;                 // what was run, in order
+  std::vector<std::string> inputs;                // what each was given on standard input
 
   void launch(const ssh::Target& target, const ssh::Command& command, std::shared_ptr<ssh::CommandListener> listener) override {
     lines.push_back(command.line);
-    waiting_.push_back({target.node, std::move(listener)});
+    waiting_.push_back({target.node, command.line, std::move(listener)});
   }
   void drive(std::chrono::milliseconds) override {
     if (waiting_.empty()) return;
-    auto [node, listener] = std::move(waiting_.front());
+    auto [node, line, listener] = std::move(waiting_.front());
     waiting_.pop_front();
     const auto found = answers.find(node);
     const Answer answer = found == answers.end() ? Answer{ended(NodeOutcome::unreachable)} : found->second;
+    Peer peer;
+    if (answer.end.outcome == NodeOutcome::ok || answer.end.outcome == NodeOutcome::failed) {
+      listener->on_start(peer);
+      if (const std::string nonce = nonce_of(line); !nonce.empty()) listener->on_stderr(nonce + ":ready:;");
+    }
+    inputs.push_back(peer.input);
     if (!answer.out.empty()) listener->on_stdout(answer.out);
     if (!answer.err.empty()) listener->on_stderr(answer.err);
     listener->on_end(answer.end);
@@ -51,7 +66,18 @@ class FakeTransport final : public ssh::Transport {
   std::size_t running() const override { return waiting_.size(); }
 
  private:
-  std::deque<std::pair<std::string, std::shared_ptr<ssh::CommandListener>>> waiting_;
+  struct Peer final : ssh::CommandPeer {
+    bool write(std::string bytes) override { input += bytes; return true; }
+    bool write_view(std::string_view bytes) override { input += bytes; return true; }
+    void close_input() override {}
+    void abort() override {}
+    std::string input;
+  };
+  struct Waiting {
+    std::string node, line;
+    std::shared_ptr<ssh::CommandListener> listener;
+  };
+  std::deque<Waiting> waiting_;
 };
 
 class FixedClock final : public Clock {

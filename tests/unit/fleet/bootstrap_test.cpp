@@ -67,7 +67,7 @@ std::vector<std::string> shells() {
 }
 
 std::string under(const std::string& shell, const AgentImage& image) {
-  std::string line = bootstrap_line(image, false);
+  std::string line = bootstrap_line(image, Become::none, "ab12");
   const std::string from = "exec /bin/sh ";
   return line.replace(0, from.size(), "exec " + shell + " ");
 }
@@ -94,7 +94,7 @@ TEST_CASE("the script survives any login shell: one line, no quote, no history m
   CHECK(travels.find("\\\\") == std::string::npos);
   CHECK(travels.size() < 16000);
   const AgentImage image{"xx", std::string(64, 'a'), 10};
-  CHECK(bootstrap_line(image, true).ends_with(" kfab-bootstrap " + std::string(64, 'a') + " 2 10 sudo"));
+  CHECK(bootstrap_line(image, Become::sudo, "ab12").ends_with(" kfab-bootstrap " + std::string(64, 'a') + " 2 10 sudo ab12"));
 }
 
 TEST_CASE_FIXTURE(Home, "under every shell: sent when missing, used when there, replaced when damaged") {
@@ -124,10 +124,10 @@ TEST_CASE_FIXTURE(Home, "an image that arrives damaged or cut short is not kept"
   const Image image(script), other(script + "# other\n");
   AgentImage wrong = image.image;
   wrong.gz = other.gz;
-  auto node = boot(bootstrap_line(wrong, false), other.gz);
+  auto node = boot(bootstrap_line(wrong, Become::none, "ab12"), other.gz);
   CHECK(node->has("not_stored"));
   CHECK(cached().empty());
-  node = boot(bootstrap_line(image.image, false), image.gz.substr(0, image.gz.size() / 2), true);   // the connection ends early
+  node = boot(bootstrap_line(image.image, Become::none, "ab12"), image.gz.substr(0, image.gz.size() / 2), true);   // the connection ends early
   CHECK(node->has("not_stored"));
   CHECK(node->end.outcome == NodeOutcome::failed);
   CHECK(cached().empty());
@@ -138,7 +138,7 @@ TEST_CASE_FIXTURE(Home, "a link in the place of the cache is not followed") {
   std::filesystem::create_directories(path + "/elsewhere");
   std::filesystem::create_directory_symlink(path + "/elsewhere", path + "/.cache/kfab");
   const Image image(script);
-  auto node = boot(bootstrap_line(image.image, false), image.gz);
+  auto node = boot(bootstrap_line(image.image, Become::none, "ab12"), image.gz);
   CHECK(std::filesystem::is_empty(path + "/elsewhere"));
   CHECK(node->end.outcome == NodeOutcome::ok);   // it went to the next place
   std::filesystem::remove("/var/tmp/kfab-" + std::to_string(::getuid()) + "/agent-" + image.image.sha256);
@@ -149,7 +149,7 @@ TEST_CASE_FIXTURE(Home, "a cache mounted noexec or full is passed over") {
   for (const bool noexec : {true, false}) {
     const SmallDisk disk(path + "/.cache", noexec ? "size=16m" : "size=64k", noexec ? MS_NOEXEC : 0);
     if (!disk.mounted) return;
-    auto node = boot(bootstrap_line(image.image, false), image.gz);
+    auto node = boot(bootstrap_line(image.image, Become::none, "ab12"), image.gz);
     CHECK(node->end.outcome == NodeOutcome::ok);
     CHECK(cached().empty());
     const std::string elsewhere = "/var/tmp/kfab-" + std::to_string(::getuid()) + "/agent-" + image.image.sha256;

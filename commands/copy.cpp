@@ -1,0 +1,189 @@
+#include "commands/copy.hpp"
+
+#include <filesystem>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+#include "commands/output_files.hpp"
+#include "fleet/fold.hpp"
+#include "nodeset/nodeset.hpp"
+
+namespace kfab::commands {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Octal permission bits, "0644"; 0 for none given.
+Result<unsigned> parse_mode(const std::string& text) {
+  if (text.empty()) return 0U;
+  unsigned mode = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '7' || text.size() > 4) return error(Code::copy_usage, fmt::format("'{}' is no mode: write it in octal, 0644", one_line(text, 20)));
+    mode = mode * 8 + static_cast<unsigned>(c - '0');
+  }
+  if (mode == 0) return error(Code::copy_usage, "mode 0 would leave a file that nobody can read");
+  return mode;
+}
+
+// The last part of a path: what the file is called.
+Result<std::string> name_of(const std::string& path) {
+  const std::string name = path.substr(path.rfind('/') + 1);
+  if (name.empty() || name == "." || name == "..") return error(Code::copy_usage, fmt::format("'{}' does not name a file", one_line(path, 80)));
+  return name;
+}
+
+struct Reached {
+  std::vector<ssh::Target> targets;
+  fleet::CopyRights rights;
+  std::shared_ptr<const Secret> password;
+  std::shared_ptr<ssh::PrivateAgent> agent;   // as long as the run
+  CommandOutput output;
+};
+
+std::variant<Reached, CommandOutput> reach(const SiteOptions& site, Env& env) {
+  Reached reached;
+  bool sudo = site.reach.become;
+  if (site.manifest.empty()) {
+    auto bare = bare_targets(site, env, reached.output.diagnostics);
+    if (!bare) return not_started(std::move(bare).error());
+    reached.targets = std::move(*bare);
+    auto unlocked = unlock_keys(reached.targets, env);
+    if (!unlocked) return not_started(std::move(unlocked).error());
+    reached.agent = std::move(*unlocked);
+    auto password = become_password(site.reach, env);
+    if (!password) return not_started(std::move(password).error());
+    reached.password = std::move(*password);
+  } else {
+    auto opened = open_site(site, env);
+    if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
+    auto& session = std::get<SiteSession>(opened);
+    reached.targets = std::move(session.targets);
+    reached.password = std::move(session.password);
+    reached.agent = std::move(session.agent);
+    reached.output = session.output();
+  }
+  if (reached.password) reached.rights = {fleet::Become::sudo_password, reached.password.get()};
+  else if (sudo) reached.rights.become = fleet::Become::sudo;
+  return reached;
+}
+
+// DIR/NODE/NAME for every node; the folders are made. Names of nodes are made safe (output_files.hpp).
+Result<std::vector<std::string>> places(const std::string& directory, const std::string& name, const std::vector<ssh::Target>& targets) {
+  std::vector<std::string> local;
+  for (const ssh::Target& target : targets) {
+    const fs::path folder = fs::absolute(directory) / file_name_of(target.node);
+    std::error_code failed;
+    fs::create_directories(folder, failed);
+    if (failed) return error(Code::copy_folder_unusable, fmt::format("{}: {}", one_line(folder.string()), failed.message()));
+    local.push_back((folder / name).string());
+    if (fs::is_directory(local.back(), failed))
+      return error(Code::copy_folder_unusable, fmt::format("{}: is a directory", one_line(local.back())));
+  }
+  return local;
+}
+
+// What a node ended with, in words.
+std::string ending(const CopyRun& run, const fleet::CopyResult& node) {
+  if (node.outcome != NodeOutcome::ok) return node.why ? node.why->message : std::string(to_string(node.phase));
+  if (!node.changed) return run.fetch ? "is here already" : "already there";
+  const std::string from = node.resumed_from_bytes > 0
+                               ? fmt::format(", resumed after {}", with_thousands(static_cast<long long>(node.resumed_from_bytes))) : "";
+  if (node.bytes_sent == 0 && node.resumed_from_bytes == 0 && run.size_bytes > 0) return "already there, its rights were set";
+  return fmt::format("{} bytes {}{}", with_thousands(static_cast<long long>(node.bytes_sent)), run.fetch ? "fetched" : "sent", from);
+}
+
+}  // namespace
+
+json::Value to_json(const CopyRun& run) {
+  json::Array nodes;
+  for (std::size_t i = 0; i < run.nodes.size(); ++i) {
+    const auto& node = run.nodes[i];
+    json::Object row{{"node", node.node}, {"outcome", to_string(node.outcome)}, {"phase", ssh::to_string(node.phase)}};
+    row.set("bytes_sent", node.bytes_sent).set("resumed_from_bytes", node.resumed_from_bytes);
+    row.set("sha256", node.sha256.empty() ? json::Value() : json::Value(node.sha256)).set("changed", node.changed);
+    row.set("path", run.fetch ? run.local.at(i) : run.destination).set("duration_s", node.duration_s);
+    row.set("reason", node.outcome == NodeOutcome::ok ? json::Value() : json::Value(ending(run, node)));
+    row.set("code", node.why ? json::Value(to_string(node.why->code)) : json::Value());
+    nodes.emplace_back(std::move(row));
+  }
+  return json::Object{{"direction", run.fetch ? "from_nodes" : "to_nodes"}, {"source", run.source}, {"destination", run.destination},
+                      {"counts", run.counts.to_json()}, {"nodes", std::move(nodes)}};
+}
+
+void render(const CopyRun& run, term::Writer& out) {
+  std::vector<std::pair<std::string, std::string>> keyed;
+  std::map<std::string, const fleet::CopyResult*> sample;
+  for (const auto& node : run.nodes) {
+    std::string key = fmt::format("{}\1{}", to_string(node.outcome), ending(run, node));
+    sample.emplace(key, &node);
+    keyed.emplace_back(node.node, std::move(key));
+  }
+  for (const auto& group : fleet::fold(keyed)) {
+    const fleet::CopyResult& node = *sample.at(group.text);
+    out.text(term::Style::strong, nodeset::fold_names(group.nodes));
+    if (group.nodes.size() > 1) out.text(term::Style::faint, fmt::format(" ({})", group.nodes.size()));
+    out.text(": ").word(to_string(node.outcome)).text(", " + one_line(ending(run, node)));
+    out.line();
+  }
+  if (run.fetch && run.counts.ok > 0) out.line(term::Style::faint, "in " + one_line(run.destination) + "/NODE/" + one_line(run.source.substr(run.source.rfind('/') + 1)));
+}
+
+CommandOutput run_copy(const CopyOptions& options, Env& env) {
+  const bool fetch = !options.from.empty();
+  if (options.words.size() != (fetch ? 1 : 2))
+    return not_started(error(Code::copy_usage, fetch ? "with --from one folder is wanted" : "a file and a path on the nodes are wanted"));
+  if (fetch && !options.owner.empty()) return not_started(error(Code::copy_usage, "--owner is for files on the nodes"));
+  auto mode = parse_mode(options.mode);
+  if (!mode) return not_started(std::move(mode).error());
+  CopyRun run;
+  run.fetch = fetch;
+  run.source = fetch ? options.from : options.words[0];
+  run.destination = fetch ? options.words[0] : options.words[1];
+  auto name = name_of(run.source);
+  if (!name) return not_started(std::move(name).error());
+  if (run.destination.empty()) return not_started(error(Code::copy_usage, "the path to copy to is empty"));
+
+  std::optional<fleet::LocalFile> file;
+  if (!fetch) {
+    auto opened = fleet::LocalFile::open(run.source);
+    if (!opened) return not_started(std::move(opened).error());
+    run.size_bytes = opened->bytes().size();
+    file.emplace(std::move(*opened));
+  }
+  auto reached = reach(options.site, env);
+  if (auto* stopped = std::get_if<CommandOutput>(&reached)) return std::move(*stopped);
+  auto& [targets, rights, password, agent, output] = std::get<Reached>(reached);
+
+  auto fleet = fleet_options(options.site.reach);
+  fleet.deadlines.total = std::chrono::milliseconds(static_cast<long long>(options.timeout_s * 1000));
+  const auto transport = transport_of(env);
+  env.events.emit({.type = "run_started", .message = fetch ? "fetching the file" : "copying the file", .total = static_cast<double>(targets.size())});
+  if (fetch) {
+    auto local = places(run.destination, *name, targets);
+    if (!local) return not_started(std::move(local).error());
+    run.local = std::move(*local);
+    const fleet::FetchTask task{.path = run.source, .local = run.local, .max_bytes = options.max_bytes, .mode = *mode == 0 ? 0600U : *mode, .rights = rights};
+    run.nodes = fleet::fetch_from(*transport, targets, task, fleet, env.clock, env.events, env.cancel);
+  } else {
+    const fleet::CopyTask task{.file = &*file, .path = run.destination, .name = *name, .mode = *mode == 0 ? file->mode() : *mode, .owner = options.owner, .rights = rights};
+    run.nodes = fleet::copy_to(*transport, targets, task, fleet, env.clock, env.events, env.cancel);
+  }
+  env.events.emit({.type = "run_finished"});
+
+  bool incomplete = false, no = false;
+  for (const auto& node : run.nodes) {
+    run.counts.add(node.outcome);
+    if (node.outcome == NodeOutcome::failed) no = true;
+    else if (node.outcome != NodeOutcome::ok) incomplete = true;
+    if (node.why) output.diagnostics.push_back(*node.why);
+  }
+  output.outcome = overall(env, incomplete, no);
+  output.signal = env.cancel.signal();
+  output.data = to_json(run);
+  output.render = [run = std::move(run)](term::Writer& out) { render(run, out); };
+  return std::move(output);
+}
+
+}  // namespace kfab::commands
