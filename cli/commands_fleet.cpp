@@ -357,7 +357,7 @@ std::vector<CommandSpec> fleet_commands() {
        .schema = "kfab.demo/1.0",
        .run = adapt_demo},
       {.name = "doctor",
-       .help = "see whether everything is in place on this machine before nodes are reached",
+       .help = "see whether all is in place here before nodes are reached",
        .description = "Looks at libssh2 and what it cannot do, ssh(1), ssh-agent, key files, known_hosts, the limit on open files, memory, the "
                       "state directory, the clock and the agent that travels in kfab; with a manifest also at what its nodes need of these. Each "
                       "has a verdict and, where something is to be done, the next step.\n\n"

@@ -43,7 +43,7 @@ TEST_CASE("commands first, by what is typed, also after global options") {
 TEST_CASE("options of the command and of all, without those that were given and may not be given twice") {
   CHECK(offered("kfab exec --no") == Words{"--nodes", "--no-input"});
   CHECK(offered("kfab exec --timeout 5s --time").empty());
-  CHECK(offered("kfab exec -t p1 --tr") == Words{"--tranche"});
+  CHECK(offered("kfab exec -t p1 --tranc") == Words{"--tranche"});
   CHECK(offered("kfab version --timeo").empty());
 }
 

@@ -90,7 +90,7 @@ TEST_CASE("no option is declared twice for a command, each says what it is, and 
       CHECK(is_plain_line(option.help));
       CHECK((option.kind == Kind::flag) == option.value.empty());
       CHECK(std::all_of(option.name.begin(), option.name.end(), [](char c) { return (c >= 'a' && c <= 'z') || c == '-'; }));
-      CHECK(std::all_of(option.value.begin(), option.value.end(), [](char c) { return c >= 'A' && c <= 'Z'; }));
+      CHECK(std::all_of(option.value.begin(), option.value.end(), [](char c) { return (c >= 'A' && c <= 'Z') || c == '=' || c == ':'; }));
       CHECK((option.kind == Kind::choice) == !option.choices.empty());
       if (option.kind == Kind::choice && !option.fallback.empty())
         CHECK(std::count(option.choices.begin(), option.choices.end(), option.fallback) == 1);
