@@ -298,7 +298,7 @@ std::vector<CommandSpec> fleet_commands() {
        .positionals = {{.name = "WORDS", .kind = Kind::path, .help = "[MANIFEST] FILE PATH; with --from [MANIFEST] DIR", .repeatable = true}},
        .options = with_pace({{.name = "from", .kind = Kind::text, .value = "PATH", .help = "fetch the file PATH from every node"},
                               {.name = "mode", .kind = Kind::text, .value = "MODE", .help = "permission bits in octal; default is the file's own, and 0600 with --from"},
-                              {.name = "owner", .kind = Kind::text, .value = "USER[:GROUP]", .help = "who owns the file on the nodes; needs --become"},
+                              {.name = "owner", .kind = Kind::text, .value = "USER:GROUP", .help = "who owns the file on the nodes, :GROUP may be left out; needs --become"},
                               {.name = "max-size", .kind = Kind::integer, .value = "MIB", .help = "with --from: fetch no file that is larger, in MiB", .fallback = "1024", .min = 1, .max = 1 << 24},
                               {.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node; 0 is none", .fallback = "0"}}, {}),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},

@@ -69,7 +69,7 @@ std::string configuration(const fs::path& directory, const std::vector<std::stri
       "HostKey {0}/host_key\nPidFile {0}/sshd.pid\nAuthorizedKeysFile {0}/authorized_keys\n"
       "StrictModes no\nUsePAM {1}\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
       "PermitRootLogin prohibit-password\nAllowUsers {2}\nX11Forwarding no\nAllowTcpForwarding no\nPrintMotd no\n"
-      "SetEnv XDG_CACHE_HOME={0}/agent-cache\nMaxStartups 64\nLogLevel ERROR\n",
+      "SetEnv SHLVL=1 XDG_CACHE_HOME={0}/agent-cache\nMaxStartups 64\nLogLevel ERROR\n",
       directory.string(), account_is_locked() ? "yes" : "no", own_user());
   return text;
 }

@@ -25,7 +25,7 @@ struct Rack {
     for (std::size_t i = 0; i < count; ++i) {
       const std::string cache = dir + "/cache" + std::to_string(i);
       std::filesystem::create_directories(cache);
-      nodes.push_back(std::make_unique<PrivateSshd>("SetEnv XDG_CACHE_HOME=" + cache + (path.empty() ? "" : " PATH=" + path)));
+      nodes.push_back(std::make_unique<PrivateSshd>("SetEnv SHLVL=1 XDG_CACHE_HOME=" + cache + (path.empty() ? "" : " PATH=" + path)));
     }
   }
   ~Rack() { std::filesystem::remove_all(dir); }

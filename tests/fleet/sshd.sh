@@ -46,6 +46,9 @@ sshd_write_config() {
     grep -qi '^MaxStartups' <<< "$(printf '%s\n' "$@")" || echo "MaxStartups 2000"
     echo "MaxSessions 1000"
     echo "LogLevel VERBOSE"
+    # bash would read the start-up file of whoever runs the tests, and what that does is not what is tested. Of this key
+    # sshd takes the first line.
+    echo "SetEnv SHLVL=1"
   } > "$dir/sshd_config"
 }
 
