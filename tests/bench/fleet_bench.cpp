@@ -47,7 +47,10 @@ Run run(const std::vector<ssh::Target>& targets, std::size_t window, const std::
   fleet::FleetOptions options;
   options.window = window;
   options.deadlines.banner = options.deadlines.kex = options.deadlines.auth = options.deadlines.channel = std::chrono::seconds(120);
-  auto transport = ssh::make_transport(ssh::TransportOptions{});
+  ssh::TransportOptions with = ssh::options_from_environment();
+  with.home.clear();   // never the keys of whoever measures
+  with.agent_socket.clear();
+  auto transport = ssh::make_transport(with);
   auto clock = make_system_clock();
   NullEventSink sink;
   CancelToken cancel;

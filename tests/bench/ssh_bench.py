@@ -8,6 +8,7 @@ it started; sshd is not among them. Rounds alternate between the tools, the firs
 and what is compared are medians. Ends with 1 when a figure is not met.
 """
 import argparse
+import getpass
 import os
 import resource
 import shutil
@@ -42,6 +43,7 @@ def tools(args, work, port):
     """Each tool: its name, its argv, how many nodes it does, its environment."""
     sshd, env = args.sshd_dir, dict(os.environ, LC_ALL="C.UTF-8", ANSIBLE_HOST_KEY_CHECKING="True", ANSIBLE_NOCOWS="1")
     env.pop("SSH_AUTH_SOCK", None)
+    user = getpass.getuser()
     config = write(f"{work}/ssh_config", f"""Host n*
   HostName 127.0.0.1
   Port {port}
@@ -51,28 +53,12 @@ def tools(args, work, port):
   UserKnownHostsFile {sshd}/known_hosts
   StrictHostKeyChecking yes
 """)
-    user = os.environ.get("USER") or "root"
     width = len(str(args.nodes))
     names = f"n[{1:0{width}d}-{args.nodes}]"
-    site = write(f"{work}/site.yaml", f"""apiVersion: kfab/v1
-kind: Site
-metadata: {{name: bench, country: KR, as_of: 2026-01-01}}
-spec:
-  kind: hall
-  ssh:
-    user: {user}
-    port: {port}
-    identity_files: [{sshd}/id_ed25519]
-    known_hosts: [{sshd}/known_hosts]
-  tranches:
-    - {{name: p1, due: 2027-01-01, power: {{facility: unknown}}, targets: [{{profile: cpu-generic, accelerators: {args.nodes}}}]}}
-  nodes:
-    - {{group: all, tranche: p1, profile: cpu-generic, range: "{names}", address: "127.0.0.1"}}
-""")
     inventory = write(f"{work}/inventory.ini", "[all]\n" + "".join(f"n{i:0{width}d}\n" for i in range(1, args.ansible_nodes + 1)))
     ansible_cfg = write(f"{work}/ansible.cfg", f"[defaults]\nforks = {args.window}\ninterpreter_python = {sys.executable}\n"
                         f"[ssh_connection]\nssh_args = -F {config} -o ControlMaster=no\npipelining = True\n")
-    kfab = [args.kfab, "exec", site, "--state", f"{work}/state", "--window", str(args.window), "-q", "--", "true"]
+    kfab = [args.kfab, "exec", "-w", names, "--ssh-config", config, "--state", f"{work}/state", "--window", str(args.window), "-q", "--", "true"]
     return [
         ("kfab", kfab, args.nodes, env),
         ("kfab --plain", kfab[:-2] + ["--plain", "--", "true"], args.nodes, env),
