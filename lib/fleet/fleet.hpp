@@ -21,6 +21,7 @@ struct FleetOptions {
   ssh::Deadlines deadlines{};
   std::size_t max_stdout_bytes = std::size_t{4} << 20;   // per node
   std::size_t max_stderr_bytes = std::size_t{1} << 20;
+  std::size_t max_kept_bytes = std::size_t{512} << 20;   // of all nodes; from there on only the first 4 KiB of each are kept
   std::chrono::milliseconds cancel_grace = std::chrono::seconds(10);   // from the first ^C until what runs is cut
   bool relay = false;     // the agent travels once per rack, whose first node hands it to the others (relay_plan.hpp)
   Pace* pace = nullptr;   // of the same nodes: who may start when, and when no more may; null: all, and nothing stops them

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -13,6 +14,9 @@ namespace {
 
 using Time = std::chrono::steady_clock::time_point;
 
+// What is kept of a node's output, of each stream, even when that of all nodes together has become too much.
+constexpr std::size_t kept_of_each_bytes = 4096;
+
 // What the jobs of one run share.
 struct Run {
   const CommandTask& task;
@@ -21,6 +25,7 @@ struct Run {
   const Clock& clock;
   OutputTaker* taker;
   std::vector<bool> told{};   // whose result the taker has
+  std::size_t kept_bytes = 0;   // of all nodes' output
 };
 
 class CommandJob final : public Job {
@@ -114,15 +119,13 @@ class CommandJob final : public Job {
 
   void take(bool is_stderr, std::string_view bytes) {
     std::string& kept = is_stderr ? result_->stderr_text : result_->stdout_text;
-    if (run_->taker == nullptr) {   // the transport keeps to the limits
-      kept += bytes;
-      return;
-    }
-    run_->taker->on_output(index_, is_stderr, bytes);
-    const std::size_t most = is_stderr ? run_->options.max_stderr_bytes : run_->options.max_stdout_bytes;
-    const std::size_t room = most - std::min(most, kept.size());
+    if (run_->taker != nullptr) run_->taker->on_output(index_, is_stderr, bytes);
+    std::size_t most = is_stderr ? run_->options.max_stderr_bytes : run_->options.max_stdout_bytes;
+    if (run_->kept_bytes >= run_->options.max_kept_bytes) most = std::min(most, kept_of_each_bytes);
+    const std::size_t room = std::min(bytes.size(), most - std::min(most, kept.size()));
     kept += bytes.substr(0, room);
-    if (bytes.size() > room) dropped_ += bytes.size() - room;
+    run_->kept_bytes += room;
+    dropped_ += bytes.size() - room;
   }
 
   // The command, and what it reads.

@@ -164,3 +164,26 @@ TEST_CASE("local commands through the real transport") {
     CHECK(result.why->node == result.node);
   }
 }
+
+TEST_CASE("what all nodes print together is bounded as well, and what is dropped is counted") {
+  ssh::TransportOptions with;
+  with.reactors = 1;
+  auto transport = ssh::make_transport(with);
+  auto clock = make_system_clock();
+  Sink sink;
+  CancelToken cancel;
+  FleetOptions options;
+  options.window = 1;
+  options.max_kept_bytes = 250'000;
+  const auto results =
+      run_command(*transport, local_targets(6), "head -c 100000 /dev/zero | tr '\\0' x", "", options, *clock, sink, cancel);
+  std::size_t kept = 0;
+  for (const auto& result : results) {
+    CHECK(result.outcome == NodeOutcome::ok);
+    CHECK(result.stdout_text.size() + result.truncated_bytes == 100'000);
+    kept += result.stdout_text.size();
+  }
+  CHECK(results[0].stdout_text.size() == 100'000);
+  CHECK(results[5].stdout_text.size() == 4096);
+  CHECK(kept < 450'000);
+}
