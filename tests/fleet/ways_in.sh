@@ -101,7 +101,7 @@ expect "a configuration that is not there" 2 'KF2050'
 # kill -9: the ssh that runs the command goes at once; a control master may stay for as long as ControlPersist says.
 "$kfab" exec -w gpu1 --ssh-config "$work/config" --transport openssh --state "$work/state" -- 'sleep 300' > /dev/null 2>&1 &
 client=$!
-clients() { pgrep -f -- "-F $work/kfab-ssh-[0-9a-f]*/.*sleep 300" | wc -l; }
+clients() { pgrep -f -- "-F $work/kfab-ssh-[0-9a-f]*/.*kf_script" | wc -l; }
 for _ in $(seq 1 100); do
   [ "$(clients)" = 0 ] || { sleep 1; break; }
   sleep 0.1
