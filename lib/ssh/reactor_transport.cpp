@@ -107,7 +107,13 @@ class Parked {
 
  private:
   static constexpr std::size_t most = 4096;   // per reactor; those that have waited longest go first
-  static std::string key(const Target& target) { return fmt::format("{}\n{}\n{}\n{}", target.node, target.address, target.port, target.user); }
+  // Everything that decides where a connection leads and as whom.
+  static std::string key(const Target& target) {
+    std::string key = fmt::format("{}\n{}\n{}\n{}", target.node, target.address, target.port, target.user);
+    for (const auto& file : target.identity_files) key += "\n" + file;
+    for (const auto& hop : target.via) key += fmt::format("\n>{}\n{}\n{}", hop->address, hop->port, hop->user);
+    return key;
+  }
   std::unordered_map<std::string, std::unique_ptr<Link>> links_;
   std::deque<std::string> order_;
 };
