@@ -1,3 +1,4 @@
+#include "base/codes/cli.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "cli/args.hpp"
@@ -35,11 +36,11 @@ CommandOutput adapt_nodeset(const Args& args, Env& env) {
   options.parts = static_cast<std::size_t>(args.integer("parts").value_or(0));
   options.positions = args.text("positions");
   if (options.expressions.empty())
-    return not_started(error(Code::missing_argument, "SET is missing: a node set expression, or - for standard input"));
+    return not_started(error(code::missing_argument, "SET is missing: a node set expression, or - for standard input"));
   if (options.action == NodesetAction::split && options.parts == 0)
-    return not_started(error(Code::missing_argument, "split needs --parts N"));
+    return not_started(error(code::missing_argument, "split needs --parts N"));
   if (options.action == NodesetAction::slice && options.positions.empty())
-    return not_started(error(Code::missing_argument, "slice needs --positions LIST"));
+    return not_started(error(code::missing_argument, "slice needs --positions LIST"));
   return run_nodeset(options, env);
 }
 

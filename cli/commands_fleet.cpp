@@ -1,3 +1,4 @@
+#include "base/codes/cli.hpp"
 #include "base/text.hpp"
 #include "cli/args.hpp"
 #include "cli/option_table.hpp"
@@ -134,7 +135,7 @@ CommandOutput adapt_hostkeys(const Args& args, Env& env) {
   options.all = args.flag("verbose");
   options.show_first = args.text("output") == "table";
   if (options.action != HostKeysAction::trust && (args.given("replace") || args.given("fingerprints") || args.flag("allow-duplicates")))
-    return not_started(error(Code::bad_value, "--replace, --fingerprints and --allow-duplicates belong to `kfab hostkeys trust`"));
+    return not_started(error(code::bad_value, "--replace, --fingerprints and --allow-duplicates belong to `kfab hostkeys trust`"));
   return run_hostkeys(options, env);
 }
 

@@ -1,3 +1,4 @@
+#include "base/codes/cli.hpp"
 #include "base/result.hpp"
 #include "base/text.hpp"
 #include "cli/args.hpp"
@@ -38,7 +39,7 @@ CommandOutput run_help(const Args& args, Env& env) {
     if (row.name == topic) text = row.text(env.out_facts);
   }
   if (text.empty()) {
-    Diagnostic problem = error(Code::unknown_command, "there is no command or help topic '" + one_line(topic, 80) + "'");
+    Diagnostic problem = error(code::unknown_command, "there is no command or help topic '" + one_line(topic, 80) + "'");
     for (const CommandSpec& command : all_commands()) known.emplace_back(command.name);
     problem.suggestions = nearest(topic, known);
     return not_started(std::move(problem));

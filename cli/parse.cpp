@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/codes/cli.hpp"
 #include "base/result.hpp"
 #include "base/text.hpp"
 
@@ -80,9 +81,9 @@ Split split_options(const std::vector<const OptionSpec*>& options, std::vector<s
   try {
     app.parse(std::move(words));
   } catch (const CLI::ArgumentMismatch& problem) {
-    split.errors.push_back(error(Code::missing_value, one_line(problem.what())));
+    split.errors.push_back(error(code::missing_value, one_line(problem.what())));
   } catch (const CLI::Error& problem) {
-    split.errors.push_back(error(Code::bad_value, one_line(problem.what())));
+    split.errors.push_back(error(code::bad_value, one_line(problem.what())));
   }
   for (const auto& [option, made] : declared)
     if (made->count() > 0 || !made->results().empty()) split.values.emplace_back(option, made->results());
@@ -92,14 +93,14 @@ Split split_options(const std::vector<const OptionSpec*>& options, std::vector<s
 
 std::optional<Diagnostic> check_choice(std::string_view what, const std::vector<std::string_view>& choices, const std::string& value) {
   if (std::find(choices.begin(), choices.end(), value) != choices.end()) return std::nullopt;
-  return suggesting(error(Code::bad_value, std::string(what) + ": expected " + list_of(choices) + ", found " + in_quotes(value)), value,
+  return suggesting(error(code::bad_value, std::string(what) + ": expected " + list_of(choices) + ", found " + in_quotes(value)), value,
                     std::vector<std::string>(choices.begin(), choices.end()), "");
 }
 
 // Nothing when the value is of its kind. Sets, tranches and paths are judged by those who know the manifest.
 std::optional<Diagnostic> check_value(const OptionSpec& option, const std::string& value) {
   const std::string name = shown(option);
-  const auto bad = [&](const std::string& expected) { return error(Code::bad_value, name + ": expected " + expected + ", found " + in_quotes(value)); };
+  const auto bad = [&](const std::string& expected) { return error(code::bad_value, name + ": expected " + expected + ", found " + in_quotes(value)); };
   switch (option.kind) {
     case Kind::choice: return check_choice(name, option.choices, value);
     case Kind::integer: {
@@ -121,7 +122,7 @@ std::optional<Diagnostic> check_value(const OptionSpec& option, const std::strin
       return bad("a number of nodes, or a percentage of them such as 2%");
     default:
       if (!value.empty()) return std::nullopt;
-      return error(Code::missing_value, name + " has an empty value");
+      return error(code::missing_value, name + " has an empty value");
   }
 }
 
@@ -131,10 +132,10 @@ void take_values(const Split& split, Args& args, Diagnostics& errors) {
     if (option->kind == Kind::flag) {
       for (const std::string& value : values)
         if (!value.empty() && value != "true")
-          errors.push_back(error(Code::bad_value, shown(*option) + " takes no value, found " + in_quotes(value)));
+          errors.push_back(error(code::bad_value, shown(*option) + " takes no value, found " + in_quotes(value)));
     } else {
       if (values.size() > 1 && !option->repeatable)
-        errors.push_back(error(Code::given_twice, shown(*option) + " was given " + std::to_string(values.size()) + " times"));
+        errors.push_back(error(code::given_twice, shown(*option) + " was given " + std::to_string(values.size()) + " times"));
       for (const std::string& value : values)
         if (auto problem = check_value(*option, value)) errors.push_back(std::move(*problem));
     }
@@ -164,7 +165,7 @@ Diagnostic unknown_option(const CommandSpec* command, std::string_view word) {
   for (const OptionSpec* option : options_of(command)) known.push_back(std::string(option->name));
   std::string message = in_quotes(name) + " is not an option of kfab";
   if (command != nullptr) message += " " + std::string(command->name);
-  Diagnostic diagnostic = error(Code::unknown_option, std::move(message));
+  Diagnostic diagnostic = error(code::unknown_option, std::move(message));
   if (name.starts_with("--")) diagnostic = suggesting(std::move(diagnostic), name.substr(2), known, "--");
   return diagnostic;
 }
@@ -176,7 +177,7 @@ void take_positionals(const CommandSpec& command, const std::vector<std::string>
     while (next < words.size() && (values.empty() || spec.repeatable)) values.push_back(words[next++]);
     if (values.empty() && spec.required) {
       std::string what = spec.choices.empty() ? std::string(spec.help) : list_of(spec.choices);
-      errors.push_back(error(Code::missing_argument, std::string(spec.name) + " is missing: " + what));
+      errors.push_back(error(code::missing_argument, std::string(spec.name) + " is missing: " + what));
     }
     if (!spec.choices.empty())
       for (const std::string& value : values)
@@ -184,7 +185,7 @@ void take_positionals(const CommandSpec& command, const std::vector<std::string>
     args.set_positional(spec.name, std::move(values));
   }
   if (next < words.size())
-    errors.push_back(error(Code::too_many_arguments, "kfab " + std::string(command.name) + " has no use for " + in_quotes(words[next])));
+    errors.push_back(error(code::too_many_arguments, "kfab " + std::string(command.name) + " has no use for " + in_quotes(words[next])));
 }
 
 Parsed refused(Diagnostic problem, const CommandSpec* command) {
@@ -211,17 +212,17 @@ Parsed no_command(const Split& split) {
 Diagnostic unknown_command(const std::string& word) {
   std::vector<std::string> known;
   for (const CommandSpec& command : all_commands()) known.emplace_back(command.name);
-  return suggesting(error(Code::unknown_command, in_quotes(word) + " is not a command of kfab"), word, known, "");
+  return suggesting(error(code::unknown_command, in_quotes(word) + " is not a command of kfab"), word, known, "");
 }
 
 // The value that CLI11 missed belongs to the last option on the line; say which one it was and what it wants.
 Diagnostic name_the_option(Diagnostic problem, const std::vector<const OptionSpec*>& options, const std::vector<std::string>& words) {
-  if (problem.code != Code::missing_value || words.empty()) return problem;
+  if (problem.code != code::missing_value || words.empty()) return problem;
   const std::string& last = words.back();
   for (const OptionSpec* option : options) {
     const bool is_short = option->letter != 0 && last.size() >= 2 && last[0] == '-' && last[1] != '-' && last.back() == option->letter;
     if (option->kind == Kind::flag || (last != shown(*option) && !is_short)) continue;
-    return error(Code::missing_value, shown(*option) + " needs a value: " + shown(*option) + " " + std::string(option->value));
+    return error(code::missing_value, shown(*option) + " needs a value: " + shown(*option) + " " + std::string(option->value));
   }
   return problem;
 }
@@ -268,13 +269,13 @@ Parsed parse(std::span<const std::string> all, const term::Getenv& getenv) {
   if (command->rest.empty()) positionals.insert(positionals.end(), rest.begin(), rest.end());
   else parsed.args.set_rest(rest);
   if (!command->rest.empty() && command->rest.front() != '[' && rest.empty()) {
-    parsed.errors.push_back(error(Code::missing_argument, "the command to run is missing: put it after `--`, as in -- " + std::string(command->rest)));
+    parsed.errors.push_back(error(code::missing_argument, "the command to run is missing: put it after `--`, as in -- " + std::string(command->rest)));
     positionals.resize(std::min(positionals.size(), command->positionals.size()));   // one mistake, one message
   }
   take_positionals(*command, positionals, parsed.args, parsed.errors);
   for (const OptionSpec& option : command->options)
     if (option.required && !parsed.args.given(option.name))
-      parsed.errors.push_back(error(Code::missing_argument, shown(option) + " " + std::string(option.value) + " is missing: " + std::string(option.help)));
+      parsed.errors.push_back(error(code::missing_argument, shown(option) + " " + std::string(option.value) + " is missing: " + std::string(option.help)));
   if (!parsed.errors.empty()) parsed.errors.back().help.push_back(usage_hint(command));
   parsed.wish = parsed.errors.empty() ? Parsed::Wish::run : Parsed::Wish::refused;
   return parsed;

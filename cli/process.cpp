@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/cli.hpp"
+#include "base/codes/commands.hpp"
+#include "base/codes/internal.hpp"
+#include "base/codes/store.hpp"
 #include "base/ids.hpp"
 #include "base/result.hpp"
 #include "base/text.hpp"
@@ -37,7 +41,7 @@ Result<std::string> read_all(std::istream& in) {
   char block[65536];
   while (in.read(block, sizeof block) || in.gcount() > 0) {
     all.append(block, static_cast<std::size_t>(in.gcount()));
-    if (all.size() > most_input_bytes) return error(Code::file_too_large, "standard input is larger than 256 MiB");
+    if (all.size() > most_input_bytes) return error(code::file_too_large, "standard input is larger than 256 MiB");
   }
   return all;
 }
@@ -94,7 +98,7 @@ std::optional<Diagnostic> Process::find_state_dir(const Args& args) {
   if (xdg.starts_with('/')) state_dir_ = xdg + "/kfab";   // a relative one is to be ignored, says XDG
   else if (!home.empty()) state_dir_ = home + "/.local/state/kfab";
   else if (world_.is_root) state_dir_ = "/var/lib/kfab";
-  else if (command_->reaches_nodes) return error(Code::state_dir_unknown, "there is no place for kfab's records");
+  else if (command_->reaches_nodes) return error(code::state_dir_unknown, "there is no place for kfab's records");
   return std::nullopt;
 }
 
@@ -128,7 +132,7 @@ Env Process::make_env() {
               },
           .ask_secret =
               [this, interactive](std::string_view question) -> Result<Secret> {
-                if (!interactive) return error(Code::become_cannot_ask, "cannot ask for a password here");
+                if (!interactive) return error(code::become_cannot_ask, "cannot ask for a password here");
                 if (progress_) progress_->finish();
                 return term::ask_secret(question);
               },
@@ -189,7 +193,7 @@ int Process::finish(CommandOutput output) {
 
 int Process::report_bug(std::string_view what) {
   if (progress_) progress_->finish();
-  Diagnostic bug = error(Code::internal, "kfab has a bug: " + one_line(what, 500));
+  Diagnostic bug = error(code::internal, "kfab has a bug: " + one_line(what, 500));
   bug.help.push_back("nothing that was recorded is lost; please report this with the command line and `kfab version`");
   world_.err << render_diagnostics({bug}, {}, {}, err_facts_);
   world_.err.flush();

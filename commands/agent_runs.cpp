@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include "agent/protocol.hpp"
+#include "base/codes/agent.hpp"
+#include "base/codes/commands.hpp"
 #include "base/text.hpp"
 #include "commands/agent_image.hpp"
 
@@ -26,7 +28,7 @@ class Collector final : public fleet::AgentListener {
     if (!end.done.is_null()) run.messages.push_back(end.done);   // its last word, by which a task is known to be complete
     if (run.messages.size() >= max_messages && run.end.outcome == NodeOutcome::ok) {
       run.end.outcome = NodeOutcome::failed;
-      run.end.why = error(Code::agent_too_talkative, fmt::format("the agent sent {} messages or more; the rest was dropped", max_messages));
+      run.end.why = error(code::agent_too_talkative, fmt::format("the agent sent {} messages or more; the rest was dropped", max_messages));
       run.end.why->node = run.end.node;
     }
     messages_[index].clear();
@@ -69,8 +71,8 @@ FleetSummary run_agents(SiteSession& session, Env& env, const ReachOptions& reac
 }
 
 bool was_cancelled(const fleet::AgentEnd& end) {
-  return end.why && (end.why->code == Code::fleet_cancelled || end.why->code == Code::agent_cancelled ||
-                     end.why->code == Code::fleet_budget_used_up);
+  return end.why && (end.why->code == code::fleet_cancelled || end.why->code == code::agent_cancelled ||
+                     end.why->code == code::fleet_budget_used_up);
 }
 
 bool reached(const fleet::AgentEnd& end) { return !end.hello.is_null(); }

@@ -1,5 +1,6 @@
 #include "commands/completion.hpp"
 
+#include "base/codes/cli.hpp"
 #include "base/embedded.hpp"
 #include "base/result.hpp"
 
@@ -24,7 +25,7 @@ CommandOutput run_completion(std::string_view shell) {
     out.render = [text = file.text](term::Writer& writer) { writer.raw(text); };
     return out;
   }
-  return not_started(error(Code::bad_value, "there is no completion file for the shell '" + std::string(shell) + "'"));
+  return not_started(error(code::bad_value, "there is no completion file for the shell '" + std::string(shell) + "'"));
 }
 
 }  // namespace kfab::commands

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/commands.hpp"
 #include "base/text.hpp"
 #include "commands/output_files.hpp"
 #include "fleet/fold.hpp"
@@ -20,17 +21,17 @@ Result<unsigned> parse_mode(const std::string& text) {
   if (text.empty()) return 0U;
   unsigned mode = 0;
   for (const char c : text) {
-    if (c < '0' || c > '7' || text.size() > 4) return error(Code::copy_usage, fmt::format("'{}' is no mode: write it in octal, 0644", one_line(text, 20)));
+    if (c < '0' || c > '7' || text.size() > 4) return error(code::copy_usage, fmt::format("'{}' is no mode: write it in octal, 0644", one_line(text, 20)));
     mode = mode * 8 + static_cast<unsigned>(c - '0');
   }
-  if (mode == 0) return error(Code::copy_usage, "mode 0 would leave a file that nobody can read");
+  if (mode == 0) return error(code::copy_usage, "mode 0 would leave a file that nobody can read");
   return mode;
 }
 
 // The last part of a path: what the file is called.
 Result<std::string> name_of(const std::string& path) {
   const std::string name = path.substr(path.rfind('/') + 1);
-  if (name.empty() || name == "." || name == "..") return error(Code::copy_usage, fmt::format("'{}' does not name a file", one_line(path, 80)));
+  if (name.empty() || name == "." || name == "..") return error(code::copy_usage, fmt::format("'{}' does not name a file", one_line(path, 80)));
   return name;
 }
 
@@ -76,10 +77,10 @@ Result<std::vector<std::string>> places(const std::string& directory, const std:
     const fs::path folder = fs::absolute(directory) / file_name_of(target.node);
     std::error_code failed;
     fs::create_directories(folder, failed);
-    if (failed) return error(Code::copy_folder_unusable, fmt::format("{}: {}", one_line(folder.string()), failed.message()));
+    if (failed) return error(code::copy_folder_unusable, fmt::format("{}: {}", one_line(folder.string()), failed.message()));
     local.push_back((folder / name).string());
     if (fs::is_directory(local.back(), failed))
-      return error(Code::copy_folder_unusable, fmt::format("{}: is a directory", one_line(local.back())));
+      return error(code::copy_folder_unusable, fmt::format("{}: is a directory", one_line(local.back())));
   }
   return local;
 }
@@ -133,8 +134,8 @@ void render(const CopyRun& run, term::Writer& out) {
 CommandOutput run_copy(const CopyOptions& options, Env& env) {
   const bool fetch = !options.from.empty();
   if (options.words.size() != (fetch ? 1 : 2))
-    return not_started(error(Code::copy_usage, fetch ? "with --from one folder is wanted" : "a file and a path on the nodes are wanted"));
-  if (fetch && !options.owner.empty()) return not_started(error(Code::copy_usage, "--owner is for files on the nodes"));
+    return not_started(error(code::copy_usage, fetch ? "with --from one folder is wanted" : "a file and a path on the nodes are wanted"));
+  if (fetch && !options.owner.empty()) return not_started(error(code::copy_usage, "--owner is for files on the nodes"));
   auto mode = parse_mode(options.mode);
   if (!mode) return not_started(std::move(mode).error());
   CopyRun run;
@@ -143,7 +144,7 @@ CommandOutput run_copy(const CopyOptions& options, Env& env) {
   run.destination = fetch ? options.words[0] : options.words[1];
   auto name = name_of(run.source);
   if (!name) return not_started(std::move(name).error());
-  if (run.destination.empty()) return not_started(error(Code::copy_usage, "the path to copy to is empty"));
+  if (run.destination.empty()) return not_started(error(code::copy_usage, "the path to copy to is empty"));
 
   std::optional<fleet::LocalFile> file;
   if (!fetch) {

@@ -9,6 +9,8 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/commands.hpp"
+#include "base/codes/store.hpp"
 #include "base/embedded.hpp"
 #include "base/file.hpp"
 #include "base/ids.hpp"
@@ -50,14 +52,14 @@ std::vector<Step> steps() {
 Result<fs::path> make_directory(const DemoOptions& options, const Env& env) {
   if (options.directory.empty()) {
     std::string pattern = (fs::path(env.getenv("TMPDIR").value_or("/tmp")) / "kfab-demo-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) return error(Code::file_unwritable, "cannot make a folder like " + pattern);
+    if (::mkdtemp(pattern.data()) == nullptr) return error(code::file_unwritable, "cannot make a folder like " + pattern);
     return fs::path(pattern);
   }
   std::error_code failure;
   fs::create_directories(options.directory, failure);
-  if (failure) return error(Code::file_unwritable, fmt::format("cannot make {}: {}", one_line(options.directory), failure.message()));
+  if (failure) return error(code::file_unwritable, fmt::format("cannot make {}: {}", one_line(options.directory), failure.message()));
   if (!fs::is_empty(options.directory, failure))
-    return error(Code::file_unwritable, fmt::format("{} is not empty", one_line(options.directory)));
+    return error(code::file_unwritable, fmt::format("{} is not empty", one_line(options.directory)));
   ::chmod(options.directory.c_str(), 0700);
   return fs::canonical(options.directory);
 }
@@ -175,7 +177,7 @@ CommandOutput run_demo(const DemoOptions& options, Env& env) {
     }
     result.steps.push_back(*done);
     if (done->as_expected() || env.cancel.requested()) continue;
-    output.diagnostics.push_back(error(Code::demo_failed, fmt::format("`{}` ended with {} instead of {}", done->command, done->exit, done->expected_exit)));
+    output.diagnostics.push_back(error(code::demo_failed, fmt::format("`{}` ended with {} instead of {}", done->command, done->exit, done->expected_exit)));
     break;
   }
   sshd->reset();   // before the verdict: what follows needs no node
@@ -183,7 +185,7 @@ CommandOutput run_demo(const DemoOptions& options, Env& env) {
     if (auto tranches = read_tranches(result.readiness_json)) result.tranches = std::move(*tranches);
     else output.diagnostics.push_back(std::move(tranches).error());
     if (!as_it_must_be(result.tranches))
-      output.diagnostics.push_back(error(Code::demo_failed, "the tranches did not come out as they must: the first ready, the second not because of demo4"));
+      output.diagnostics.push_back(error(code::demo_failed, "the tranches did not come out as they must: the first ready, the second not because of demo4"));
   }
   output.outcome = overall(env, false, !output.diagnostics.empty());
   output.signal = env.cancel.signal();

@@ -18,6 +18,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/commands.hpp"
 #include "base/file.hpp"
 #include "base/ids.hpp"
 #include "base/text.hpp"
@@ -42,7 +43,7 @@ std::string find_program(std::string_view name) {
 
 Result<std::string> require_program(std::string_view name) {
   std::string path = find_program(name);
-  if (path.empty()) return error(Code::local_program_missing, fmt::format("{} is not installed on this machine", name));
+  if (path.empty()) return error(code::local_program_missing, fmt::format("{} is not installed on this machine", name));
   return path;
 }
 
@@ -51,7 +52,7 @@ Status run_quietly(std::vector<std::string> argv, const fs::path& directory) {
   KFAB_TRY(pid, start_child({std::move(argv), {}, directory, "/dev/null", directory / "setup.log", false}));
   const CancelToken never;
   if (const int status = wait_child(pid, never); status != 0)
-    return error(Code::demo_failed, fmt::format("{} ended with {}", name, status));
+    return error(code::demo_failed, fmt::format("{} ended with {}", name, status));
   return ok();
 }
 
@@ -86,7 +87,7 @@ Status make_keys(const fs::path& directory) {
 Status write_known_hosts(const fs::path& directory, const std::vector<std::string>& addresses, int port) {
   KFAB_TRY(host_key, read_file(directory / "host_key.pub", 4096));
   const auto words = split(trim(host_key), ' ');
-  if (words.size() < 2) return error(Code::demo_failed, "ssh-keygen wrote a host key that is none");
+  if (words.size() < 2) return error(code::demo_failed, "ssh-keygen wrote a host key that is none");
   std::string lines;
   for (const auto& address : addresses) lines += fmt::format("[{}]:{} {} {}\n", address, port, words[0], words[1]);
   return write_file_atomically(directory / "known_hosts", lines, 0600);
@@ -153,7 +154,7 @@ Result<pid_t> start_child(const ChildSpec& spec) {
   const int failure = ::posix_spawn(&pid, argv[0], &actions, &attributes, argv.data(), envp.data());
   ::posix_spawn_file_actions_destroy(&actions);
   ::posix_spawnattr_destroy(&attributes);
-  if (failure != 0) return error(Code::demo_failed, fmt::format("cannot start {}: {}", spec.argv.front(), std::strerror(failure)));
+  if (failure != 0) return error(code::demo_failed, fmt::format("cannot start {}: {}", spec.argv.front(), std::strerror(failure)));
   return pid;
 }
 
@@ -200,7 +201,7 @@ Result<std::unique_ptr<DemoSshd>> DemoSshd::start(const fs::path& directory, con
   }
   const auto log = read_file(directory / "sshd.log", std::size_t{1} << 20);
   const auto lines = log ? split_lines(*log) : std::vector<std::string_view>{};
-  Diagnostic why = error(Code::demo_failed, "the private sshd did not start");
+  Diagnostic why = error(code::demo_failed, "the private sshd did not start");
   if (!lines.empty()) why.help.push_back("its last words: " + one_line(lines.back()));
   return why;
 }

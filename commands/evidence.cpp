@@ -3,6 +3,8 @@
 #include <system_error>
 #include <unordered_map>
 
+#include "base/codes/commands.hpp"
+#include "base/codes/store.hpp"
 #include "base/result.hpp"
 #include "commands/site_session.hpp"
 #include "provision/desired_state.hpp"
@@ -39,11 +41,11 @@ std::variant<Grounds, CommandOutput> read_grounds(const std::string& path, Env& 
   if (has_errors(grounds.loaded.diagnostics)) return not_started(grounds.loaded.diagnostics, grounds.loaded.sources);
   const auto sites = sites_of(grounds.loaded);
   if (grounds.loaded.site() == nullptr && grounds.loaded.program() == nullptr)
-    return not_started(error(Code::not_a_site, "readiness is of a Site or a Program, and '" + path + "' is neither"));
+    return not_started(error(code::not_a_site, "readiness is of a Site or a Program, and '" + path + "' is neither"));
   grounds.context.now = env.clock.now();
   std::error_code ignored;
   if (std::filesystem::exists(env.state_dir, ignored) && !std::filesystem::is_directory(env.state_dir, ignored))
-    return not_started(error(Code::file_unreadable, "the state directory '" + env.state_dir.string() + "' is no directory"));
+    return not_started(error(code::file_unreadable, "the state directory '" + env.state_dir.string() + "' is no directory"));
   if (env.state_dir.empty() || !std::filesystem::exists(env.state_dir / "kfab.db", ignored)) return grounds;
   auto opened = store::Store::open(env.state_dir);
   if (!opened) return not_started(std::move(opened).error());

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/commands.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "commands/output_files.hpp"
@@ -37,17 +38,17 @@ Result<std::string> standard_input(const ExecOptions& options, Env& env) {
 
 // What every node is asked to do, without the input.
 Result<fleet::CommandTask> task_of(const ExecOptions& options) {
-  if (options.command.empty()) return error(Code::empty_command, "no command stands after `--`");
+  if (options.command.empty()) return error(code::empty_command, "no command stands after `--`");
   fleet::CommandTask task{.text = join(options.command, " ")};
   for (const std::string& text : options.environment) {
     KFAB_TRY(variable, fleet::parse_variable(text));
     task.environment.push_back(std::move(variable));
   }
   task.plain = options.plain;
-  if (options.plain && !task.environment.empty()) return error(Code::plain_excludes, "--plain and --env exclude each other");
+  if (options.plain && !task.environment.empty()) return error(code::plain_excludes, "--plain and --env exclude each other");
   const ReachOptions& reach = options.site.reach;
   const bool password = reach.ask_become_password || !reach.become_password_file.empty();
-  if (options.plain && password) return error(Code::plain_excludes, "--plain and a password for sudo exclude each other");
+  if (options.plain && password) return error(code::plain_excludes, "--plain and a password for sudo exclude each other");
   if (options.plain && reach.become) task.text = "exec sudo -n -- /bin/sh -c " + single_quoted(task.text);
   else if (password) task.become = fleet::Become::sudo_password;
   else if (reach.become) task.become = fleet::Become::sudo;

@@ -1,5 +1,6 @@
 #include "commands/explain.hpp"
 
+#include "base/codes/cli.hpp"
 #include "base/result.hpp"
 #include "base/text.hpp"
 
@@ -14,7 +15,7 @@ std::optional<Code> find_code(const std::string& word) {
 }
 
 Diagnostic no_such_code(const std::string& word) {
-  Diagnostic diagnostic = error(Code::unknown_code, "'" + one_line(word, 60) + "' is no code of kfab");
+  Diagnostic diagnostic = error(code::unknown_code, "'" + one_line(word, 60) + "' is no code of kfab");
   std::vector<std::string> names;
   for (const CodeInfo& row : all_codes()) {
     names.push_back(to_string(row.code));

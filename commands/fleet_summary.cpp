@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/agent.hpp"
+#include "base/codes/internal.hpp"
 #include "base/text.hpp"
 #include "nodeset/nodeset.hpp"
 
@@ -49,7 +51,7 @@ std::vector<Line> lines_of(const FleetSummary& summary) {
   for (const char* word : {"verdict fail", "not started", "stopped"}) lines.push_back({word, {}});
   for (const auto& end : summary.ends) {
     std::size_t line = static_cast<std::size_t>(end.outcome);
-    if (!end.started) line = end.code == to_string(Code::fleet_budget_used_up) ? waiting : stopped;
+    if (!end.started) line = end.code == to_string(code::fleet_budget_used_up) ? waiting : stopped;
     else if (end.outcome == NodeOutcome::ok && !end.well) line = bad;
     lines[line].nodes.push_back(end.node);
   }
@@ -64,7 +66,7 @@ term::Style style_of_line(const std::string& word) {
 
 // One kind of end: as it was said of one node, in short of many.
 Diagnostic diagnostic_of(const std::string& code_word, const std::string& message, const std::string& reason, const Names& nodes) {
-  const auto code = parse_code(code_word).value_or(Code::internal);
+  const auto code = parse_code(code_word).value_or(code::internal);
   if (nodes.size() == 1) {
     Diagnostic one = error(code, message);
     one.node = nodes.front();
@@ -85,7 +87,7 @@ std::optional<Diagnostic> budget_diagnostic(const FleetSummary& summary) {
   std::string why = summary.stopped_by.front();
   for (std::size_t i = 1; i < std::min<std::size_t>(summary.stopped_by.size(), 3); ++i) why += "; " + summary.stopped_by[i];
   if (summary.stopped_by.size() > 3) why += fmt::format("; and {} more racks", summary.stopped_by.size() - 3);
-  Diagnostic stopped = error(Code::fleet_stopped_by_budget,
+  Diagnostic stopped = error(code::fleet_stopped_by_budget,
                              fmt::format("{}, so {} of {} not started", why, number(failures.not_started.size()),
                                          nodes_text(failures.nodes) + (failures.not_started.size() == 1 ? " was" : " were")));
   stopped.help.push_back(fmt::format("failed ({}): {}", number(failures.failed.size()), shortened(nodeset::fold_names(failures.failed))));
@@ -104,7 +106,7 @@ fleet::NodeEnd node_end(const ssh::Target& target, NodeOutcome outcome, ssh::Pha
   for (const auto& jump : target.via) end.via += (end.via.empty() ? "" : " > ") + jump->node;
   end.outcome = outcome;
   end.well = outcome == NodeOutcome::ok;
-  end.started = !why || (why->code != Code::fleet_budget_used_up && why->code != Code::fleet_cancelled);
+  end.started = !why || (why->code != code::fleet_budget_used_up && why->code != code::fleet_cancelled);
   end.phase = ssh::to_string(phase);
   if (why) {
     end.code = to_string(why->code);
@@ -181,7 +183,7 @@ void add_unanswered(CommandOutput& output, const FleetSummary& summary) {
       output.diagnostics.push_back(diagnostic_of(group.code, group.message, group.reason + (group.many_reasons ? " (the others likewise)" : ""), group.nodes));
   std::map<std::string, std::pair<const fleet::NodeEnd*, Names>> cancelled;   // by reason
   for (const auto& end : summary.ends) {
-    if (end.started || end.code != to_string(Code::fleet_cancelled)) continue;
+    if (end.started || end.code != to_string(code::fleet_cancelled)) continue;
     auto& same = cancelled[end.reason];
     if (same.first == nullptr) same.first = &end;
     same.second.push_back(end.node);

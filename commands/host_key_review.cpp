@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/internal.hpp"
+#include "base/codes/ssh.hpp"
 #include "base/text.hpp"
 #include "nodeset/nodeset.hpp"
 #include "ssh/codec.hpp"
@@ -54,7 +56,7 @@ Result<std::vector<std::string>> take_certificates(const ssh::Target& target, Re
     }
     ssh::HostKeyInquiry inquiry;
     auto looked_at = keys.certify(target, inquiry, blob, ssh::scannable_types(), now_s);
-    if (!looked_at && looked_at.error().code != Code::host_key_revoked) return looked_at.error();
+    if (!looked_at && looked_at.error().code != code::host_key_revoked) return looked_at.error();
     const std::string said = !looked_at ? looked_at.error().message : inquiry.certificate_trouble;
     if (!said.empty() && std::find(words.begin(), words.end(), said) == words.end()) words.push_back(said);
   }
@@ -123,7 +125,7 @@ std::map<std::string, std::pair<Code, std::vector<std::string>>> not_asked(const
   std::map<std::string, std::pair<Code, std::vector<std::string>>> groups;
   for (const ReviewedNode& node : review.nodes) {
     if (node.scan.outcome == NodeOutcome::ok) continue;
-    const Code code = node.scan.why ? node.scan.why->code : Code::internal;
+    const Code code = node.scan.why ? node.scan.why->code : code::internal;
     auto& group = groups[fmt::format("{} in phase {}: {}", to_string(node.scan.outcome), ssh::to_string(node.scan.phase), info(code).cause)];
     group.first = code;
     group.second.push_back(node.scan.node);
@@ -213,14 +215,14 @@ Result<HostKeyReview> review(const std::vector<ssh::Target>& targets, std::vecto
 
 Diagnostics findings(const HostKeyReview& review) {
   Diagnostics found;
-  if (const auto nodes = nodes_where(review, NodeKeys::revoked); !nodes.empty()) found.push_back(error(Code::host_key_revoked, folded(nodes) + ": a host key that is marked as revoked"));
+  if (const auto nodes = nodes_where(review, NodeKeys::revoked); !nodes.empty()) found.push_back(error(code::host_key_revoked, folded(nodes) + ": a host key that is marked as revoked"));
   if (const auto nodes = nodes_where(review, NodeKeys::changed, Decision::replaced); !nodes.empty()) {
-    Diagnostic changed = error(Code::host_key_changed, folded(nodes) + ": THE HOST KEY HAS CHANGED");
+    Diagnostic changed = error(code::host_key_changed, folded(nodes) + ": THE HOST KEY HAS CHANGED");
     changed.help.push_back(fmt::format("after a reinstall that you know of: kfab hostkeys trust MANIFEST --replace '{}'", nodeset::fold_names(nodes)));
     found.push_back(std::move(changed));
   }
-  for (const Duplicate& duplicate : review.duplicates) found.push_back(make_diagnostic(Code::host_keys_duplicated, sentence(duplicate)));
-  for (const std::string& trouble : review.authority_trouble) found.push_back(make_diagnostic(Code::host_ca_unreadable, one_line(trouble)));
+  for (const Duplicate& duplicate : review.duplicates) found.push_back(make_diagnostic(code::host_keys_duplicated, sentence(duplicate)));
+  for (const std::string& trouble : review.authority_trouble) found.push_back(make_diagnostic(code::host_ca_unreadable, one_line(trouble)));
   for (const auto& [why, group] : not_asked(review)) found.push_back(make_diagnostic(group.first, fmt::format("{}: {}", folded(group.second), why)));
   return found;
 }

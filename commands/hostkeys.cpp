@@ -9,6 +9,9 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/cli.hpp"
+#include "base/codes/commands.hpp"
+#include "base/codes/ssh.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "commands/host_key_list.hpp"
@@ -51,7 +54,7 @@ std::variant<Selected, CommandOutput> select(const HostKeysOptions& options, Env
     if (target.transport == ssh::TransportKind::local) selected.local.push_back(target.node);
     else selected.targets.push_back(std::move(target));
   }
-  if (selected.targets.empty()) return not_started(error(Code::no_target, "every selected node is local: none has a host key"));
+  if (selected.targets.empty()) return not_started(error(code::no_target, "every selected node is local: none has a host key"));
   return selected;
 }
 
@@ -194,7 +197,7 @@ Result<std::vector<std::string>> names_to_replace(const HostKeysOptions& options
   for (const ssh::Target& target : selected.targets) known.insert(target.node);
   const auto names = set.names();
   for (const std::string& name : names) {
-    if (!known.contains(name)) return error(Code::unknown_node, fmt::format("--replace names {}, which is not among the selected nodes", one_line(name)));
+    if (!known.contains(name)) return error(code::unknown_node, fmt::format("--replace names {}, which is not among the selected nodes", one_line(name)));
   }
   return names;
 }
@@ -227,7 +230,7 @@ CommandOutput run_trust(Selected selected, const HostKeysOptions& options, Env& 
   if (ask) {
     auto agreed = env.confirm(plan.question(selected.store));
     if (!agreed) return not_started(std::move(agreed).error());
-    if (!*agreed) return not_started(error(Code::confirmation_missing, "not confirmed; nothing was stored"));
+    if (!*agreed) return not_started(error(code::confirmation_missing, "not confirmed; nothing was stored"));
     auto stored = ssh::update_store(selected.store, plan.changes);
     if (stored) trusted = {std::move(*stored), plan.keys, static_cast<long long>(plan.changes.size())};
     else trouble.push_back(std::move(stored).error());
@@ -242,7 +245,7 @@ CommandOutput run_trust(Selected selected, const HostKeysOptions& options, Env& 
     no = no || (node.decision == Decision::nothing_to_do && node.state == NodeKeys::fresh);
   }
   if (!mismatched.empty()) {
-    trouble.push_back(error(Code::host_key_fingerprint_differs, fmt::format("{}: none of the keys shown is listed in {}", folded(mismatched), one_line(options.fingerprints_file))));
+    trouble.push_back(error(code::host_key_fingerprint_differs, fmt::format("{}: none of the keys shown is listed in {}", folded(mismatched), one_line(options.fingerprints_file))));
   }
   const std::string store = selected.store, local = local_line(selected);
   CommandOutput output = finish(std::move(selected), "trust", env, *reviewed, trusted, no);
@@ -281,11 +284,11 @@ Result<std::vector<ListedFingerprint>> parse_fingerprints(std::string_view text)
     const auto print = std::find_if(words.begin(), words.end(), [](const std::string& word) { return word.starts_with("SHA256:"); });
     constexpr std::size_t length = 7 + 43;   // of SHA-256 in base64 without padding
     if (print == words.end() || print == words.begin() || print->size() != length) {
-      return error(Code::bad_fingerprint_line, fmt::format("line {} of the file of fingerprints is not NODE SHA256:...: {}", number, one_line(line, 80)));
+      return error(code::bad_fingerprint_line, fmt::format("line {} of the file of fingerprints is not NODE SHA256:...: {}", number, one_line(line, 80)));
     }
     listed.push_back({words.front(), *print});
   }
-  if (listed.empty()) return error(Code::bad_fingerprint_line, "the file of fingerprints lists none");
+  if (listed.empty()) return error(code::bad_fingerprint_line, "the file of fingerprints lists none");
   return listed;
 }
 

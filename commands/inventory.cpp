@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/commands.hpp"
 #include "base/text.hpp"
 #include "commands/recorder.hpp"
 #include "fleet/fold.hpp"
@@ -24,10 +25,10 @@ void add_finding(InventoriedNode& node, Code code, std::string message) {
 void check_serial(const manifest::Node& declared, InventoriedNode& node) {
   if (declared.serial.empty() || node.facts.is_null() || declared.identity_by_name) return;
   if (node.board_serial.empty()) {
-    add_finding(node, Code::serial_not_told, fmt::format("serial {} is declared, and the node tells none", declared.serial));
+    add_finding(node, code::serial_not_told, fmt::format("serial {} is declared, and the node tells none", declared.serial));
     if (node.verdict == Verdict::pass) node.verdict = Verdict::not_judged;
   } else if (declared.serial != node.board_serial) {
-    add_finding(node, Code::board_serial_differs,
+    add_finding(node, code::board_serial_differs,
                 fmt::format("serial {} is declared, the node's board has {}{}", declared.serial, node.board_serial,
                             declared.serial == node.facts["identity"].string_or("product_serial")
                                 ? "; what is declared is the chassis' serial, and a node is known by its board's"
@@ -84,7 +85,7 @@ void find_clones(const SiteSession& session, InventoryResult& result, const std:
     std::vector<std::string> names;
     for (const auto i : indices) names.push_back(result.nodes[i].name);
     for (const auto i : indices) {
-      add_finding(result.nodes[i], Code::cloned_identity, fmt::format("board serial {} is told by {}", serial, nodeset::fold_names(names)));
+      add_finding(result.nodes[i], code::cloned_identity, fmt::format("board serial {} is told by {}", serial, nodeset::fold_names(names)));
       changed(i);
     }
   }

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/store.hpp"
 #include "base/text.hpp"
 #include "json/diagnostic.hpp"
 #include "provision/desired_state.hpp"
@@ -125,7 +126,7 @@ CommandOutput run_lint(const LintOptions& options, Env& env) {
       result.files.push_back(linted(file, manifest::load_file(file)));
       LintedFile& one = result.files.back();
       one.readable = std::none_of(one.diagnostics.begin(), one.diagnostics.end(),
-                                  [](const Diagnostic& d) { return d.code == Code::file_unreadable; });
+                                  [](const Diagnostic& d) { return d.code == code::file_unreadable; });
     }
     LintedFile& one = result.files.back();
     out.diagnostics.insert(out.diagnostics.end(), one.diagnostics.begin(), one.diagnostics.end());

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/nodeset.hpp"
 #include "base/text.hpp"
 #include "commands/selection.hpp"
 #include "commands/site_session.hpp"
@@ -99,12 +100,12 @@ NodesetResult run_nodeset(const NodesetOptions& options, const nodeset::GroupSou
   result.action = options.action;
   result.separator = options.separator;
   if (options.expressions.empty()) {
-    result.diagnostics.push_back(error(Code::nodeset_syntax, "no node set expression is given"));
+    result.diagnostics.push_back(error(code::nodeset_syntax, "no node set expression is given"));
     return result;
   }
   nodeset::NodeSet set = unite(options, groups, result);
   if (options.action == NodesetAction::split && options.parts == 0)
-    result.diagnostics.push_back(error(Code::nodeset_syntax, "a set can be split into 1 part or more, not into 0"));
+    result.diagnostics.push_back(error(code::nodeset_syntax, "a set can be split into 1 part or more, not into 0"));
   if (options.action == NodesetAction::slice && !has_errors(result.diagnostics)) {
     auto sliced = set.slice(options.positions);
     if (!sliced) add_fault(result, std::move(sliced).error(), "positions", options.positions);

@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/commands.hpp"
 #include "base/result.hpp"
 #include "base/sha256.hpp"
 #include "base/text.hpp"
@@ -24,7 +25,7 @@ bool kept(char c) {
 }
 
 Diagnostic unusable(const std::string& path, std::string_view why) {
-  return error(Code::output_dir_unusable, fmt::format("{}: {}", one_line(path), why));
+  return error(code::output_dir_unusable, fmt::format("{}: {}", one_line(path), why));
 }
 
 }  // namespace

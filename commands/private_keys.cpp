@@ -4,6 +4,7 @@
 #include <map>
 #include <ostream>
 
+#include "base/codes/ssh.hpp"
 #include "base/text.hpp"
 #include "ssh/agent_client.hpp"
 #include "ssh/private_key.hpp"
@@ -53,7 +54,7 @@ Result<std::shared_ptr<ssh::PrivateAgent>> unlock_keys(std::vector<ssh::Target>&
   if (locked.empty()) return std::shared_ptr<ssh::PrivateAgent>();
   KFAB_TRY(agent, ssh::PrivateAgent::start());
   for (const std::string& file : locked) {
-    if (env.cancel.requested()) return error(Code::private_agent_failed, "stopped before the keys were loaded");
+    if (env.cancel.requested()) return error(code::private_agent_failed, "stopped before the keys were loaded");
     KFAB_TRY_VOID(agent->add(file));
   }
   std::map<std::shared_ptr<const ssh::Target>, std::shared_ptr<const ssh::Target>> replaced;   // jump hosts stay shared

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/cli.hpp"
 #include "base/text.hpp"
 #include "commands/recorder.hpp"
 #include "fleet/fold.hpp"
@@ -202,7 +203,7 @@ CommandOutput run_provision(const ProvisionOptions& options, Env& env) {
     auto agreed = env.confirm(fmt::format("Bring {} of {} into the declared state?",
                                           plural(static_cast<long long>(session.nodes.size()), "node"), session.site->metadata.name));
     if (!agreed) return not_started(std::move(agreed).error());
-    if (!*agreed) return not_started(error(Code::confirmation_missing, "not confirmed; nothing was changed"));
+    if (!*agreed) return not_started(error(code::confirmation_missing, "not confirmed; nothing was changed"));
   }
   auto recorder = Recorder::begin(env, apply ? "provision" : "plan", session.ref());
   if (!recorder) return not_started(std::move(recorder).error());

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "base/codes/commands.hpp"
 #include "readiness/json.hpp"
 #include "report/report.hpp"
 
@@ -20,7 +21,7 @@ ReadinessResult run_readiness(const ReadinessOptions& options, const manifest::L
   } else if (const auto* program = loaded.program()) {
     result.readiness = readiness::assess(*program, evidence, context);
   } else {
-    result.diagnostics.push_back(error(Code::not_a_site, "readiness is told of a Site or a Program; this document is neither"));
+    result.diagnostics.push_back(error(code::not_a_site, "readiness is told of a Site or a Program; this document is neither"));
     return result;
   }
   const auto& found = result.readiness.diagnostics;

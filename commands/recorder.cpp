@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/commands.hpp"
 #include "base/text.hpp"
 
 namespace kfab::commands {
@@ -46,7 +47,7 @@ void Recorder::finish(CommandOutput& output) {
   if (auto kept = store_->finish_run(env_.run_id, output.outcome, env_.clock.now()); !kept)
     problems_.push_back(std::move(kept).error());
   if (problems_.empty()) return;
-  Diagnostic why = error(Code::not_recorded, fmt::format("{} of this run could not be kept", plural(static_cast<long long>(problems_.size()), "result")));
+  Diagnostic why = error(code::not_recorded, fmt::format("{} of this run could not be kept", plural(static_cast<long long>(problems_.size()), "result")));
   why.help.push_back("the first reason: " + problems_.front().message);
   output.diagnostics.push_back(std::move(why));
   output.diagnostics.push_back(std::move(problems_.front()));

@@ -1,5 +1,6 @@
 #include "commands/schema.hpp"
 
+#include "base/codes/cli.hpp"
 #include "base/result.hpp"
 #include "base/text.hpp"
 #include "json/schema.hpp"
@@ -27,7 +28,7 @@ CommandOutput run_schema(const SchemaOptions& options) {
   if (options.name == "list") return list_all();
   const json::PublishedSchema* schema = json::find_schema(options.name);
   if (schema == nullptr) {
-    Diagnostic diagnostic = error(Code::unknown_schema, "'" + one_line(options.name, 60) + "' is no schema of kfab");
+    Diagnostic diagnostic = error(code::unknown_schema, "'" + one_line(options.name, 60) + "' is no schema of kfab");
     std::vector<std::string> names;
     for (const json::PublishedSchema& known : json::published_schemas()) names.emplace_back(known.name);
     diagnostic.suggestions = nearest(options.name, names);

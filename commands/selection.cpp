@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/commands.hpp"
 #include "base/text.hpp"
 
 namespace kfab::commands {
@@ -28,7 +29,7 @@ Result<std::unordered_set<std::string>> named_nodes(std::string_view option, con
     return why;
   }
   if (const auto unknown = *set - groups.all(); !unknown.empty()) {
-    Diagnostic why = error(Code::unknown_node, fmt::format("{} names {} that the manifest does not have: {}", option,
+    Diagnostic why = error(code::unknown_node, fmt::format("{} names {} that the manifest does not have: {}", option,
                                                            unknown.size() == 1 ? "a node" : plural(static_cast<long long>(unknown.size()), "node"),
                                                            one_line(unknown.fold())));
     if (groups.all().size() <= 40'000) why.suggestions = nearest(unknown.names().front(), groups.all().names());
@@ -61,7 +62,7 @@ Result<std::vector<const manifest::Node*>> select_nodes(const manifest::Site& si
     if (site.find_tranche(wanted)) continue;
     Names known;
     for (const auto& tranche : site.tranches) known.push_back(tranche.name);
-    Diagnostic why = error(Code::unknown_tranche, fmt::format("the site has no tranche '{}'", one_line(wanted)));
+    Diagnostic why = error(code::unknown_tranche, fmt::format("the site has no tranche '{}'", one_line(wanted)));
     why.suggestions = nearest(wanted, known);
     why.help.push_back(known.empty() ? "it has no tranches at all" : "tranches: " + join(known, ", "));
     return why;
@@ -87,7 +88,7 @@ Result<std::vector<const manifest::Node*>> select_nodes(const manifest::Site& si
     chosen.push_back(&node);
   }
   if (chosen.empty())
-    return error(Code::no_target, site.nodes.empty() ? "the manifest declares no nodes yet" : "no node is selected");
+    return error(code::no_target, site.nodes.empty() ? "the manifest declares no nodes yet" : "no node is selected");
   return chosen;
 }
 

@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/commands.hpp"
 #include "base/text.hpp"
 #include "nodeset/nodeset.hpp"
 #include "commands/ways_in.hpp"
@@ -99,7 +100,7 @@ Status find_ways(SiteSession& session, const ReachOptions& reach, const Env& env
 
 // The first line of a file that is this user's and that nobody else can read. Nothing of it stays in memory but there.
 Result<Secret> read_secret_file(const std::string& path) {
-  const auto unusable = [&](std::string_view why) { return error(Code::become_file_unusable, fmt::format("{}: {}", one_line(path), why)); };
+  const auto unusable = [&](std::string_view why) { return error(code::become_file_unusable, fmt::format("{}: {}", one_line(path), why)); };
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return unusable(std::strerror(errno));
   struct stat facts{};
@@ -139,7 +140,7 @@ std::variant<SiteSession, CommandOutput> open_site(const SiteOptions& options, E
     return output;
   };
   if (!session.site)
-    return stop(error(Code::not_a_site, fmt::format("{} is not the manifest of a site", one_line(options.manifest))));
+    return stop(error(code::not_a_site, fmt::format("{} is not the manifest of a site", one_line(options.manifest))));
   auto nodes = select_nodes(*session.site, options.selection);
   if (!nodes) return stop(std::move(nodes).error());
   session.nodes = std::move(*nodes);
@@ -185,13 +186,13 @@ Result<std::vector<ssh::Target>> bare_targets(const std::vector<std::string>& na
 }
 
 Result<std::vector<ssh::Target>> bare_targets(const SiteOptions& options, const Env& env, Diagnostics& findings) {
-  if (options.selection.nodes.empty()) return error(Code::no_target, "neither a manifest nor --nodes says which nodes");
+  if (options.selection.nodes.empty()) return error(code::no_target, "neither a manifest nor --nodes says which nodes");
   KFAB_TRY(set, nodeset::NodeSet::parse(options.selection.nodes));
   if (!options.selection.exclude.empty()) {
     KFAB_TRY(without, nodeset::NodeSet::parse(options.selection.exclude));
     set -= without;
   }
-  if (set.empty()) return error(Code::no_target, "no node is selected");
+  if (set.empty()) return error(code::no_target, "no node is selected");
   return bare_targets(set.names(), options.reach, env, findings);
 }
 
@@ -207,10 +208,10 @@ fleet::FleetOptions fleet_options(const ReachOptions& reach) {
 Result<std::shared_ptr<const Secret>> become_password(const ReachOptions& reach, const Env& env) {
   if (!reach.ask_become_password && reach.become_password_file.empty()) return std::shared_ptr<const Secret>();
   auto secret = reach.become_password_file.empty()
-                    ? (env.ask_secret ? env.ask_secret("Password for sudo on the nodes: ") : error(Code::become_cannot_ask, "cannot ask for a password here"))
+                    ? (env.ask_secret ? env.ask_secret("Password for sudo on the nodes: ") : error(code::become_cannot_ask, "cannot ask for a password here"))
                     : read_secret_file(reach.become_password_file);
   if (!secret) return std::move(secret).error();
-  if (!secret->append('\n')) return error(Code::become_file_unusable, "the password is too long");
+  if (!secret->append('\n')) return error(code::become_file_unusable, "the password is too long");
   return std::make_shared<const Secret>(std::move(*secret));
 }
 

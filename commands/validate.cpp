@@ -8,6 +8,9 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/cli.hpp"
+#include "base/codes/commands.hpp"
+#include "base/codes/manifest.hpp"
 #include "base/text.hpp"
 #include "commands/recorder.hpp"
 #include "fleet/fold.hpp"
@@ -55,7 +58,7 @@ Result<std::vector<NodeTest>> plan_nodes(const SiteSession& session, const Valid
   for (const manifest::Node* node : session.nodes) {
     NodeTest test;
     test.profile = session.site->find_profile(node->profile);
-    if (!test.profile) return error(Code::unknown_reference, fmt::format("node {} has no profile, so nothing says how to test it", node->name));
+    if (!test.profile) return error(code::unknown_reference, fmt::format("node {} has no profile, so nothing says how to test it", node->name));
     const auto criteria = session.site->criteria.find(test.profile->criteria);
     if (criteria != session.site->criteria.end()) test.criteria = &criteria->second;
     validation::RequestOptions request;
@@ -365,7 +368,7 @@ CommandOutput run_validate(const ValidateOptions& options, Env& env) {
   if (session.nodes.size() > most_without_asking) {
     auto agreed = env.confirm(question(options, session.nodes.size(), session.site->metadata.name, predicted_s));
     if (!agreed || !*agreed) {
-      CommandOutput output = not_started(agreed ? error(Code::confirmation_missing, "not confirmed; nothing was tested") : std::move(agreed).error());
+      CommandOutput output = not_started(agreed ? error(code::confirmation_missing, "not confirmed; nothing was tested") : std::move(agreed).error());
       output.site = session.ref();
       return output;
     }
@@ -403,7 +406,7 @@ CommandOutput run_validate(const ValidateOptions& options, Env& env) {
     if (node.criteria.empty()) without_criteria[node.profile].push_back(node.name);
   }
   for (const auto& [profile, nodes] : without_criteria) {
-    Diagnostic why = error(Code::no_criteria, fmt::format("profile {} names no criteria: figures are recorded, not judged", profile));
+    Diagnostic why = error(code::no_criteria, fmt::format("profile {} names no criteria: figures are recorded, not judged", profile));
     if (nodes.size() == 1) why.node = nodes.front();
     else why.help.push_back(fmt::format("{}: {}", plural(static_cast<long long>(nodes.size()), "node"), nodeset::fold_names(nodes)));
     output.diagnostics.push_back(std::move(why));

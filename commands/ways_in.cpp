@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/codes/ssh.hpp"
 #include "base/text.hpp"
 #include "ssh/transport.hpp"
 
@@ -40,7 +41,7 @@ Status WaysIn::complete(ssh::Target& target, const Said& said, const std::vector
     KFAB_TRY_VOID(fill(target, said, settings));
     specs = settings.proxy_jump;
     if (via.empty() && !settings.proxy_command.empty() && target.transport == ssh::TransportKind::libssh2)
-      return error(Code::proxy_command_unsupported, fmt::format("{} is reached by ProxyCommand {}", one_line(target.node), one_line(settings.proxy_command, 80)));
+      return error(code::proxy_command_unsupported, fmt::format("{} is reached by ProxyCommand {}", one_line(target.node), one_line(settings.proxy_command, 80)));
   }
   if (target.transport == ssh::TransportKind::local) return ok();
   if (!via.empty()) specs.clear();
@@ -101,18 +102,18 @@ Result<std::vector<WaysIn::Jump>> WaysIn::jumps(const ssh::Target& base, const s
       note(settings.findings);
       KFAB_TRY_VOID(fill(jump, {.port = spec.port != 0, .host_keys = base.host_keys != ssh::HostKeyPolicy::verify}, settings));
       if (jump.transport == ssh::TransportKind::libssh2 && !settings.proxy_command.empty())
-        return error(Code::proxy_command_unsupported, fmt::format("the jump host {} is reached by a ProxyCommand", one_line(spec.host)));
+        return error(code::proxy_command_unsupported, fmt::format("the jump host {} is reached by a ProxyCommand", one_line(spec.host)));
       if (way.empty() && !settings.proxy_jump.empty()) {   // the outermost one may itself stand behind others
         seen.push_back(spec.text);
         for (const ssh::HostSpec& before : settings.proxy_jump)
           if (seen.size() > most_jumps || std::find(seen.begin(), seen.end(), before.text) != seen.end())
-            return error(Code::jump_host_loop, fmt::format("the way to {} leads through {} again", one_line(seen.front()), one_line(before.text)));
+            return error(code::jump_host_loop, fmt::format("the way to {} leads through {} again", one_line(seen.front()), one_line(before.text)));
         KFAB_TRY(before, jumps(base, settings.proxy_jump, with_user, seen));
         way = std::move(before);
       }
     }
     way.push_back(std::make_shared<const ssh::Target>(std::move(jump)));
-    if (way.size() > most_jumps) return error(Code::jump_host_loop, fmt::format("more than {} jump hosts stand before {}", most_jumps, one_line(spec.host)));
+    if (way.size() > most_jumps) return error(code::jump_host_loop, fmt::format("more than {} jump hosts stand before {}", most_jumps, one_line(spec.host)));
   }
   known_.emplace(std::move(key), way);
   return way;

@@ -18,6 +18,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/agent.hpp"
 #include "base/text.hpp"
 
 extern char** environ;
@@ -332,9 +333,9 @@ Result<std::string> run_bounded(double timeout_s, const std::function<std::strin
   const auto start = Clock::now();
   Descriptor read_end, write_end;
   if (!make_pipe(read_end, write_end))
-    return error(Code::child_not_started, fmt::format("cannot make a pipe: {}", std::strerror(errno)));
+    return error(code::child_not_started, fmt::format("cannot make a pipe: {}", std::strerror(errno)));
   const pid_t pid = ::fork();
-  if (pid < 0) return error(Code::child_not_started, fmt::format("cannot fork: {}", std::strerror(errno)));
+  if (pid < 0) return error(code::child_not_started, fmt::format("cannot fork: {}", std::strerror(errno)));
   if (pid == 0) {   // the copy: says its answer and is gone, without running anybody's destructors
     ::setpgid(0, 0);
     const std::string answer = work();
@@ -357,7 +358,7 @@ Result<std::string> run_bounded(double timeout_s, const std::function<std::strin
     if (!stream.end.open()) break;
     if (seconds_since(start) > timeout_s) {
       kill_group(pid, living);
-      return error(Code::fact_unavailable, fmt::format("no answer within {}", format_duration_s(timeout_s)));
+      return error(code::fact_unavailable, fmt::format("no answer within {}", format_duration_s(timeout_s)));
     }
     pollfd wait{stream.end.get(), POLLIN, 0};
     ::poll(&wait, 1, 20);
@@ -366,7 +367,7 @@ Result<std::string> run_bounded(double timeout_s, const std::function<std::strin
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-    return error(Code::fact_unavailable, "the probe ended by a fault");
+    return error(code::fact_unavailable, "the probe ended by a fault");
   return answer;
 }
 

@@ -10,6 +10,8 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/agent.hpp"
+#include "base/codes/provision.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent {
@@ -39,7 +41,7 @@ struct Outcome {
 Outcome failed(Diagnostic problem, std::vector<Change> changes = {}, std::string diff = {}) {
   Outcome outcome;
   // A child that was stopped because the run was is not the resource's failure.
-  outcome.status = problem.code == Code::agent_cancelled ? ResourceStatus::cancelled : ResourceStatus::failed;
+  outcome.status = problem.code == code::agent_cancelled ? ResourceStatus::cancelled : ResourceStatus::failed;
   outcome.changes = std::move(changes);
   outcome.diff = std::move(diff);
   outcome.problem = std::move(problem);
@@ -48,16 +50,16 @@ Outcome failed(Diagnostic problem, std::vector<Change> changes = {}, std::string
 
 // Codes that may mean no more than that an earlier resource, not applied in plan mode, will bring what is missing.
 bool may_come_with_an_earlier_one(Code code) {
-  static constexpr std::array codes{Code::service_unknown, Code::owner_unknown,        Code::sysctl_unknown,
-                                    Code::program_missing, Code::command_guard_failed, Code::user_failed};
+  static constexpr std::array codes{code::service_unknown, code::owner_unknown,        code::sysctl_unknown,
+                                    code::program_missing, code::command_guard_failed, code::user_failed};
   return std::find(codes.begin(), codes.end(), code) != codes.end();
 }
 
 Result<std::vector<Declared>> read_resources(const json::Value& request) {
   const json::Array& items = request.array_at("resources");
-  if (!request["resources"].is_array()) return error(Code::agent_bad_request, "the request has no list of resources");
+  if (!request["resources"].is_array()) return error(code::agent_bad_request, "the request has no list of resources");
   if (items.size() > max_resources)
-    return error(Code::agent_bad_request, fmt::format("more than {} resources", max_resources));
+    return error(code::agent_bad_request, fmt::format("more than {} resources", max_resources));
   std::vector<Declared> resources;
   std::map<std::string, bool> known;
   for (const auto& item : items) {
@@ -65,11 +67,11 @@ Result<std::vector<Declared>> read_resources(const json::Value& request) {
                       string_list(item["restart_on"])};
     const std::string shown = one_line(resource.id, 80);
     if (resource.id.empty() || known.count(resource.id) > 0)
-      return error(Code::agent_bad_request, fmt::format("the id '{}' is empty or used twice", shown));
+      return error(code::agent_bad_request, fmt::format("the id '{}' is empty or used twice", shown));
     for (const auto* list : {&resource.after, &resource.restart_on})
       for (const auto& id : *list)
         if (known.count(id) == 0)
-          return error(Code::agent_bad_request,
+          return error(code::agent_bad_request,
                        fmt::format("{} waits for {}, which does not stand before it", shown, one_line(id, 80)));
     known[resource.id] = true;
     resources.push_back(std::move(resource));
@@ -98,7 +100,7 @@ class Run {
 
  private:
   Outcome one(const Declared& declared) {
-    if (task_.stop_requested()) return failed(error(Code::agent_cancelled, "the run was stopped before it"));
+    if (task_.stop_requested()) return failed(error(code::agent_cancelled, "the run was stopped before it"));
     for (const auto* list : {&declared.after, &declared.restart_on})
       for (const auto& id : *list)
         if (auto skipped = skipped_because_of(id)) return *skipped;
@@ -121,7 +123,7 @@ class Run {
       return std::nullopt;
     Outcome outcome;
     outcome.status = before == ResourceStatus::cancelled ? ResourceStatus::cancelled : ResourceStatus::skipped;
-    outcome.problem = error(Code::resource_skipped, fmt::format("it waits for {}, which {}", id,
+    outcome.problem = error(code::resource_skipped, fmt::format("it waits for {}, which {}", id,
                                                                 before == ResourceStatus::skipped  ? "was skipped"
                                                                 : before == ResourceStatus::failed ? "failed"
                                                                                                    : "was cancelled"));
@@ -160,7 +162,7 @@ class Run {
     std::vector<std::string> left;
     for (const auto& change : after->changes)
       left.push_back(fmt::format("{} is {} and not {}", change.what, change.before, change.after));
-    return failed(error(Code::resource_verify_failed, "applied, but afterwards " + one_line(join(left, "; "), 300)),
+    return failed(error(code::resource_verify_failed, "applied, but afterwards " + one_line(join(left, "; "), 300)),
                   outcome.changes, outcome.diff);
   }
 
@@ -198,7 +200,7 @@ class Run {
 
 Status run_provision_task(const json::Value& request, TaskContext& context, const NodeEnvironment& node) {
   const std::string mode = request.string_or("mode");
-  if (mode != "plan" && mode != "apply") return error(Code::agent_bad_request, "mode must be plan or apply");
+  if (mode != "plan" && mode != "apply") return error(code::agent_bad_request, "mode must be plan or apply");
   KFAB_TRY(resources, read_resources(request));
   Run run(context, node, mode == "apply");
   run.all(resources);

@@ -19,6 +19,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/agent.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent {
@@ -54,9 +55,9 @@ struct Request {
 Result<Request> read_request(const json::Value& request) {
   Request read{request.string_or("token"), request.string_or("address"), request.int_or("max_clients", 8), request.int_or("max_serves", 1000)};
   const bool hex = std::all_of(read.token.begin(), read.token.end(), [](unsigned char c) { return std::isxdigit(c) != 0; });
-  if (read.token.size() != token_chars || !hex) return error(Code::agent_bad_request, "relay: token must be 32 hex digits");
-  if (read.max_clients < 1 || read.max_clients > 64) return error(Code::agent_bad_request, "relay: max_clients must be 1 to 64");
-  if (read.max_serves < 1 || read.max_serves > 100'000) return error(Code::agent_bad_request, "relay: max_serves must be 1 to 100000");
+  if (read.token.size() != token_chars || !hex) return error(code::agent_bad_request, "relay: token must be 32 hex digits");
+  if (read.max_clients < 1 || read.max_clients > 64) return error(code::agent_bad_request, "relay: max_clients must be 1 to 64");
+  if (read.max_serves < 1 || read.max_serves > 100'000) return error(code::agent_bad_request, "relay: max_serves must be 1 to 100000");
   return read;
 }
 
@@ -189,13 +190,13 @@ Status run_relay_task(const json::Value& message, TaskContext& context) {
   KFAB_TRY(request, read_request(message));
   Fd file(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
   struct stat about {};
-  if (file.get() < 0 || ::fstat(file.get(), &about) != 0) return error(Code::agent_relay_failed, std::string("cannot read the agent's own file: ") + std::strerror(errno));
+  if (file.get() < 0 || ::fstat(file.get(), &about) != 0) return error(code::agent_relay_failed, std::string("cannot read the agent's own file: ") + std::strerror(errno));
   Fd listener = listen_on(request.address);
   if (listener.get() < 0) {
     request.address = sshd_address();
     listener = listen_on(request.address);
   }
-  if (listener.get() < 0) return error(Code::agent_relay_failed, "this node has no address that the others of its rack could reach");
+  if (listener.get() < 0) return error(code::agent_relay_failed, "this node has no address that the others of its rack could reach");
   const int port = port_of(listener);
   context.emit(json::Object{{"type", "relay"}, {"address", request.address}, {"port", port}});
   Relay(std::move(request), std::move(listener), std::move(file), about.st_size, context).run();

@@ -20,6 +20,7 @@
 #include "agent/line_reader.hpp"
 #include "agent/facts_sections.hpp"
 #include "agent/protocol.hpp"
+#include "base/codes/agent.hpp"
 #include "base/file.hpp"
 #include "base/sha256.hpp"
 #include "base/text.hpp"
@@ -39,15 +40,15 @@ enum class Stop : int { none, owner_gone, cancelled, signalled, deadline, silenc
 Diagnostic why(Stop reason, double deadline_s, double heartbeat_s) {
   switch (reason) {
     case Stop::deadline:
-      return error(Code::agent_deadline, fmt::format("not done within {}", format_duration_s(deadline_s)));
+      return error(code::agent_deadline, fmt::format("not done within {}", format_duration_s(deadline_s)));
     case Stop::silence:
-      return error(Code::agent_heartbeat_lost, fmt::format("heard nothing for {}", format_duration_s(heartbeat_s)));
-    case Stop::owner_gone: return error(Code::agent_owner_gone, "the connection to kfab ended");
-    case Stop::signalled: return error(Code::agent_cancelled, "the agent was told by a signal to end");
+      return error(code::agent_heartbeat_lost, fmt::format("heard nothing for {}", format_duration_s(heartbeat_s)));
+    case Stop::owner_gone: return error(code::agent_owner_gone, "the connection to kfab ended");
+    case Stop::signalled: return error(code::agent_cancelled, "the agent was told by a signal to end");
     case Stop::cancelled:
     case Stop::none: break;
   }
-  return error(Code::agent_cancelled, "cancelled");
+  return error(code::agent_cancelled, "cancelled");
 }
 
 json::Value done_message(const Status& status) {
@@ -95,7 +96,7 @@ class Session final : public TaskContext {
     Status status = run_task(**task, *request);
     if (reason() != Stop::none) status = why(reason(), deadline_s_, heartbeat_s_);
     else if (oversized_.load())
-      status = error(Code::agent_task_crashed, "the task made a message larger than the protocol allows");
+      status = error(code::agent_task_crashed, "the task made a message larger than the protocol allows");
     const int exit_status = finish(status);   // still watched: the last word may meet a pipe that nobody empties
     task_ended_.store(true);
     ended_.raise();
@@ -163,42 +164,42 @@ class Session final : public TaskContext {
     for (;;) {
       if (auto line = reader_.next()) {
         auto request = json::parse(*line, max_request_bytes);
-        if (!request) return error(Code::agent_bad_request, "the request is not JSON: " + request.error().message);
+        if (!request) return error(code::agent_bad_request, "the request is not JSON: " + request.error().message);
         if (request->string_or("type") != "request")
-          return error(Code::agent_bad_request, "the first line is not a request");
+          return error(code::agent_bad_request, "the first line is not a request");
         return request;
       }
       const auto left = Seconds(until - Clock::now()).count();
-      if (left <= 0) return error(Code::agent_bad_request, "no request came");
+      if (left <= 0) return error(code::agent_bad_request, "no request came");
       std::array<pollfd, 2> waits{pollfd{options_.in, POLLIN, 0}, pollfd{signals_, POLLIN, 0}};
       ::poll(waits.data(), waits.size(), static_cast<int>(left * 1000) + 1);
-      if (waits[1].revents != 0) return error(Code::agent_cancelled, "the agent was told by a signal to end");
+      if (waits[1].revents != 0) return error(code::agent_cancelled, "the agent was told by a signal to end");
       if (waits[0].revents == 0) continue;
       const auto state = reader_.fill(max_request_bytes);
       if (state == LineReader::State::ended) {
         stop(Stop::owner_gone);
-        return error(Code::agent_owner_gone, "the connection to kfab ended before a request came");
+        return error(code::agent_owner_gone, "the connection to kfab ended before a request came");
       }
-      if (state == LineReader::State::too_long) return error(Code::agent_bad_request, "the request is too large");
+      if (state == LineReader::State::too_long) return error(code::agent_bad_request, "the request is too large");
     }
   }
 
   Result<const TaskRow*> accept(const json::Value& request) {
     const auto version = request["protocol"].as_int();
     if (version != protocol_version)
-      return error(Code::agent_protocol_unknown, fmt::format("this agent speaks protocol {}, not {}", protocol_version,
+      return error(code::agent_protocol_unknown, fmt::format("this agent speaks protocol {}, not {}", protocol_version,
                                                              one_line(json::dump(request["protocol"]), 40)));
     deadline_s_ = request.double_or("deadline_s", -1);
     heartbeat_s_ = request.double_or("heartbeat_s", default_heartbeat_s);
     if (!(deadline_s_ > 0) || deadline_s_ > max_deadline_s)
-      return error(Code::agent_bad_request, "deadline_s must be above 0 and at most 31 days");
+      return error(code::agent_bad_request, "deadline_s must be above 0 and at most 31 days");
     if (!(heartbeat_s_ > 0) || heartbeat_s_ > max_deadline_s)
-      return error(Code::agent_bad_request, "heartbeat_s must be above 0");
+      return error(code::agent_bad_request, "heartbeat_s must be above 0");
     const std::string name = request.string_or("task");
     const auto it = std::find_if(options_.tasks.begin(), options_.tasks.end(),
                                  [&](const TaskRow& row) { return row.name == name; });
     if (it == options_.tasks.end())
-      return error(Code::agent_task_unknown, fmt::format("this agent knows no task '{}'", one_line(name, 60)));
+      return error(code::agent_task_unknown, fmt::format("this agent knows no task '{}'", one_line(name, 60)));
     deadline_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(Seconds(deadline_s_));
     last_heard_ = Clock::now();
     return &*it;
@@ -209,7 +210,7 @@ class Session final : public TaskContext {
     try {
       return task.run(request, *this);
     } catch (const std::exception& fault) {
-      return error(Code::agent_task_crashed, fmt::format("task {}: {}", task.name, one_line(fault.what())));
+      return error(code::agent_task_crashed, fmt::format("task {}: {}", task.name, one_line(fault.what())));
     }
   }
 

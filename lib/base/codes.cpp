@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/internal.hpp"
+
 namespace kfab {
 namespace {
 
@@ -17,7 +19,7 @@ const auto& sorted_codes() {
   static const auto table = [] {
     std::array rows{
 #define KF_CODE(number, severity, name, cause, next_step) \
-  CodeInfo{Code::name, severity_##severity, #name, cause, next_step},
+  CodeInfo{Code{number}, severity_##severity, #name, cause, next_step},
 #include "base/codes/all.inc"
 #undef KF_CODE
     };
@@ -40,7 +42,7 @@ const CodeInfo& info(Code code) {
   const auto& rows = sorted_codes();
   const auto row = std::lower_bound(rows.begin(), rows.end(), code,
                                     [](const CodeInfo& a, Code wanted) { return a.code < wanted; });
-  return row != rows.end() && row->code == code ? *row : info(Code::internal);
+  return row != rows.end() && row->code == code ? *row : info(code::internal);
 }
 
 std::string to_string(Code code) { return fmt::format("KF{:04}", static_cast<unsigned>(code)); }

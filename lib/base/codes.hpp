@@ -13,12 +13,9 @@ std::string_view to_string(Severity);
 
 // Every finding kfab can make has a stable number, never used again for something else: 10xx manifests, 11xx node
 // sets, 12xx command line, 20xx SSH, 21xx agent and fleet, 30xx provisioning, 40xx accelerators and tests,
-// 50xx readiness, 60xx store and files of kfab's own, 90xx faults of kfab itself. The rows are in codes/*.inc.
-enum class Code : std::uint16_t {
-#define KF_CODE(number, severity, name, cause, next_step) name = number,
-#include "base/codes/all.inc"
-#undef KF_CODE
-};
+// 50xx readiness, 60xx store and files of kfab's own, 90xx faults of kfab itself. The rows are in codes/AREA.inc, and
+// the names, code::NAME, in codes/AREA.hpp: a new one concerns only the sources that speak of its area.
+enum class Code : std::uint16_t {};
 
 // What `kfab explain` prints and every diagnostic ends with.
 struct CodeInfo {

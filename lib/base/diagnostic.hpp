@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/codes.hpp"
+#include "base/codes/internal.hpp"
 
 namespace kfab {
 
@@ -26,7 +27,7 @@ struct SourceSpan {
 // One finding that a person or a script must be told: what is wrong, where, and what to do. The code decides severity
 // and the next step (codes.hpp); `help` adds what only this occurrence knows.
 struct Diagnostic {
-  Code code = Code::internal;
+  Code code = code::internal;
   Severity severity = Severity::error;
   std::string message;                   // one sentence, no final full stop, no control characters
   std::string path{};                    // in the document: "spec.tranches[1].due"; empty when there is none

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/store.hpp"
 #include "base/ids.hpp"
 #include "base/text.hpp"
 
@@ -36,26 +37,26 @@ Diagnostic system_error(Code code, std::string_view doing, const std::filesystem
 
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t max_bytes) {
   Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  if (file.get() < 0) return system_error(Code::file_unreadable, "open", path);
+  if (file.get() < 0) return system_error(code::file_unreadable, "open", path);
   std::string bytes;
   std::string chunk(std::size_t{1} << 16, '\0');
   for (;;) {
     const auto n = ::read(file.get(), chunk.data(), chunk.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return system_error(Code::file_unreadable, "read", path);
+    if (n < 0) return system_error(code::file_unreadable, "read", path);
     if (n == 0) return bytes;
     bytes.append(chunk.data(), static_cast<std::size_t>(n));
     if (bytes.size() > max_bytes)
-      return error(Code::file_too_large, fmt::format("{} is larger than {} bytes", one_line(path.string()), max_bytes));
+      return error(code::file_too_large, fmt::format("{} is larger than {} bytes", one_line(path.string()), max_bytes));
   }
 }
 
 Status write_file_atomically(const std::filesystem::path& path, std::string_view bytes, unsigned mode) {
   const std::filesystem::path beside = path.string() + ".tmp-" + random_hex(4);
   Descriptor file{::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)};
-  if (file.get() < 0) return system_error(Code::file_unwritable, "create", beside);
+  if (file.get() < 0) return system_error(code::file_unwritable, "create", beside);
   const auto fail = [&](std::string_view doing) {
-    Diagnostic why = system_error(Code::file_unwritable, doing, path);
+    Diagnostic why = system_error(code::file_unwritable, doing, path);
     ::unlink(beside.c_str());
     return why;
   };

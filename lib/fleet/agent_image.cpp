@@ -3,6 +3,7 @@
 #include <array>
 #include <limits>
 
+#include "base/codes/agent.hpp"
 #include "base/result.hpp"
 #include "base/sha256.hpp"
 #include "fleet/agent_session.hpp"
@@ -10,7 +11,7 @@
 namespace kfab::fleet {
 
 Result<AgentImage> make_agent_image(std::string_view gz) {
-  const auto broken = [] { return error(Code::agent_image_broken, "the agent's image cannot be unpacked"); };
+  const auto broken = [] { return error(code::agent_image_broken, "the agent's image cannot be unpacked"); };
   if (gz.empty() || gz.size() > std::numeric_limits<unsigned>::max()) return broken();
   z_stream stream{};
   constexpr int gzip_header = 16;

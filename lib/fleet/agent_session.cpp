@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "agent/protocol.hpp"
+#include "base/codes/agent.hpp"
+#include "base/codes/ssh.hpp"
 #include "base/ids.hpp"
 #include "base/text.hpp"
 #include "fleet/bootstrap.hpp"
@@ -147,13 +149,13 @@ class AgentJob final : public Job {
       peer_->write_view(task_.password->view());
       return;
     }
-    broken_ = error(Code::sudo_wrong_password, one_line(target_.node) + ": sudo did not accept the password");
+    broken_ = error(code::sudo_wrong_password, one_line(target_.node) + ": sudo did not accept the password");
     peer_->abort();
   }
 
   void protocol_error(const std::string& what) {
     if (broken_) return;
-    broken_ = error(Code::agent_protocol_error, one_line(target_.node) + ": " + what);
+    broken_ = error(code::agent_protocol_error, one_line(target_.node) + ": " + what);
     if (peer_ != nullptr) peer_->abort();
   }
 
@@ -229,7 +231,7 @@ class AgentJob final : public Job {
   void on_message(const std::string& type, const json::Value& message) {
     if (type == "hello") {
       if (message.int_or("protocol", -1) != agent::protocol_version) {
-        broken_ = error(Code::agent_protocol_unknown, fmt::format("{}: the agent speaks protocol {}, kfab {}", one_line(target_.node),
+        broken_ = error(code::agent_protocol_unknown, fmt::format("{}: the agent speaks protocol {}, kfab {}", one_line(target_.node),
                                                                   message.int_or("protocol", -1), agent::protocol_version));
         peer_->abort();
         return;
@@ -290,16 +292,16 @@ class AgentJob final : public Job {
     }
     const json::Value& said = end_->done["error"];
     const auto code = parse_code(said.string_or("code"));
-    if (code == Code::agent_deadline) end_->outcome = NodeOutcome::timed_out;
-    if (code == Code::agent_cancelled && stopped_) end_->outcome = NodeOutcome::unreachable;   // no answer, as asked
-    end_->why = error(code.value_or(Code::agent_task_failed),
+    if (code == code::agent_deadline) end_->outcome = NodeOutcome::timed_out;
+    if (code == code::agent_cancelled && stopped_) end_->outcome = NodeOutcome::unreachable;   // no answer, as asked
+    end_->why = error(code.value_or(code::agent_task_failed),
                       one_line(target_.node) + ": " + one_line(said.string_or("message", "the agent does not say why"), 400));
   }
   void conclude_overdue() {
     end_->outcome = NodeOutcome::timed_out;
     end_->why = state_ == State::bootstrap || state_ == State::connecting
-                    ? error(Code::agent_not_started, fmt::format("{}: no agent after {} s{}", one_line(target_.node), bootstrap_limit.count(), spoken()))
-                    : error(Code::agent_deadline, fmt::format("{}: the agent was not done {} s after its deadline of {} s", one_line(target_.node),
+                    ? error(code::agent_not_started, fmt::format("{}: no agent after {} s{}", one_line(target_.node), bootstrap_limit.count(), spoken()))
+                    : error(code::agent_deadline, fmt::format("{}: the agent was not done {} s after its deadline of {} s", one_line(target_.node),
                                                               deadline_grace.count(), task_.deadline.count()));
   }
   void conclude_stopped() {
@@ -311,15 +313,15 @@ class AgentJob final : public Job {
     const std::string who = one_line(target_.node);
     const std::string how = end.signal.empty() ? fmt::format("exit status {}", end.exit_status.value_or(-1)) : "signal " + one_line(end.signal, 32);
     if (state_ == State::bootstrap || state_ == State::connecting) {
-      return error(Code::agent_not_started, fmt::format("{}: the login shell ended with {}{}", who, how, spoken()));
+      return error(code::agent_not_started, fmt::format("{}: the login shell ended with {}{}", who, how, spoken()));
     }
     if (state_ == State::starting) {
       constexpr int cannot_execute = 126;
-      if (end.exit_status == cannot_execute) return error(Code::agent_cannot_run, fmt::format("{}: the agent was not executed{}", who, spoken()));
+      if (end.exit_status == cannot_execute) return error(code::agent_cannot_run, fmt::format("{}: the agent was not executed{}", who, spoken()));
       // sudo puts itself in the agent's place only once it agrees, so whatever ends before the agent's hello is sudo.
-      if (task_.sudo && end.exit_status == 1) return error(Code::agent_sudo_refused, fmt::format("{}: sudo refused{}", who, spoken()));
+      if (task_.sudo && end.exit_status == 1) return error(code::agent_sudo_refused, fmt::format("{}: sudo refused{}", who, spoken()));
     }
-    return error(Code::agent_ended_early, fmt::format("{}: the agent ended with {} before it was done{}", who, how, spoken()));
+    return error(code::agent_ended_early, fmt::format("{}: the agent ended with {} before it was done{}", who, how, spoken()));
   }
 
   // ": what it said last", if it said anything.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/agent.hpp"
 #include "base/embedded.hpp"
 #include "base/result.hpp"
 #include "base/text.hpp"
@@ -22,17 +23,17 @@ std::string bootstrap_line(const AgentImage& image, Become become, std::string_v
 Diagnostic bootstrap_error(std::string_view state, std::string_view detail, const std::string& node) {
   struct Row { std::string_view state; Code code; std::string_view words; };
   constexpr Row rows[] = {
-      {"no_directory", Code::agent_no_directory, "no directory for the agent"},
-      {"no_space", Code::agent_no_space, "no space for the agent"},
-      {"no_tool", Code::agent_no_tool, "a program is missing"},
-      {"not_stored", Code::agent_not_stored, "the agent was not stored"},
-      {"cannot_run", Code::agent_cannot_run, "the agent does not run"},
-      {"no_sudo", Code::agent_no_sudo, "there is no sudo"},
+      {"no_directory", code::agent_no_directory, "no directory for the agent"},
+      {"no_space", code::agent_no_space, "no space for the agent"},
+      {"no_tool", code::agent_no_tool, "a program is missing"},
+      {"not_stored", code::agent_not_stored, "the agent was not stored"},
+      {"cannot_run", code::agent_cannot_run, "the agent does not run"},
+      {"no_sudo", code::agent_no_sudo, "there is no sudo"},
   };
   for (const Row& row : rows) {
     if (row.state == state) return error(row.code, fmt::format("{}: {}: {}", one_line(node), row.words, one_line(detail, 300)));
   }
-  return error(Code::agent_protocol_error, fmt::format("{}: unknown bootstrap state '{}'", one_line(node), one_line(state, 40)));
+  return error(code::agent_protocol_error, fmt::format("{}: unknown bootstrap state '{}'", one_line(node), one_line(state, 40)));
 }
 
 }  // namespace kfab::fleet

@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include "base/codes/commands.hpp"
+#include "base/codes/ssh.hpp"
 #include "base/embedded.hpp"
 #include "base/result.hpp"
 #include "base/sha256.hpp"
@@ -106,7 +108,7 @@ class FetchJob final : public TransferJob {
     const auto [end, failed] = std::from_chars(detail.data(), detail.data() + detail.size(), size_);
     const std::string sum = failed == std::errc{} && end != detail.data() + detail.size() ? std::string(end + 1, detail.data() + detail.size()) : "";
     if (sum.size() != 64 || sum.find_first_not_of("0123456789abcdef") != std::string::npos || size_ > task_.max_bytes)
-      return give_up(error(Code::copy_damaged, who() + ": the node's script does not say what it has"));
+      return give_up(error(code::copy_damaged, who() + ": the node's script does not say what it has"));
     known_ = true;
     result().sha256 = sum;
     if (there_already(sum)) {
@@ -132,7 +134,7 @@ class FetchJob final : public TransferJob {
     std::from_chars(word.detail.data(), word.detail.data() + word.detail.size(), from);
     if (word.word != "ready" || !known_ || same_) return;
     if (from != file_.size()) {
-      if (from != 0) return give_up(error(Code::copy_damaged, who() + ": the node goes on from where it was not asked to"));
+      if (from != 0) return give_up(error(code::copy_damaged, who() + ": the node goes on from where it was not asked to"));
       if (!file_.restart()) return unusable(part_);
     }
     result().resumed_from_bytes = from;
@@ -143,7 +145,7 @@ class FetchJob final : public TransferJob {
     if (!receiving_) return;
     if (bytes.size() > size_ - file_.size()) {
       receiving_ = false;
-      return give_up(error(Code::copy_damaged, who() + ": the node sends more than the file has"));
+      return give_up(error(code::copy_damaged, who() + ": the node sends more than the file has"));
     }
     result().bytes_sent += bytes.size();
     if (!file_.append(bytes)) {
@@ -157,7 +159,7 @@ class FetchJob final : public TransferJob {
     if (!known_ || file_.size() != size_) return;
     if (file_.sha256() != result().sha256) {
       ::unlink(part_.c_str());
-      return give_up(error(Code::copy_damaged, who() + ": the checksum of what arrived is wrong; did the file change meanwhile?"));
+      return give_up(error(code::copy_damaged, who() + ": the checksum of what arrived is wrong; did the file change meanwhile?"));
     }
     if (!file_.finish(task_.mode) || std::rename(part_.c_str(), local_.c_str()) != 0) return unusable(local_);
     result().changed = true;
@@ -170,7 +172,7 @@ class FetchJob final : public TransferJob {
   }
 
   void unusable(const std::string& path) {
-    give_up(error(Code::copy_folder_unusable, fmt::format("{}: {}: {}", who(), one_line(path), std::strerror(errno))));
+    give_up(error(code::copy_folder_unusable, fmt::format("{}: {}: {}", who(), one_line(path), std::strerror(errno))));
   }
 
   const FetchTask& task_;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/codes/ssh.hpp"
 #include "fleet/window.hpp"
 
 namespace kfab::fleet {
@@ -50,7 +51,7 @@ class ScanJob final : public Job {
     result_->phase = end.phase;
     result_->duration_s = end.duration_s;
     result_->why = end.why;
-    if (stopped_ && end.why && end.why->code == Code::remote_command_aborted) result_->why = cancelled(target_.node, true);
+    if (stopped_ && end.why && end.why->code == code::remote_command_aborted) result_->why = cancelled(target_.node, true);
     emit({.type = "node_done", .node = target_.node, .message = result_->why ? result_->why->message : "",
           .outcome = std::string(to_string(end.outcome))});
   }

@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/commands.hpp"
 #include "base/result.hpp"
 #include "base/sha256.hpp"
 #include "base/text.hpp"
@@ -18,7 +19,7 @@
 namespace kfab::fleet {
 
 Result<LocalFile> LocalFile::open(const std::string& path) {
-  const auto unusable = [&](std::string_view why) { return error(Code::copy_source_unusable, fmt::format("{}: {}", one_line(path), why)); };
+  const auto unusable = [&](std::string_view why) { return error(code::copy_source_unusable, fmt::format("{}: {}", one_line(path), why)); };
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return unusable(std::strerror(errno));
   struct stat facts{};

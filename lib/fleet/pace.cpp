@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/agent.hpp"
 #include "base/result.hpp"
 #include "base/text.hpp"
 
@@ -152,7 +153,7 @@ const std::string& Pace::why_not(std::size_t node) const {
 }
 
 Diagnostic held_back(const std::string& node, std::string_view why) {
-  Diagnostic diagnostic = error(Code::fleet_budget_used_up, fmt::format("{}: not started: {}", one_line(node), why));
+  Diagnostic diagnostic = error(code::fleet_budget_used_up, fmt::format("{}: not started: {}", one_line(node), why));
   diagnostic.node = node;
   return diagnostic;
 }

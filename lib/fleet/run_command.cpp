@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/codes/ssh.hpp"
 #include "base/text.hpp"
 #include "fleet/window.hpp"
 
@@ -103,7 +104,7 @@ class CommandJob final : public Job {
     result_->truncated_bytes = end.truncated_bytes + dropped_;
     result_->duration_s = end.duration_s;
     result_->why = end.why;
-    if (stopped_ && end.why && end.why->code == Code::remote_command_aborted) result_->why = cancelled(target_.node, true);
+    if (stopped_ && end.why && end.why->code == code::remote_command_aborted) result_->why = cancelled(target_.node, true);
     if (const bool ended = end.outcome == NodeOutcome::ok || end.outcome == NodeOutcome::failed; refusal_ || (ended && not_started())) refused();
     ok_ = result_->outcome == NodeOutcome::ok;
     if (run_->taker != nullptr) run_->taker->on_result(index_, *result_);
@@ -146,7 +147,7 @@ class CommandJob final : public Job {
       asked_ = true;
       if (peer_ != nullptr) peer_->write_view(run_->task.password->view());
     } else if (word.word == "password") {
-      refusal_ = error(Code::sudo_wrong_password, one_line(target_.node) + ": sudo did not accept the password");
+      refusal_ = error(code::sudo_wrong_password, one_line(target_.node) + ": sudo did not accept the password");
       if (peer_ != nullptr) peer_->abort();
     } else {
       refusal_ = supervisor_error(word, target_.node);
@@ -159,8 +160,8 @@ class CommandJob final : public Job {
     if (!refusal_) {
       const std::string words = one_line(result_->stderr_text.empty() ? result_->stdout_text : result_->stderr_text, 300);
       const std::string said = words.empty() ? "" : ": " + words;
-      if (run_->task.become != Become::none) refusal_ = error(Code::sudo_refused, one_line(target_.node) + ": sudo refused" + said);
-      else refusal_ = error(Code::exec_not_started, one_line(target_.node) + ": the command was not started" + said);
+      if (run_->task.become != Become::none) refusal_ = error(code::sudo_refused, one_line(target_.node) + ": sudo refused" + said);
+      else refusal_ = error(code::exec_not_started, one_line(target_.node) + ": the command was not started" + said);
     }
     result_->outcome = NodeOutcome::refused;
     result_->phase = ssh::Phase::channel;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/codes/commands.hpp"
+#include "base/codes/ssh.hpp"
 #include "base/embedded.hpp"
 #include "base/ids.hpp"
 #include "base/text.hpp"
@@ -34,7 +36,7 @@ Result<Variable> parse_variable(std::string_view text) {
   const std::size_t equals = text.find('=');
   const std::string_view name = text.substr(0, equals);
   const auto bad = [&](std::string_view why) {
-    return error(Code::bad_variable, fmt::format("'{}' {}", one_line(name, 60), why));
+    return error(code::bad_variable, fmt::format("'{}' {}", one_line(name, 60), why));
   };
   if (equals == std::string_view::npos) return bad("has no value: write NAME=VALUE");
   if (name.empty() || (name.front() >= '0' && name.front() <= '9') || !std::all_of(name.begin(), name.end(), name_byte))
@@ -100,15 +102,15 @@ void SupervisorVoice::feed(std::string_view bytes, const std::function<void(std:
 Diagnostic supervisor_error(const SupervisorVoice::Word& said, const std::string& node) {
   struct Row { std::string_view word; Code code; std::string_view words; };
   constexpr Row rows[] = {
-      {"no_tool", Code::exec_no_tool, "a program is missing"},
-      {"no_space", Code::exec_no_space, "no space for the command's input"},
-      {"cut_short", Code::exec_cut_short, "did not arrive whole"},
-      {"no_sudo", Code::sudo_missing, "there is no sudo"},
+      {"no_tool", code::exec_no_tool, "a program is missing"},
+      {"no_space", code::exec_no_space, "no space for the command's input"},
+      {"cut_short", code::exec_cut_short, "did not arrive whole"},
+      {"no_sudo", code::sudo_missing, "there is no sudo"},
   };
   for (const Row& row : rows) {
     if (row.word == said.word) return error(row.code, fmt::format("{}: {}: {}", one_line(node), row.words, one_line(said.detail, 300)));
   }
-  return error(Code::exec_not_started, fmt::format("{}: unknown word '{}'", one_line(node), one_line(said.word, 40)));
+  return error(code::exec_not_started, fmt::format("{}: unknown word '{}'", one_line(node), one_line(said.word, 40)));
 }
 
 }  // namespace kfab::fleet

@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "base/codes/ssh.hpp"
 #include "base/ids.hpp"
 #include "base/result.hpp"
 #include "base/text.hpp"
@@ -21,15 +22,15 @@ struct FailureRow {
   std::string_view words;
 };
 constexpr FailureRow failures[] = {
-    {"no_tool", Code::copy_no_tool, NodeOutcome::refused, "a program is missing"},
-    {"no_sudo", Code::sudo_missing, NodeOutcome::refused, "there is no sudo"},
-    {"cut_short", Code::exec_cut_short, NodeOutcome::failed, "did not arrive whole"},
-    {"copy_not_stored", Code::copy_not_stored, NodeOutcome::failed, "not stored"},
-    {"copy_no_space", Code::copy_no_space, NodeOutcome::failed, "no space"},
-    {"copy_damaged", Code::copy_damaged, NodeOutcome::failed, "arrived damaged"},
-    {"copy_not_a_file", Code::copy_not_a_file, NodeOutcome::failed, "not a regular file"},
-    {"copy_missing", Code::copy_missing, NodeOutcome::failed, "cannot be read"},
-    {"copy_too_large", Code::copy_too_large, NodeOutcome::failed, "too large"},
+    {"no_tool", code::copy_no_tool, NodeOutcome::refused, "a program is missing"},
+    {"no_sudo", code::sudo_missing, NodeOutcome::refused, "there is no sudo"},
+    {"cut_short", code::exec_cut_short, NodeOutcome::failed, "did not arrive whole"},
+    {"copy_not_stored", code::copy_not_stored, NodeOutcome::failed, "not stored"},
+    {"copy_no_space", code::copy_no_space, NodeOutcome::failed, "no space"},
+    {"copy_damaged", code::copy_damaged, NodeOutcome::failed, "arrived damaged"},
+    {"copy_not_a_file", code::copy_not_a_file, NodeOutcome::failed, "not a regular file"},
+    {"copy_missing", code::copy_missing, NodeOutcome::failed, "cannot be read"},
+    {"copy_too_large", code::copy_too_large, NodeOutcome::failed, "too large"},
 };
 
 }  // namespace
@@ -97,7 +98,7 @@ void TransferJob::hear(const SupervisorVoice::Word& word) {
     asked_ = true;
     send_view(rights_.password->view());
   } else if (word.word == "password") {
-    give_up(error(Code::sudo_wrong_password, who() + ": sudo did not accept the password"));
+    give_up(error(code::sudo_wrong_password, who() + ": sudo did not accept the password"));
     why_outcome_ = NodeOutcome::refused;
   } else {
     for (const FailureRow& row : failures) {
@@ -143,9 +144,9 @@ void TransferJob::judge(const ssh::CommandEnd& end) {
   } else {
     const std::string words = one_line(stderr_, 300), said = words.empty() ? "" : ": " + words;
     result_->outcome = begun_ ? NodeOutcome::failed : NodeOutcome::refused;
-    if (begun_) result_->why = error(Code::copy_not_stored, who() + ": ended before it was done" + said);
-    else if (rights_.become != Become::none) result_->why = error(Code::sudo_refused, who() + ": sudo refused" + said);
-    else result_->why = error(Code::exec_not_started, who() + ": nothing was started" + said);
+    if (begun_) result_->why = error(code::copy_not_stored, who() + ": ended before it was done" + said);
+    else if (rights_.become != Become::none) result_->why = error(code::sudo_refused, who() + ": sudo refused" + said);
+    else result_->why = error(code::exec_not_started, who() + ": nothing was started" + said);
   }
 }
 

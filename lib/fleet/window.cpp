@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/codes/agent.hpp"
 #include "base/result.hpp"
 #include "base/text.hpp"
 #include "fleet/admission.hpp"
@@ -55,7 +56,7 @@ class Stopping {
 }  // namespace
 
 Diagnostic cancelled(const std::string& node, bool started) {
-  Diagnostic why = error(Code::fleet_cancelled, one_line(node) + (started ? ": stopped before it was done" : ": not started: the run was stopped"));
+  Diagnostic why = error(code::fleet_cancelled, one_line(node) + (started ? ": stopped before it was done" : ": not started: the run was stopped"));
   why.node = node;
   return why;
 }

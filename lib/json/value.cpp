@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/codes/store.hpp"
 #include "base/text.hpp"
 
 namespace kfab::json {
@@ -274,9 +275,9 @@ std::string dump(const Value& value) { return print(value, false); }
 std::string dump_pretty(const Value& value) { return print(value, true); }
 
 Result<Value> parse(std::string_view text, std::size_t max_bytes) {
-  if (text.size() > max_bytes) return error(Code::bad_json, fmt::format("JSON document of {} bytes is larger than {}", text.size(), max_bytes));
+  if (text.size() > max_bytes) return error(code::bad_json, fmt::format("JSON document of {} bytes is larger than {}", text.size(), max_bytes));
   Builder builder;
-  if (!nlohmann::json::sax_parse(text, &builder)) return error(Code::bad_json, "not a JSON document: " + builder.problem());
+  if (!nlohmann::json::sax_parse(text, &builder)) return error(code::bad_json, "not a JSON document: " + builder.problem());
   return std::move(builder.root);
 }
 

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/manifest.hpp"
 #include "base/text.hpp"
 #include "manifest/decode.hpp"
 
@@ -84,13 +85,13 @@ void check_tranches(const std::vector<Tranche>& tranches, const Document& docume
     Words words;
     for (const std::size_t i : circle) words.push_back(tranches[i].name);
     words.push_back(words.front());
-    report(document, Code::dependency_cycle, fmt::format("spec.tranches[{}].depends_on", circle.front()), tranches[circle.front()].span,
+    report(document, code::dependency_cycle, fmt::format("spec.tranches[{}].depends_on", circle.front()), tranches[circle.front()].span,
            "tranches depend on each other: " + one_line(join(words, " on "), 300), "part of the circle");
   }
   for (std::size_t i = 0; i < tranches.size(); ++i)
     for (const std::size_t j : before[i])
       if (i != j && tranches[i].due && tranches[j].due && *tranches[i].due < *tranches[j].due)
-        report(document, Code::due_before_dependency, fmt::format("spec.tranches[{}].due", i), tranches[i].due.span,
+        report(document, code::due_before_dependency, fmt::format("spec.tranches[{}].due", i), tranches[i].due.span,
                fmt::format("'{}' is due on {}, before '{}' on {}, which it depends on", tranches[i].name, to_string(*tranches[i].due),
                            tranches[j].name, to_string(*tranches[j].due)),
                "earlier than its dependency");
@@ -121,7 +122,7 @@ void check_allocations(const std::vector<Tranche>& tranches, const std::vector<A
         if (one.accelerators) promised += *one.accelerators;
         else if (one.percent) promised += static_cast<std::int64_t>(std::floor(*one.percent / 100.0 * static_cast<double>(target)));
         if (promised <= target) continue;
-        report(document, Code::allocations_over_target, fmt::format("spec.allocations[{}]", i), one.span,
+        report(document, code::allocations_over_target, fmt::format("spec.allocations[{}]", i), one.span,
                fmt::format("allocations of tranche '{}'{} reach {}, its target is {}", tranche.name,
                            profile.empty() ? "" : fmt::format(" and profile '{}'", profile), with_thousands(promised), with_thousands(target)),
                fmt::format("{} too many with this one", with_thousands(promised - target)));
@@ -144,13 +145,13 @@ void check_program_total(const Program& program, const Document& document) {
     else if (one.percent) promised += static_cast<std::int64_t>(std::floor(*one.percent / 100.0 * static_cast<double>(total)));
     else all_stated = false;
     if (promised <= total) continue;
-    report(document, Code::allocations_over_total, fmt::format("spec.allocations[{}]", i), one.span,
+    report(document, code::allocations_over_total, fmt::format("spec.allocations[{}]", i), one.span,
            fmt::format("allocations reach {}, the programme has {}", with_thousands(promised), with_thousands(total)),
            fmt::format("{} too many with this one", with_thousands(promised - total)));
     return;
   }
   if (any && all_stated && promised < total)
-    report(document, Code::allocations_below_total, "spec.accelerators", program.accelerators.span,
+    report(document, code::allocations_below_total, "spec.accelerators", program.accelerators.span,
            fmt::format("allocations add up to {}, the programme has {}", with_thousands(promised), with_thousands(total)),
            fmt::format("{} not allocated", with_thousands(total - promised)));
   std::int64_t in_tranches = 0;
@@ -158,7 +159,7 @@ void check_program_total(const Program& program, const Document& document) {
     for (const Target& target : program.tranches[i].targets)
       if (target.accelerators) in_tranches = target.cumulative ? std::max(in_tranches, *target.accelerators) : in_tranches + *target.accelerators;
     if (in_tranches <= total) continue;
-    report(document, Code::allocations_over_total, fmt::format("spec.tranches[{}].targets", i), program.tranches[i].span,
+    report(document, code::allocations_over_total, fmt::format("spec.tranches[{}].targets", i), program.tranches[i].span,
            fmt::format("the targets of the tranches reach {}, the programme has {}", with_thousands(in_tranches), with_thousands(total)),
            fmt::format("{} too many with this one", with_thousands(in_tranches - total)));
     return;

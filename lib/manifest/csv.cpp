@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/manifest.hpp"
 #include "base/text.hpp"
 
 namespace kfab::manifest {
@@ -99,7 +100,7 @@ class CsvReader {
   }
 
   void report(std::size_t begin, std::size_t end, std::string message, std::string label) {
-    Diagnostic d = make_diagnostic(Code::bad_row, std::move(message));
+    Diagnostic d = make_diagnostic(code::bad_row, std::move(message));
     d.span = source_.span(begin, end);
     d.label = std::move(label);
     diagnostics_.push_back(std::move(d));
@@ -115,7 +116,7 @@ class CsvReader {
 
 CsvTable parse_csv(const Source& source, Diagnostics& diagnostics) {
   if (!is_valid_utf8(source.text()) || source.text().find('\0') != std::string::npos) {
-    Diagnostic d = make_diagnostic(Code::manifest_not_text, fmt::format("{} is not UTF-8 text", one_line(source.file())));
+    Diagnostic d = make_diagnostic(code::manifest_not_text, fmt::format("{} is not UTF-8 text", one_line(source.file())));
     d.span = source.span(0, 0);
     diagnostics.push_back(std::move(d));
     return {};

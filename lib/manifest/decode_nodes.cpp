@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/manifest.hpp"
 #include "base/text.hpp"
 #include "manifest/csv.hpp"
 #include "manifest/decode.hpp"
@@ -84,27 +85,27 @@ class NodesReader {
     common.profile = out.profile;
     common.tranche = out.tranche;
     if (!fields.has("tranche"))
-      at.report(Code::node_without_tranche, fmt::format("the nodes of group '{}' belong to no tranche", one_line(out.name, 60)),
+      at.report(code::node_without_tranche, fmt::format("the nodes of group '{}' belong to no tranche", one_line(out.name, 60)),
                 "add `tranche`");
 
     const std::size_t before = site_.nodes.size();
     const int ways = int{fields.has("range")} + int{fields.has("list")} + int{fields.has("csv")};
     if (ways != 1)
-      at.report(ways == 0 ? Code::missing_key : Code::contradictory_keys,
+      at.report(ways == 0 ? code::missing_key : code::contradictory_keys,
                 ways == 0 ? "a group needs its nodes: range, list or csv" : "a group has one of range, list and csv", "in this group");
     fields.with("range", [&](const Cursor& text) { range(text, fields, common, out); });
     fields.with("list", [&](const Cursor& items) { list(items, common); });
     fields.with("csv", [&](const Cursor& path) { csv(path, common, out); });
     if (!fields.has("range"))
       for (const std::string_view key : {"address", "bmc", "rack", "slot", "serial", "nodes_per_rack"})
-        if (fields.get(key)) at.report(Code::contradictory_keys, fmt::format("'{}' is a pattern, which goes with `range`", key), "in this group");
+        if (fields.get(key)) at.report(code::contradictory_keys, fmt::format("'{}' is a pattern, which goes with `range`", key), "in this group");
     fields.done();
     for (std::size_t i = before; i < site_.nodes.size(); ++i) out.node_names.push_back(site_.nodes[i].name);
   }
 
   bool room(const Cursor& at, std::size_t more) {
     if (site_.nodes.size() + more <= max_nodes) return true;
-    at.report(Code::manifest_too_large, fmt::format("a site has at most {} nodes", max_nodes), "too many");
+    at.report(code::manifest_too_large, fmt::format("a site has at most {} nodes", max_nodes), "too many");
     return false;
   }
 
@@ -140,7 +141,7 @@ class NodesReader {
     out.expression = expression;
     auto names = nodeset::expand_in_order(expression);
     if (!names) {
-      report_inside(at, Code::bad_node_range, names.error());
+      report_inside(at, code::bad_node_range, names.error());
       return;
     }
     if (!room(at, names->size())) return;
@@ -169,19 +170,19 @@ class NodesReader {
     const bool is_rack = field.key == "rack";
     if (Pattern::is_list(text)) {
       if (text.find('{') != std::string::npos) {
-        at.report(Code::bad_pattern, "a list in brackets and a pattern in braces do not go together", "use one of them");
+        at.report(code::bad_pattern, "a list in brackets and a pattern in braces do not go together", "use one of them");
         return;
       }
       auto values = nodeset::expand_in_order(text);
       if (!values) {
-        report_inside(at, Code::bad_pattern, values.error());
+        report_inside(at, code::bad_pattern, values.error());
         return;
       }
       const std::size_t each = is_rack && per_rack > 0 ? per_rack : 1;
       const bool slots = field.key == "slot" && per_rack > 0 && values->size() == per_rack;   // the same in every rack
       const std::size_t needed = slots ? per_rack : (count + each - 1) / each;
       if (values->size() != needed) {
-        at.report(Code::count_mismatch,
+        at.report(code::count_mismatch,
                   fmt::format("{} gives {} for {}", field.key, plural(static_cast<long long>(values->size()), "value"),
                               plural(static_cast<long long>(count), "node")),
                   each > 1 ? fmt::format("{} needed at {} nodes per rack", needed, each) : fmt::format("{} needed", needed));
@@ -193,12 +194,12 @@ class NodesReader {
     }
     const auto pattern = Pattern::parse(text);
     if (!pattern) {
-      report_inside(at, Code::bad_pattern, pattern.error());
+      report_inside(at, code::bad_pattern, pattern.error());
       return;
     }
     const bool shared = is_rack || field.key == "slot" || (field.key == "address" && may_repeat);
     if (pattern->constant() && count > 1 && !shared) {
-      at.report(Code::count_mismatch, fmt::format("one {} for {} nodes", field.key, count), "write a pattern or a list",
+      at.report(code::count_mismatch, fmt::format("one {} for {} nodes", field.key, count), "write a pattern or a list",
                 {}, {fmt::format("for example \"10.4.0.[1-{}]\" or \"10.4.0.{{n}}\"", count)});
       return;
     }
@@ -206,7 +207,7 @@ class NodesReader {
       Node& node = site_.nodes[first + i];
       auto value = (*pattern)({node.name, node.rack, i});
       if (!value) {
-        report_inside(at, Code::bad_pattern, value.error());
+        report_inside(at, code::bad_pattern, value.error());
         return;
       }
       if (!set(at, field, node, *std::move(value))) return;
@@ -222,7 +223,7 @@ class NodesReader {
   static bool acceptable(const Cursor& at, std::string_view key, const std::string& value) {
     const bool wants_address = key == "address" || key == "bmc";
     if (wants_address ? is_address(value) : is_short_line(value)) return true;
-    at.report(Code::bad_name, fmt::format("'{}' cannot be the {} of a node", one_line(value, 60), key),
+    at.report(code::bad_name, fmt::format("'{}' cannot be the {} of a node", one_line(value, 60), key),
               wants_address ? "expected a host name or an IP address" : "expected one short line");
     return false;
   }
@@ -230,7 +231,7 @@ class NodesReader {
   bool check_name(const Cursor& at, const std::string& name) {
     const Status status = nodeset::check_name(name);
     if (status) return true;
-    at.report(Code::bad_name, fmt::format("'{}' cannot be the name of a node", one_line(name, 60)), one_line(status.error().message));
+    at.report(code::bad_name, fmt::format("'{}' cannot be the name of a node", one_line(name, 60)), one_line(status.error().message));
     return false;
   }
 
@@ -291,7 +292,7 @@ class NodesReader {
     const Path no_path;
     YamlNode node_for_place;
     if (table.header.empty()) {
-      at.report(Code::bad_csv_header, fmt::format("{} is empty", one_line(path)), "expected a header and a row for each node");
+      at.report(code::bad_csv_header, fmt::format("{} is empty", one_line(path)), "expected a header and a row for each node");
       return;
     }
     std::vector<const NodeField*> member(table.header.size(), nullptr);
@@ -307,7 +308,7 @@ class NodesReader {
       if (std::find(columns.begin(), columns.end(), title) == columns.end()) {
         auto near = nearest(title, columns, 1);
         std::string label = near.empty() ? std::string("not a column of a node") : std::string();
-        place.report(Code::bad_csv_header, fmt::format("unknown column '{}'", one_line(title, 60)), std::move(label), std::move(near),
+        place.report(code::bad_csv_header, fmt::format("unknown column '{}'", one_line(title, 60)), std::move(label), std::move(near),
                      {"columns allowed here: " + join(columns, ", ")});
         good_header = false;
       } else {
@@ -315,7 +316,7 @@ class NodesReader {
       }
     }
     if (name_column == table.header.size()) {
-      cursor(table.header.front(), node_for_place, no_path).report(Code::bad_csv_header, "the header has no column 'name'", "expected name,address,bmc,rack,slot,serial");
+      cursor(table.header.front(), node_for_place, no_path).report(code::bad_csv_header, "the header has no column 'name'", "expected name,address,bmc,rack,slot,serial");
       return;
     }
     if (!good_header || !room(at, table.rows.size())) return;
@@ -330,7 +331,7 @@ class NodesReader {
         if (i == name_column) {
           origin.name = place;
           if (const Status status = nodeset::check_name(field.text); !status) {
-            cursor(field, node_for_place, no_path).report(Code::bad_row, fmt::format("'{}' cannot be the name of a node", one_line(field.text, 60)),
+            cursor(field, node_for_place, no_path).report(code::bad_row, fmt::format("'{}' cannot be the name of a node", one_line(field.text, 60)),
                                                           one_line(status.error().message));
             good = false;
           }
@@ -338,7 +339,7 @@ class NodesReader {
         } else if (!field.text.empty()) {
           const bool wants_address = member[i]->key == "address" || member[i]->key == "bmc";
           if (wants_address ? !is_address(field.text) : !is_short_line(field.text)) {
-            cursor(field, node_for_place, no_path).report(Code::bad_row, fmt::format("'{}' cannot be the {} of a node", one_line(field.text, 60), member[i]->key),
+            cursor(field, node_for_place, no_path).report(code::bad_row, fmt::format("'{}' cannot be the {} of a node", one_line(field.text, 60), member[i]->key),
                                                           wants_address ? "expected a host name or an IP address" : "expected one short line");
             good = false;
           }
@@ -371,8 +372,8 @@ class NodesReader {
 
   void check(Fields& spec) {
     check_names(spec);
-    check_unique(spec, Code::duplicate_address, "address", &Node::address, &Origin::address);
-    check_unique(spec, Code::duplicate_serial, "serial", &Node::serial, &Origin::serial);
+    check_unique(spec, code::duplicate_address, "address", &Node::address, &Origin::address);
+    check_unique(spec, code::duplicate_serial, "serial", &Node::serial, &Origin::serial);
   }
 
   // A range that meets another group gives one finding with the folded names, rows give one each.
@@ -386,7 +387,7 @@ class NodesReader {
       if (is_new) continue;
       const Node& other = site_.nodes[first->second];
       if (origins_[i].own) {
-        report_at(spec, Code::overlapping_groups, origins_[i].name, fmt::format("node '{}' is declared twice", node.name),
+        report_at(spec, code::overlapping_groups, origins_[i].name, fmt::format("node '{}' is declared twice", node.name),
                   fmt::format("first in group '{}' at {}", other.group, where(origins_[first->second].name)), node.name);
         continue;
       }
@@ -401,7 +402,7 @@ class NodesReader {
     }
     for (const auto& [groups, found] : ranges) {
       const auto& [place, names] = found;
-      report_at(spec, Code::overlapping_groups, origins_[place].name,
+      report_at(spec, code::overlapping_groups, origins_[place].name,
                 fmt::format("{} of group '{}' {} declared already", one_line(nodeset::fold_names(names), 120), site_.nodes[place].group,
                             names.size() == 1 ? "is" : "are"),
                 fmt::format("also in group '{}'", groups.first ? *groups.first : std::string("?")));
@@ -422,7 +423,7 @@ class NodesReader {
       const Node& other = site_.nodes[first->second];
       if (node.name == other.name) continue;   // the same node twice, which was reported
       const auto port = [&](const Node& of) { return of.ssh ? of.ssh->port : site_.ssh.port; };
-      if (code == Code::duplicate_address && ((node.identity_by_name && other.identity_by_name) || port(node) != port(other))) continue;
+      if (code == code::duplicate_address && ((node.identity_by_name && other.identity_by_name) || port(node) != port(other))) continue;
       const Place& at = origins_[i].*place;
       if (origins_[i].own) {
         report_at(spec, code, at, fmt::format("{} {} of '{}' is that of '{}' too", what, one_line(value, 60), node.name, other.name),

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/manifest.hpp"
 #include "base/text.hpp"
 #include "manifest/decode.hpp"
 
@@ -19,7 +20,7 @@ void read_country(Fields& fields, std::string_view key, std::string& out) {
     std::string text;
     if (!read_text(at, text)) return;
     if (is_country(text)) out = text;
-    else at.report(Code::unknown_word, fmt::format("'{}' is no country code", one_line(text, 40)), "expected two capital letters, such as KR");
+    else at.report(code::unknown_word, fmt::format("'{}' is no country code", one_line(text, 40)), "expected two capital letters, such as KR");
   });
 }
 
@@ -29,7 +30,7 @@ void Unique::add(const Cursor& at, const std::string& name) {
   const std::size_t line = at.document.source->line_of(at.node.begin);
   const auto [where, is_new] = lines_.emplace(name, line);
   if (!is_new)
-    at.report(Code::duplicate_name, fmt::format("a second {} is named '{}'", what_, one_line(name, 60)),
+    at.report(code::duplicate_name, fmt::format("a second {} is named '{}'", what_, one_line(name, 60)),
               fmt::format("first declared on line {}", where->second));
 }
 
@@ -44,7 +45,7 @@ bool read_reference(const Cursor& at, std::string_view what, const Words& known,
   std::string label = near.empty() ? std::string("not declared") : std::string();
   Words help;
   if (!known.empty()) help.push_back(fmt::format("declared here: {}", one_line(join(known, ", "), 300)));
-  at.report(Code::unknown_reference, fmt::format("there is no {} '{}'", what, one_line(text, 60)), std::move(label), std::move(near),
+  at.report(code::unknown_reference, fmt::format("there is no {} '{}'", what, one_line(text, 60)), std::move(label), std::move(near),
             std::move(help));
   return false;
 }

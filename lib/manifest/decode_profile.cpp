@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "base/codes/manifest.hpp"
 #include "base/text.hpp"
 #include "manifest/decode.hpp"
 
@@ -65,7 +66,7 @@ void read_expect(const Cursor& at, json::Value& out) {
       else value.wrong_type("a list");
     });
     fields.done();
-    if (limits.empty() && fact.node.items.empty()) fact.report(Code::missing_key, "a fact needs min, max, equal or one_of", "says nothing");
+    if (limits.empty() && fact.node.items.empty()) fact.report(code::missing_key, "a fact needs min, max, equal or one_of", "says nothing");
     all.set(key, std::move(limits));
   }
   out = std::move(all);
@@ -112,14 +113,14 @@ void read_criterion(const Cursor& at, Criterion& out) {
   });
   fields.source(out.source);
   if (!judged && (fields.has("limit") || fields.has("nominal")))
-    at.report(Code::contradictory_keys, "a criterion that is only recorded has no limit", "remove limit and nominal, or choose another basis");
+    at.report(code::contradictory_keys, "a criterion that is only recorded has no limit", "remove limit and nominal, or choose another basis");
   if (judged && !fields.has("limit") && !fields.has("nominal"))
-    at.report(Code::missing_key, "a criterion needs a limit, or a nominal figure that gives one", "add `limit` or `nominal`",
+    at.report(code::missing_key, "a criterion needs a limit, or a nominal figure that gives one", "add `limit` or `nominal`",
               {}, {"where no threshold is agreed yet, write `basis: record_only`"});
   if (fields.has("limit") && fields.has("nominal"))
-    at.report(Code::contradictory_keys, "a criterion has a limit or a nominal figure, not both", "remove one of the two");
+    at.report(code::contradictory_keys, "a criterion has a limit or a nominal figure, not both", "remove one of the two");
   if (out.basis == Basis::fleet_relative && fields.has("nominal"))
-    at.report(Code::contradictory_keys, "a criterion relative to the fleet has no nominal figure", "give `limit` in robust standard deviations");
+    at.report(code::contradictory_keys, "a criterion relative to the fleet has no nominal figure", "give `limit` in robust standard deviations");
 }
 
 }  // namespace
@@ -171,7 +172,7 @@ void read_profile(const Cursor& root, Library& library, Profile& out) {
       Words known;
       for (const auto& [key, value] : out.nominal) known.push_back(key);
       Cursor{root.document, *place, path}.report(
-          Code::unknown_reference, fmt::format("criterion '{}' of '{}' refers to nominal.{}, which the profile does not state", one.id, set->name, one.nominal_key),
+          code::unknown_reference, fmt::format("criterion '{}' of '{}' refers to nominal.{}, which the profile does not state", one.id, set->name, one.nominal_key),
           "these criteria need it", nearest(one.nominal_key, known, 1), {fmt::format("add `{}` to spec.nominal, or choose other criteria", one.nominal_key)});
     }
 }
@@ -186,7 +187,7 @@ void read_criteria(const Cursor& root, CriteriaSet& out) {
     out.name = metadata.name;
     out.version = metadata.version;
     if (metadata.version.empty() && at.node.shape == Shape::map)
-      at.report(Code::missing_key, "the key 'version' is missing", "criteria are named in verdicts as name@version");
+      at.report(code::missing_key, "the key 'version' is missing", "criteria are named in verdicts as name@version");
   }, Need::required);
   document.with("spec", [&](const Cursor& spec) {
     Fields fields(spec);

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/manifest.hpp"
 #include "base/text.hpp"
 #include "manifest/decode.hpp"
 #include "manifest/resource_types.hpp"
@@ -47,12 +48,12 @@ struct Dependencies {
 void read_source(const Cursor& at, Library& library, json::Object& attributes) {
   const std::string& path = at.node.text;
   if (is_template(path)) {
-    at.report(Code::bad_attribute, "the source of a file is read when the manifest is loaded and cannot hold variables", "write the path out");
+    at.report(code::bad_attribute, "the source of a file is read when the manifest is loaded and cannot hold variables", "write the path out");
     return;
   }
   if (const SourcePtr data = library.open_data(at, path, max_source_bytes)) {
     if (is_valid_utf8(data->text())) attributes.set("content", data->text());
-    else at.report(Code::bad_referenced_file, fmt::format("{} is not UTF-8 text", one_line(path)), "use `kfab copy` for other files");
+    else at.report(code::bad_referenced_file, fmt::format("{} is not UTF-8 text", one_line(path)), "use `kfab copy` for other files");
   }
 }
 
@@ -94,22 +95,22 @@ void read_resource(const Cursor& at, Library& library, ResourceDecl& out, Depend
     const bool there = fields.with(spec.name, [&](const Cursor& value) {
       json::Value read = attribute_value(spec, value.node);
       if (const auto problem = attribute_problem(spec, read)) {
-        value.report(Code::bad_attribute, fmt::format("{}: {}", spec.name, *problem), "not what this takes");
+        value.report(code::bad_attribute, fmt::format("{}: {}", spec.name, *problem), "not what this takes");
         return;
       }
       attributes.set(std::string(spec.name), as_declared(spec, std::move(read)));
       if (type->name == "file" && spec.name == "source") read_source(value, library, attributes);
     });
     if (!there && spec.required)
-      at.report(Code::bad_attribute, fmt::format("a {} needs '{}': {}", type->name, spec.name, spec.help), "in this resource");
+      at.report(code::bad_attribute, fmt::format("a {} needs '{}': {}", type->name, spec.name, spec.help), "in this resource");
   }
   fields.done();
   out.attributes = std::move(attributes);
   for (const ResourceProblem& problem : resource_problems(*type, out.attributes)) {
     const YamlNode* value = problem.attribute.empty() ? nullptr : at.node.find(problem.attribute);
     const Path path{&at.path, problem.attribute, 0};
-    if (value) Cursor{at.document, *value, path}.report(Code::bad_attribute, problem.message, "here");
-    else at.report(Code::bad_attribute, problem.message, "in this resource");
+    if (value) Cursor{at.document, *value, path}.report(code::bad_attribute, problem.message, "here");
+    else at.report(code::bad_attribute, problem.message, "in this resource");
   }
   if (out.id.empty()) out.id = default_resource_id(*type, out.attributes);
 }
@@ -158,7 +159,7 @@ void read_role(const Cursor& root, Library& library, Role& out) {
     const auto [first, is_new] = by_id.emplace(id, i);
     ids.push_back(id);
     if (!is_new)
-      report(Code::duplicate_name, places[i], i, fmt::format("a second resource has the id '{}'", one_line(id, 80)),
+      report(code::duplicate_name, places[i], i, fmt::format("a second resource has the id '{}'", one_line(id, 80)),
              fmt::format("first declared on line {}; give one of them its own id", places[first->second].span().line));
   }
   std::vector<std::vector<std::size_t>> before(out.resources.size());
@@ -171,13 +172,13 @@ void read_role(const Cursor& root, Library& library, Role& out) {
       }
       auto near = nearest(id, ids, 1);
       std::string label = near.empty() ? std::string("not in this role") : std::string();
-      report(Code::unknown_reference, place, i, fmt::format("there is no resource '{}'", one_line(id, 80)), std::move(label), std::move(near));
+      report(code::unknown_reference, place, i, fmt::format("there is no resource '{}'", one_line(id, 80)), std::move(label), std::move(near));
     }
   for (const auto& circle : find_cycles(before)) {
     Words words;
     for (const std::size_t i : circle) words.push_back(out.resources[i].id);
     words.push_back(words.front());
-    report(Code::dependency_cycle, places[circle.front()], circle.front(),
+    report(code::dependency_cycle, places[circle.front()], circle.front(),
            "resources wait for each other: " + one_line(join(words, " after "), 300), "part of the circle");
   }
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/manifest.hpp"
 #include "base/text.hpp"
 #include "manifest/decode.hpp"
 
@@ -73,7 +74,7 @@ void read_link(const Cursor& at, SiteLink& out) {
   fields.word("class", out.link_class, {"lan", "metro", "wan", "offline", "unknown"});
   fields.quantity("bandwidth", out.bandwidth_mbps, bandwidth_mbps, 0, 1e12);
   fields.source(out.source);
-  if (out.between.size() != 2) at.report(Code::out_of_range, "a link is between two sites", "name two");
+  if (out.between.size() != 2) at.report(code::out_of_range, "a link is between two sites", "name two");
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "base/codes/manifest.hpp"
 #include "base/text.hpp"
 #include "manifest/csv.hpp"
 #include "manifest/decode.hpp"
@@ -51,7 +52,7 @@ void read_packing_list(const Cursor& at, const Scope& scope, std::vector<std::st
   for (std::size_t i = 0; i < table.header.size(); ++i)
     if (table.header[i].text == "serial") column = i;
   if (column == table.header.size()) {
-    at.report(Code::bad_csv_header, fmt::format("{} has no column 'serial'", one_line(path)), "a packing list needs one");
+    at.report(code::bad_csv_header, fmt::format("{} has no column 'serial'", one_line(path)), "a packing list needs one");
     return;
   }
   for (const auto& row : table.rows)

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/manifest.hpp"
 #include "base/file.hpp"
 #include "base/sha256.hpp"
 #include "base/text.hpp"
@@ -21,14 +22,14 @@ std::string key_of(std::string_view kind, std::string_view name) { return fmt::f
 // What a document says it is. Empty when it does not say it in the way that kfab reads; that is reported.
 std::string read_kind(const Cursor& root) {
   if (root.node.shape != Shape::map) {
-    root.report(Code::unknown_kind, "the document is not a map of apiVersion, kind, metadata and spec", "found " + root.found());
+    root.report(code::unknown_kind, "the document is not a map of apiVersion, kind, metadata and spec", "found " + root.found());
     return {};
   }
   bool good = true;
   const auto head = [&](std::string_view key, auto&& check) {
     const YamlNode* value = root.node.find(key);
     if (!value) {
-      root.report(Code::unknown_kind, fmt::format("the document has no '{}'", key), "expected apiVersion: kfab/v1 and a kind");
+      root.report(code::unknown_kind, fmt::format("the document has no '{}'", key), "expected apiVersion: kfab/v1 and a kind");
       return;   // what else is wrong is told all the same
     }
     const Path path{&root.path, key, 0};
@@ -36,7 +37,7 @@ std::string read_kind(const Cursor& root) {
   };
   head("apiVersion", [&](const Cursor& at) {
     if (at.node.shape == Shape::scalar && at.node.text == api_version) return;
-    at.report(Code::unknown_kind, "this kfab reads apiVersion kfab/v1", "found " + at.found(), {std::string(api_version)});
+    at.report(code::unknown_kind, "this kfab reads apiVersion kfab/v1", "found " + at.found(), {std::string(api_version)});
     good = false;
   });
   std::string kind;
@@ -46,7 +47,7 @@ std::string read_kind(const Cursor& root) {
       kind = at.node.text;
       return;
     }
-    at.report(Code::unknown_kind, "this kind of document is not kfab's", "found " + at.found(), nearest(at.node.text, known, 1),
+    at.report(code::unknown_kind, "this kind of document is not kfab's", "found " + at.found(), nearest(at.node.text, known, 1),
               {"kinds: " + join(known, ", ")});
   });
   return good ? kind : std::string();
@@ -99,7 +100,7 @@ ManifestFile* Library::open(const Cursor& reference, const std::string& relative
 
 SourcePtr Library::open_data(const Cursor& reference, const std::string& relative, std::size_t max_bytes) {
   const auto refuse = [&](std::string message, std::string label) {
-    reference.report(Code::bad_referenced_file, std::move(message), std::move(label));
+    reference.report(code::bad_referenced_file, std::move(message), std::move(label));
     return SourcePtr();
   };
   if (reference.document.built_in) return refuse("a built-in document cannot draw in files", "not possible here");
@@ -154,7 +155,7 @@ bool Library::refer(const Cursor& reference, std::string_view kind, std::string&
       if (one.kind == kind && (wanted.empty() || one.name == wanted)) fitting.push_back(&one);
     if (fitting.size() != 1) {
       const std::string what = wanted.empty() ? fmt::format("{}", kind) : fmt::format("{} named '{}'", kind, one_line(wanted, 60));
-      reference.report(Code::bad_referenced_file,
+      reference.report(code::bad_referenced_file,
                        fitting.empty() ? fmt::format("{} holds no {}", one_line(path), what)
                                        : fmt::format("{} holds {} documents of kind {}", one_line(path), fitting.size(), kind),
                        fitting.empty() ? "expected one" : "say which: file:path#name");
@@ -175,7 +176,7 @@ bool Library::refer(const Cursor& reference, std::string_view kind, std::string&
       auto near = nearest(text, known, 1);
       std::string label = near.empty() ? std::string("not declared, not built in") : std::string();
       std::string what = to_lower(kind);
-      reference.report(Code::unknown_reference, fmt::format("there is no {} '{}'", what, one_line(text, 60)), std::move(label), std::move(near),
+      reference.report(code::unknown_reference, fmt::format("there is no {} '{}'", what, one_line(text, 60)), std::move(label), std::move(near),
                        {fmt::format("known here: {}", known.empty() ? "none" : one_line(join(known, ", "), 300)),
                         fmt::format("a {} in another file is named by `file:PATH`", what)});
       return false;
@@ -194,7 +195,7 @@ void Library::read(Entry& entry) {
   const std::string key = key_of(entry.kind, entry.name);
   const auto [owner, is_new] = owner_.emplace(key, &entry);
   if (!is_new) {
-    root.report(Code::duplicate_name, fmt::format("a second {} is named '{}'", entry.kind, one_line(entry.name, 60)),
+    root.report(code::duplicate_name, fmt::format("a second {} is named '{}'", entry.kind, one_line(entry.name, 60)),
                 fmt::format("the first is in {}", owner->second->document->source->file()));
     return;
   }

@@ -5,6 +5,9 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/internal.hpp"
+#include "base/codes/manifest.hpp"
+#include "base/codes/store.hpp"
 #include "base/file.hpp"
 #include "base/sha256.hpp"
 #include "base/text.hpp"
@@ -36,9 +39,9 @@ void check_others(ManifestFile& file) {
     const Path top;
     const Cursor root{*entry.document, *entry.root, top};
     if (i > 0 && (entry.kind == kind_site || entry.kind == kind_program))
-      root.report(Code::unexpected_document, fmt::format("a {} can only be the first document of a file", entry.kind), "put it into a file of its own");
+      root.report(code::unexpected_document, fmt::format("a {} can only be the first document of a file", entry.kind), "put it into a file of its own");
     else if (!seen.insert({entry.kind, entry.name}).second)
-      root.report(Code::unexpected_document, fmt::format("a second {} is named '{}'", entry.kind, one_line(entry.name, 60)), "rename one of them");
+      root.report(code::unexpected_document, fmt::format("a second {} is named '{}'", entry.kind, one_line(entry.name, 60)), "rename one of them");
   }
 }
 
@@ -74,7 +77,7 @@ void read_sites(const Cursor& root, Program& program, std::vector<SourceText>& s
     std::string path;
     if (!read_text(at, path)) return;
     if (program.sites.size() >= max_sites) {
-      at.report(Code::manifest_too_large, fmt::format("a programme has at most {} sites", max_sites), "too many");
+      at.report(code::manifest_too_large, fmt::format("a programme has at most {} sites", max_sites), "too many");
       return;
     }
     Library library(*root.document.findings);
@@ -82,9 +85,9 @@ void read_sites(const Cursor& root, Program& program, std::vector<SourceText>& s
     if (!file) return;
     if (file->entries.empty() || file->entries.front().kind != kind_site) {
       if (!file->entries.empty() && !file->entries.front().kind.empty())
-        at.report(Code::bad_referenced_file, fmt::format("{} is a {}, not a Site", one_line(path), file->entries.front().kind), "expected a Site");
+        at.report(code::bad_referenced_file, fmt::format("{} is a {}, not a Site", one_line(path), file->entries.front().kind), "expected a Site");
       else if (file->entries.empty())
-        at.report(Code::bad_referenced_file, fmt::format("{} holds no Site", one_line(path)), "expected a Site");
+        at.report(code::bad_referenced_file, fmt::format("{} holds no Site", one_line(path)), "expected a Site");
       add_sources(library, sources);
       return;
     }
@@ -143,7 +146,7 @@ Loaded load_source(SourcePtr source, const std::filesystem::path& path, const st
   if (!file.entries.empty() && !file.entries.front().kind.empty()) {
     read_document(file, library, out);
   } else if (file.entries.empty() && findings.errors() == 0) {
-    Diagnostic d = make_diagnostic(Code::manifest_empty, fmt::format("{} holds no document", one_line(source->file())));
+    Diagnostic d = make_diagnostic(code::manifest_empty, fmt::format("{} holds no document", one_line(source->file())));
     d.span = source->span(0, 0);
     findings.add(std::move(d));
   }
@@ -163,11 +166,11 @@ Loaded load_text(std::string_view text, const std::string& file_name, const std:
     return load_source(std::make_shared<Source>(file_name, std::string(text)), file_name, relative_to);
   } catch (const std::bad_alloc&) {
     Loaded out;
-    out.diagnostics.push_back(make_diagnostic(Code::manifest_too_large, fmt::format("{} needs more memory than there is", one_line(file_name))));
+    out.diagnostics.push_back(make_diagnostic(code::manifest_too_large, fmt::format("{} needs more memory than there is", one_line(file_name))));
     return out;
   } catch (const std::exception& e) {
     Loaded out;
-    out.diagnostics.push_back(make_diagnostic(Code::internal, fmt::format("reading {}: {}", one_line(file_name), one_line(e.what()))));
+    out.diagnostics.push_back(make_diagnostic(code::internal, fmt::format("reading {}: {}", one_line(file_name), one_line(e.what()))));
     return out;
   }
 }
@@ -177,8 +180,8 @@ Loaded load_file(const std::filesystem::path& path) {
   if (!text) {
     Loaded out;
     Diagnostic why = text.error();
-    if (why.code == Code::file_too_large) {
-      why = make_diagnostic(Code::manifest_too_large, fmt::format("{} is larger than the {} MiB that a manifest may have", one_line(path.string()),
+    if (why.code == code::file_too_large) {
+      why = make_diagnostic(code::manifest_too_large, fmt::format("{} is larger than the {} MiB that a manifest may have", one_line(path.string()),
                                                                  max_manifest_bytes >> 20));
     }
     out.diagnostics.push_back(std::move(why));

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/manifest.hpp"
 #include "base/text.hpp"
 
 namespace kfab::manifest {
@@ -28,7 +29,7 @@ std::string_view number_in(std::string_view name, std::size_t which) {
 }
 
 Diagnostic problem(std::string message, std::size_t begin, std::size_t end) {
-  Diagnostic d = make_diagnostic(Code::bad_pattern, std::move(message));
+  Diagnostic d = make_diagnostic(code::bad_pattern, std::move(message));
   SourceSpan span;
   span.line = span.end_line = 1;
   span.column = static_cast<std::uint32_t>(begin + 1);
@@ -189,7 +190,7 @@ Result<std::string> Pattern::operator()(const Inputs& in) const {
   std::string out;
   std::vector<std::int64_t> stack_space;
   const auto no_number = [&](std::size_t which) {
-    return make_diagnostic(Code::bad_pattern, fmt::format("the name '{}' has no number {}", one_line(in.name, 60), which));
+    return make_diagnostic(code::bad_pattern, fmt::format("the name '{}' has no number {}", one_line(in.name, 60), which));
   };
   for (const Part& part : parts_) {
     switch (part.op) {
@@ -224,7 +225,7 @@ Result<std::string> Pattern::operator()(const Inputs& in) const {
           stack.pop_back();
           std::int64_t& a = stack.back();
           if ((one.step == Step::divide || one.step == Step::remainder) && b == 0)
-            return make_diagnostic(Code::bad_pattern, fmt::format("for '{}' the pattern divides by zero", one_line(in.name, 60)));
+            return make_diagnostic(code::bad_pattern, fmt::format("for '{}' the pattern divides by zero", one_line(in.name, 60)));
           std::int64_t result = 0;
           bool over = false;
           switch (one.step) {
@@ -235,11 +236,11 @@ Result<std::string> Pattern::operator()(const Inputs& in) const {
             default: result = a % b; break;
           }
           if (over || result > largest || result < -largest)
-            return make_diagnostic(Code::bad_pattern, fmt::format("for '{}' the pattern gives a number that is too large", one_line(in.name, 60)));
+            return make_diagnostic(code::bad_pattern, fmt::format("for '{}' the pattern gives a number that is too large", one_line(in.name, 60)));
           a = result;
         }
         if (stack.back() < 0)
-          return make_diagnostic(Code::bad_pattern, fmt::format("for '{}' the pattern gives a negative number", one_line(in.name, 60)));
+          return make_diagnostic(code::bad_pattern, fmt::format("for '{}' the pattern gives a negative number", one_line(in.name, 60)));
         char digits[24];
         const auto written = std::to_chars(digits, digits + sizeof digits, stack.back());
         const auto length = static_cast<std::size_t>(written.ptr - digits);

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/manifest.hpp"
 #include "base/text.hpp"
 
 namespace kfab::manifest {
@@ -68,7 +69,7 @@ Diagnostics Findings::take() {
   };
   found_.erase(std::unique(found_.begin(), found_.end(), same), found_.end());
   if (left_out_ > 0) {
-    found_.push_back(make_diagnostic(Code::too_many_findings, fmt::format("{} more are not listed", plural(static_cast<long long>(left_out_), "finding"))));
+    found_.push_back(make_diagnostic(code::too_many_findings, fmt::format("{} more are not listed", plural(static_cast<long long>(left_out_), "finding"))));
     left_out_ = 0;
   }
   return std::move(found_);
@@ -99,7 +100,7 @@ std::string Cursor::found() const {
 }
 
 void Cursor::wrong_type(std::string_view expected, std::vector<std::string> suggestions) const {
-  report(Code::wrong_type, fmt::format("expected {}", expected), "found " + found(), std::move(suggestions));
+  report(code::wrong_type, fmt::format("expected {}", expected), "found " + found(), std::move(suggestions));
 }
 
 bool is_name(std::string_view text) {
@@ -114,7 +115,7 @@ bool read_text(const Cursor& at, std::string& out) {
     return false;
   }
   if (!at.node.quoted && is_ambiguous(at.node.text))
-    at.report(Code::ambiguous_word, fmt::format("'{}' is read as a word here", at.node.text), "quote it",
+    at.report(code::ambiguous_word, fmt::format("'{}' is read as a word here", at.node.text), "quote it",
               {fmt::format("\"{}\"", at.node.text)});
   out = at.node.text;
   return true;
@@ -132,7 +133,7 @@ bool read_name(const Cursor& at, std::string& out) {
     }
     while (!better.empty() && better.back() == '-') better.pop_back();
     better.resize(std::min<std::size_t>(better.size(), 63));
-    at.report(Code::bad_name, fmt::format("'{}' is no name", one_line(text, 60)), "small letters, digits and hyphens only",
+    at.report(code::bad_name, fmt::format("'{}' is no name", one_line(text, 60)), "small letters, digits and hyphens only",
               is_name(better) ? std::vector{better} : std::vector<std::string>{});
     return false;
   }
@@ -151,7 +152,7 @@ bool read_word(const Cursor& at, std::string& out, const Words& allowed) {
   }
   auto near = nearest(at.node.text, allowed, 1);
   std::string label = near.empty() ? std::string("not one of them") : std::string();
-  at.report(Code::unknown_word, fmt::format("unknown word '{}'", one_line(at.node.text, 60)), std::move(label), std::move(near),
+  at.report(code::unknown_word, fmt::format("unknown word '{}'", one_line(at.node.text, 60)), std::move(label), std::move(near),
             {"words allowed here: " + join(allowed, ", ")});
   return false;
 }
@@ -188,7 +189,7 @@ bool read_count(const Cursor& at, std::int64_t& out, std::int64_t least, std::in
     return false;
   }
   if (*whole < least || *whole > most) {
-    at.report(Code::out_of_range, fmt::format("{} is no whole number {}", *whole, range), "out of range");
+    at.report(code::out_of_range, fmt::format("{} is no whole number {}", *whole, range), "out of range");
     return false;
   }
   out = *whole;
@@ -202,7 +203,7 @@ bool read_number(const Cursor& at, double& out, double least, double most) {
     return false;
   }
   if (*number < least || *number > most) {
-    at.report(Code::out_of_range, fmt::format("expected a number {}", limits(least, most)), "out of range");
+    at.report(code::out_of_range, fmt::format("expected a number {}", limits(least, most)), "out of range");
     return false;
   }
   out = *number;
@@ -217,12 +218,12 @@ bool read_quantity(const Cursor& at, double& out, const Quantity& quantity, doub
   }
   QuantityRead read = read_quantity(at.node.text, quantity);
   if (!read.value) {
-    at.report(read.wrong_unit ? Code::wrong_unit : Code::wrong_type, "expected " + expected, "found " + read.found,
+    at.report(read.wrong_unit ? code::wrong_unit : code::wrong_type, "expected " + expected, "found " + read.found,
               std::move(read.suggestions), {"units allowed here: " + unit_names(quantity)});
     return false;
   }
   if (*read.value < least || *read.value > most) {
-    at.report(Code::out_of_range, fmt::format("'{}' is not what {} can be here", one_line(at.node.text, 40), quantity.what), "out of range");
+    at.report(code::out_of_range, fmt::format("'{}' is not what {} can be here", one_line(at.node.text, 40), quantity.what), "out of range");
     return false;
   }
   out = *read.value;
@@ -236,7 +237,7 @@ bool read_date(const Cursor& at, Date& out) {
   }
   const auto date = parse_date(at.node.text);
   if (!date) {
-    at.report(Code::bad_date, fmt::format("'{}' is no date", one_line(at.node.text, 40)), "expected YYYY-MM-DD or YYYY-MM");
+    at.report(code::bad_date, fmt::format("'{}' is no date", one_line(at.node.text, 40)), "expected YYYY-MM-DD or YYYY-MM");
     return false;
   }
   out = *date;
@@ -252,7 +253,7 @@ bool read_source(const Cursor& at, std::string& out) {
   for (const auto& [name, what] : names) known.push_back(name);
   auto near = nearest(out, known, 1);
   std::string label = near.empty() ? std::string("not in metadata.sources") : std::string();
-  at.report(Code::unknown_source, fmt::format("unknown source '{}'", one_line(out, 60)), std::move(label), std::move(near),
+  at.report(code::unknown_source, fmt::format("unknown source '{}'", one_line(out, 60)), std::move(label), std::move(near),
             {"sources of this document: " + join(known, ", ")});
   return true;
 }
@@ -281,7 +282,7 @@ const YamlNode* Fields::get(std::string_view key, Need need) {
       if (!found) found = &map_->value(i);
     }
   if (!found && need == Need::required)
-    at_.report(Code::missing_key, fmt::format("the key '{}' is missing", key), "in this map");
+    at_.report(code::missing_key, fmt::format("the key '{}' is missing", key), "in this map");
   return found;
 }
 
@@ -294,7 +295,7 @@ void Fields::done() {
     Words known(known_.begin(), known_.end());
     auto near = nearest(key.text, known, 1);
     const Path path{&at_.path, key.text, 0};
-    Diagnostic d = make_diagnostic(Code::unknown_key, fmt::format("unknown key '{}'", one_line(key.text, 60)));
+    Diagnostic d = make_diagnostic(code::unknown_key, fmt::format("unknown key '{}'", one_line(key.text, 60)));
     d.path = path.str();
     d.span = at_.document.source->span(key.begin, key.end);
     const bool digits = key.text.find_first_not_of("0123456789") == std::string::npos;   // 60,000 in a flow map

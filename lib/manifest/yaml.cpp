@@ -15,6 +15,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/manifest.hpp"
 #include "base/text.hpp"
 #include "manifest/bulk_rows.hpp"
 
@@ -165,7 +166,7 @@ class TreeBuilder final : public YAML::EventHandler {
     refuse_anchor(anchor, at, at + 1);
     refuse_tag(tag, at);
     if (static_cast<int>(stack_.size()) >= max_depth) {
-      report(Code::nested_too_deeply, fmt::format("values are nested more than {} deep", max_depth), at, at + 1, "this is one too many");
+      report(code::nested_too_deeply, fmt::format("values are nested more than {} deep", max_depth), at, at + 1, "this is one too many");
       throw Stop{};
     }
     expect_key(at, at + 1, false);
@@ -183,7 +184,7 @@ class TreeBuilder final : public YAML::EventHandler {
 
   void add(YamlNode&& node, bool check = true) {
     if (++values_ > max_values) {
-      report(Code::manifest_too_large, fmt::format("the text holds more than {} values", max_values), node.begin, node.end, "");
+      report(code::manifest_too_large, fmt::format("the text holds more than {} values", max_values), node.begin, node.end, "");
       throw Stop{};
     }
     if (check) expect_key(node.begin, node.end, node.shape == Shape::scalar);
@@ -198,7 +199,7 @@ class TreeBuilder final : public YAML::EventHandler {
   void expect_key(std::size_t begin, std::size_t end, bool is_word) {
     if (is_word || stack_.empty() || stack_.back().shape != Shape::map || stack_.back().items.size() % 2 == 1) return;
     if (!key_problem) {   // not told yet: an open bracket looks like a key too, and then the scanner says so
-      key_problem = make_diagnostic(Code::key_not_text, "the key of a map has to be a word");
+      key_problem = make_diagnostic(code::key_not_text, "the key of a map has to be a word");
       key_problem->span = source_.span(begin, end);
       key_problem->label = "this is no word";
     }
@@ -228,7 +229,7 @@ class TreeBuilder final : public YAML::EventHandler {
     const std::string& text = source_.text();
     std::size_t end = at;
     while (end < text.size() && !blank(text[end]) && text[end] != ',' && text[end] != ']' && text[end] != '}') ++end;
-    report(Code::alias_refused, std::move(message), at, std::max(end, at + 1), std::move(label));
+    report(code::alias_refused, std::move(message), at, std::max(end, at + 1), std::move(label));
     if (++refused_ >= 20) throw Stop{};
   }
 
@@ -236,7 +237,7 @@ class TreeBuilder final : public YAML::EventHandler {
     const std::size_t count = map.size();
     const auto report_one = [&](std::size_t first, std::size_t second) {
       const YamlNode& key = map.key(second);
-      Diagnostic d = make_diagnostic(Code::duplicate_key, fmt::format("duplicate key '{}'", one_line(key.text, 60)));
+      Diagnostic d = make_diagnostic(code::duplicate_key, fmt::format("duplicate key '{}'", one_line(key.text, 60)));
       d.span = source_.span(key.begin, key.end);
       d.label = fmt::format("first set on line {}", source_.line_of(map.key(first).begin));
       diagnostics_.push_back(std::move(d));
@@ -304,7 +305,7 @@ std::optional<Diagnostic> not_text(const Source& source) {
   } else {
     return std::nullopt;
   }
-  Diagnostic d = make_diagnostic(Code::manifest_not_text, what);
+  Diagnostic d = make_diagnostic(code::manifest_not_text, what);
   d.span = source.span(bad, bad + 1);
   return d;
 }
@@ -325,13 +326,13 @@ Diagnostic syntax_error(const Source& source, const std::string& said, std::size
     const std::string_view words = source.line(n);
     if (!tab_indented(words)) continue;
     const std::size_t tab = source.line_begin(n) + words.find('\t');
-    Diagnostic d = make_diagnostic(Code::tab_in_indentation, "a tab stands in the indentation");
+    Diagnostic d = make_diagnostic(code::tab_in_indentation, "a tab stands in the indentation");
     d.span = source.span(tab, tab + 1);
     d.label = "use blanks";
     return d;
   }
   if (said == "bad file") {
-    Diagnostic d = make_diagnostic(Code::nested_too_deeply, fmt::format("values are nested more than {} deep", max_depth));
+    Diagnostic d = make_diagnostic(code::nested_too_deeply, fmt::format("values are nested more than {} deep", max_depth));
     d.span = source.span(at, at + 1);
     return d;
   }
@@ -349,13 +350,13 @@ Diagnostic syntax_error(const Source& source, const std::string& said, std::size
       {"unknown token", "a character is not expected here", "quote the text if it begins with this"},
       {"unknown escape character: ", "a backslash in double quotes is followed by what is no escape", "use single quotes"},
   };
-  Diagnostic d = make_diagnostic(Code::manifest_not_yaml, one_line(said));
+  Diagnostic d = make_diagnostic(code::manifest_not_yaml, one_line(said));
   for (const Row& row : rows)
     if (said.rfind(row.said, 0) == 0) {
       d.message = row.message;
       d.label = row.label;
       if (said == "the referenced anchor is not defined") {
-        d.code = Code::alias_refused;
+        d.code = code::alias_refused;
       }
       break;
     }
@@ -389,7 +390,7 @@ bool scan(const Source& source, BulkText* bulk, std::vector<YamlNode>& documents
     if (e.msg.find("flow not found") != std::string::npos) at = builder.open_bracket().value_or(at);
     diagnostics.push_back(syntax_error(source, e.msg, at));
   } catch (const std::exception& e) {
-    diagnostics.push_back(make_diagnostic(Code::manifest_not_yaml, "the text cannot be read: " + one_line(e.what())));
+    diagnostics.push_back(make_diagnostic(code::manifest_not_yaml, "the text cannot be read: " + one_line(e.what())));
   }
   documents = std::move(builder.documents);
   return true;
@@ -408,7 +409,7 @@ std::vector<YamlNode> parse_yaml(const Source& source, Diagnostics& diagnostics)
   std::vector<YamlNode> documents;
   if (source.text().size() > max_manifest_bytes) {
     diagnostics.push_back(make_diagnostic(
-        Code::manifest_too_large, fmt::format("{} is {} MiB; a manifest may have {}", one_line(source.file()),
+        code::manifest_too_large, fmt::format("{} is {} MiB; a manifest may have {}", one_line(source.file()),
                                               source.text().size() >> 20, max_manifest_bytes >> 20)));
     return documents;
   }

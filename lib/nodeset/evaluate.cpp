@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/nodeset.hpp"
 #include "base/text.hpp"
 #include "nodeset/builder.hpp"
 #include "nodeset/name.hpp"
@@ -109,7 +110,7 @@ class Evaluator {
     std::vector<std::string> result;
     for (std::size_t i = 0; i < terms.size();) {
       const auto& [op, term] = terms[i];
-      if (op == Op::differ) return fail(term.place, Code::nodeset_syntax, "'^' has no order: names that are paired with addresses cannot use it");
+      if (op == Op::differ) return fail(term.place, code::nodeset_syntax, "'^' has no order: names that are paired with addresses cannot use it");
       if (op == Op::unite) {
         KFAB_TRY_VOID(append_in_order(term, result));
         KFAB_TRY_VOID(check_ceiling(result.size(), term.place));
@@ -132,7 +133,7 @@ class Evaluator {
 
   Status check_ceiling(std::size_t nodes, Place place) const {
     if (nodes <= NodeSet::max_nodes) return ok();
-    return fail(place, Code::nodeset_too_large,
+    return fail(place, code::nodeset_too_large,
                 fmt::format("{} nodes: at most {} are allowed", with_thousands(static_cast<long long>(nodes)),
                             with_thousands(NodeSet::max_nodes)));
   }
@@ -140,13 +141,13 @@ class Evaluator {
   Status charge(std::size_t work, Place place) {
     work_ += work;
     if (work_ <= max_work) return ok();
-    return fail(place, Code::nodeset_too_large, "working this expression out costs too much: it repeats operators over large sets");
+    return fail(place, code::nodeset_too_large, "working this expression out costs too much: it repeats operators over large sets");
   }
 
   Status charge_written(std::size_t names, Place place) {
     written_ += names;
     if (written_ <= max_written) return ok();
-    return fail(place, Code::nodeset_too_large,
+    return fail(place, code::nodeset_too_large,
                 fmt::format("the expression writes out more than {} names, repeated ones included", with_thousands(max_written)));
   }
 
@@ -232,7 +233,7 @@ class Evaluator {
       }
       total *= count;
       if (total > NodeSet::max_nodes)
-        return fail(place, Code::nodeset_too_large,
+        return fail(place, code::nodeset_too_large,
                     fmt::format("more than {} nodes in one name pattern", with_thousands(NodeSet::max_nodes)));
     }
     return charge_written(total, place);
@@ -281,12 +282,12 @@ class Evaluator {
       }
     }
     if (shape.longest() > NodeSet::max_name_bytes)
-      return fail(place, Code::bad_node_name, fmt::format("names of more than {} bytes", NodeSet::max_name_bytes));
+      return fail(place, code::bad_node_name, fmt::format("names of more than {} bytes", NodeSet::max_name_bytes));
     return shape;
   }
 
   Diagnostic too_wide(Place place) const {
-    return fail(place, Code::nodeset_syntax, fmt::format("a number of more than {} digits", max_width));
+    return fail(place, code::nodeset_syntax, fmt::format("a number of more than {} digits", max_width));
   }
 
   template <class Visit>
@@ -313,7 +314,7 @@ class Evaluator {
 
   Result<NodeSet> look_up(const Term& term) {
     if (groups_ == nullptr) {
-      auto d = fail(term.place, Code::no_known_nodes,
+      auto d = fail(term.place, code::no_known_nodes,
                     term.kind == Term::Kind::names ? "a wildcard needs known nodes" : "a group needs known groups");
       return d;
     }
@@ -333,7 +334,7 @@ class Evaluator {
         if (glob_matches(glob, name)) builder.add_name(name);
     NodeSet found = builder.take();
     if (found.empty())
-      return fail(term.place, Code::nodeset_no_match,
+      return fail(term.place, code::nodeset_no_match,
                   fmt::format("no known node matches \"{}\"", one_line(written(term.place), 60)));
     return found;
   }
@@ -359,7 +360,7 @@ class Evaluator {
     const bool everything = term.pieces.size() == 1 && term.pieces[0].kind == Piece::Kind::any;
     if (everything) return groups_->all();
     const Reference reference = reference_of(term);
-    if (reference.group.empty()) return fail(term.place, Code::nodeset_syntax, "a group name is missing after ':'");
+    if (reference.group.empty()) return fail(term.place, code::nodeset_syntax, "a group name is missing after ':'");
     const auto sources = groups_->sources();
     if (std::find(sources.begin(), sources.end(), reference.source) == sources.end()) return unknown_source(term, reference.source, sources);
     std::vector<std::string> names;
@@ -388,7 +389,7 @@ class Evaluator {
     for (const auto& group : known)
       if (std::any_of(globs.begin(), globs.end(), [&](const auto& glob) { return glob_matches(glob, group); })) found.push_back(group);
     if (found.empty())
-      return fail(term.place, Code::nodeset_no_match,
+      return fail(term.place, code::nodeset_no_match,
                   fmt::format("no group of \"{}\" matches \"{}\"", one_line(source, 60), one_line(written(term.place), 60)));
     return found;
   }
@@ -407,7 +408,7 @@ class Evaluator {
   }
 
   Diagnostic unknown_source(const Term& term, const std::string& source, const std::vector<std::string>& known) const {
-    auto d = fail(term.place, Code::unknown_group, fmt::format("there is no group source \"{}\"", one_line(source, 60)));
+    auto d = fail(term.place, code::unknown_group, fmt::format("there is no group source \"{}\"", one_line(source, 60)));
     const auto rest = std::string(written(term.place)).substr(std::min(written(term.place).size(), source.size() + 1));
     for (const auto& near : nearest(source, known)) d.suggestions.push_back("@" + near + rest);
     if (!known.empty()) d.help.push_back("sources: " + one_line(join(known, ", ")));
@@ -415,7 +416,7 @@ class Evaluator {
   }
 
   Diagnostic unknown_group(const Term& term, const std::string& source, const std::string& group) const {
-    auto d = fail(term.place, Code::unknown_group,
+    auto d = fail(term.place, code::unknown_group,
                   fmt::format("there is no group \"{}\" in source \"{}\"", one_line(group, 60), one_line(source, 60)));
     const std::string prefix = source == groups_->default_source() ? "@" : "@" + source + ":";
     const auto known = groups_->groups(source);
@@ -445,7 +446,7 @@ Result<std::vector<std::string>> expand_in_order(std::string_view expression, co
 Result<NodeSet> NodeSet::slice(std::string_view positions) const {
   std::size_t at = 0;
   KFAB_TRY(ranges, parse_ranges(positions, at));
-  if (at != positions.size()) return at_place(positions, {at, at + 1}, Code::nodeset_syntax, "']' cannot stand in a list of positions");
+  if (at != positions.size()) return at_place(positions, {at, at + 1}, code::nodeset_syntax, "']' cannot stand in a list of positions");
   std::vector<char> wanted(size(), 0);
   for (const Range& range : ranges)
     for (std::uint64_t i = range.first.value; i <= range.last.value && i < wanted.size(); i += range.step) wanted[static_cast<std::size_t>(i)] = 1;

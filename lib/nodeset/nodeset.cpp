@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/nodeset.hpp"
 #include "base/text.hpp"
 #include "nodeset/builder.hpp"
 #include "nodeset/name.hpp"
@@ -98,7 +99,7 @@ bool has_point(const Points& points, const Rank* wanted, std::size_t axes) {
 }
 
 Diagnostic bad_name(std::string_view name, const NameFault& fault) {
-  Diagnostic d = error(Code::bad_node_name, fmt::format("\"{}\" is no node name: {}", one_line(name, 60), fault.message));
+  Diagnostic d = error(code::bad_node_name, fmt::format("\"{}\" is no node name: {}", one_line(name, 60), fault.message));
   return d;
 }
 
@@ -143,7 +144,7 @@ Result<NodeSet> NodeSet::from_names(const std::vector<std::string>& names) {
   }
   NodeSet set = builder.take();
   if (set.size() > max_nodes)
-    return error(Code::nodeset_too_large, fmt::format("{} names: at most {} are allowed", with_thousands(static_cast<long long>(set.size())), with_thousands(max_nodes)));
+    return error(code::nodeset_too_large, fmt::format("{} names: at most {} are allowed", with_thousands(static_cast<long long>(set.size())), with_thousands(max_nodes)));
   return set;
 }
 

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/nodeset.hpp"
 #include "base/text.hpp"
 #include "nodeset/name.hpp"
 
@@ -56,13 +57,13 @@ class RangeReader {
   Diagnostic fail(Place place, Code code, std::string message) const { return at_place(text_, place, code, std::move(message)); }
 
   Diagnostic unexpected() const {
-    if (at_ == text_.size()) return fail({at_, at_}, Code::nodeset_syntax, "the expression ends where a number is expected");
+    if (at_ == text_.size()) return fail({at_, at_}, code::nodeset_syntax, "the expression ends where a number is expected");
     const char c = text_[at_];
-    if (c == ']' || c == ',') return fail({at_, at_ + 1}, Code::nodeset_syntax, fmt::format("a number is missing before '{}'", c));
-    if (c == '-') return fail({at_, at_ + 1}, Code::nodeset_syntax, "a number is missing before '-': there are no negative numbers in node names");
+    if (c == ']' || c == ',') return fail({at_, at_ + 1}, code::nodeset_syntax, fmt::format("a number is missing before '{}'", c));
+    if (c == '-') return fail({at_, at_ + 1}, code::nodeset_syntax, "a number is missing before '-': there are no negative numbers in node names");
     std::size_t end = at_ + 1;   // all bytes of one UTF-8 character
     while (end < text_.size() && (static_cast<unsigned char>(text_[end]) & 0xC0) == 0x80) ++end;
-    return fail({at_, end}, Code::nodeset_syntax, fmt::format("'{}' cannot stand in a range of numbers", one_line(text_.substr(at_, end - at_))));
+    return fail({at_, end}, code::nodeset_syntax, fmt::format("'{}' cannot stand in a range of numbers", one_line(text_.substr(at_, end - at_))));
   }
 
   Result<Digits> read_digits() {
@@ -71,7 +72,7 @@ class RangeReader {
     while (at_ < text_.size() && is_digit(text_[at_])) ++at_;
     if (at_ == begin) return unexpected();
     if (at_ - begin > max_width)
-      return fail({begin, at_}, Code::nodeset_syntax, fmt::format("a number of {} digits: at most {} are allowed", at_ - begin, max_width));
+      return fail({begin, at_}, code::nodeset_syntax, fmt::format("a number of {} digits: at most {} are allowed", at_ - begin, max_width));
     return Digits{text_.substr(begin, at_ - begin), {begin, at_}};
   }
 
@@ -91,7 +92,7 @@ class RangeReader {
     range.last = read_number(last.text);
     const Place whole{first.place.begin, last.place.end};
     if (range.last.value < range.first.value) {
-      auto d = fail(whole, Code::nodeset_syntax, fmt::format("the range {}-{} runs backwards", first.text, last.text));
+      auto d = fail(whole, code::nodeset_syntax, fmt::format("the range {}-{} runs backwards", first.text, last.text));
       d.suggestions.push_back(fmt::format("{}-{}", last.text, first.text));
       return d;
     }
@@ -100,12 +101,12 @@ class RangeReader {
     if (!accept('/')) return range;
     KFAB_TRY(step, read_digits());
     range.step = read_number(step.text).value;
-    if (range.step == 0) return fail(step.place, Code::nodeset_syntax, "the step of a range cannot be 0");
+    if (range.step == 0) return fail(step.place, code::nodeset_syntax, "the step of a range cannot be 0");
     return range;
   }
 
   Diagnostic padding_mismatch(const Digits& first, const Digits& last, Place whole) const {
-    auto d = fail(whole, Code::nodeset_padding,
+    auto d = fail(whole, code::nodeset_padding,
                   fmt::format("{} has {} and {} has {}, and one of them is padded with zeros", first.text,
                               plural(static_cast<long long>(first.text.size()), "digit"), last.text,
                               plural(static_cast<long long>(last.text.size()), "digit")));
@@ -135,7 +136,7 @@ class Parser {
   bool done() const { return at_ == text_.size(); }
   char peek() const { return text_[at_]; }
   Diagnostic fail(Place place, std::string message) const {
-    return at_place(text_, place, Code::nodeset_syntax, std::move(message));
+    return at_place(text_, place, code::nodeset_syntax, std::move(message));
   }
   bool skip_blanks() {
     const std::size_t before = at_;
@@ -275,7 +276,7 @@ class Parser {
   Status check_after_digits(const Piece& lead, const Piece& ranges) const {
     for (const Range& range : ranges.ranges) {
       if (range.first.width == range.last.width) continue;
-      auto d = at_place(text_, {lead.place.end - 1, ranges.place.end}, Code::nodeset_padding,
+      auto d = at_place(text_, {lead.place.end - 1, ranges.place.end}, code::nodeset_padding,
                         fmt::format("{}-{} directly after a digit goes from {} to {}, which tools read differently",
                                     range.first.value, range.last.value, plural(static_cast<long long>(range.first.width), "digit"),
                                     plural(static_cast<long long>(range.last.width), "digit")));
@@ -291,7 +292,7 @@ class Parser {
 
   Diagnostic name_fault(const Term& term, const Piece& piece, const NameFault& fault) const {
     const std::size_t begin = std::min(piece.place.begin + fault.at, piece.place.end);
-    auto d = at_place(text_, {begin, std::min(begin + fault.length, piece.place.end)}, Code::bad_node_name, fault.message);
+    auto d = at_place(text_, {begin, std::min(begin + fault.length, piece.place.end)}, code::bad_node_name, fault.message);
     if (piece.text.front() == '-' && begin == term.place.begin) d.help.push_back("to leave nodes out write '!' before them: n[1-5]!n3");
     return d;
   }

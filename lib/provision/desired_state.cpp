@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/provision.hpp"
 #include "base/sha256.hpp"
 #include "base/text.hpp"
 #include "manifest/resource_types.hpp"
@@ -76,7 +77,7 @@ class Planner {
     const auto profile = site_.profiles.find(node_.profile);
     if (profile == site_.profiles.end()) {
       Diagnostic problem =
-          error(Code::profile_unknown, fmt::format("no profile '{}' is defined", one_line(node_.profile, 60)));
+          error(code::profile_unknown, fmt::format("no profile '{}' is defined", one_line(node_.profile, 60)));
       problem.node = node_.name;
       std::vector<std::string> names;
       for (const auto& [name, value] : site_.profiles) names.push_back(name);
@@ -114,7 +115,7 @@ class Planner {
  private:
   void unknown_role(const std::string& name, const manifest::Profile& profile) {
     Diagnostic problem =
-        error(Code::role_unknown,
+        error(code::role_unknown,
               fmt::format("profile {} asks for the role '{}', which is not defined", profile.name, one_line(name, 60)));
     problem.span = profile.span;
     problem.node = node_.name;
@@ -132,7 +133,7 @@ class Planner {
     for (const auto& declared : role.resources) {
       if (!index.emplace(declared.id, resources.size()).second)
         result_.diagnostics.push_back(
-            about(node_, role, declared, Code::resource_id_duplicate, "",
+            about(node_, role, declared, code::resource_id_duplicate, "",
                   fmt::format("the id '{}' is used twice in role {}", one_line(declared.id, 80), role.name)));
       resources.push_back(resolve(role, declared, variables));
     }
@@ -147,7 +148,7 @@ class Planner {
       for (const auto i : circle(waits_for, order)) ids.push_back(role.resources[i].id);
       ids.push_back(ids.front());
       result_.diagnostics.push_back(about(
-          node_, role, role.resources[index.at(ids.front())], Code::resource_cycle, "after",
+          node_, role, role.resources[index.at(ids.front())], code::resource_cycle, "after",
           fmt::format("resources of role {} wait for each other: {}", role.name, one_line(join(ids, " -> "), 300))));
     }
     for (const auto i : order) {
@@ -170,7 +171,7 @@ class Planner {
       } else if (known_ids_.count(name) > 0) {
         ids.push_back(name);
       } else {
-        Diagnostic problem = about(node_, role, role.resources[self], Code::resource_dependency_unknown, "after",
+        Diagnostic problem = about(node_, role, role.resources[self], code::resource_dependency_unknown, "after",
                                    fmt::format("{} waits for '{}', which is not in role {}", role.resources[self].id,
                                                one_line(name, 80), role.name));
         std::vector<std::string> known;
@@ -190,7 +191,7 @@ class Planner {
     const auto* type = manifest::find_resource_type(declared.type);
     const auto* attributes = declared.attributes.as_object();
     if (type == nullptr || attributes == nullptr) {
-      result_.diagnostics.push_back(about(node_, role, declared, Code::resource_invalid, "type",
+      result_.diagnostics.push_back(about(node_, role, declared, code::resource_invalid, "type",
                                           fmt::format("there is no resource type '{}'", one_line(declared.type, 40))));
       return resource;
     }
@@ -232,18 +233,18 @@ class Planner {
     for (const auto& [name, value] : resource.attributes.as_object()->members()) {
       const auto* spec = type.find(name);
       if (spec == nullptr)
-        result_.diagnostics.push_back(about(node_, role, declared, Code::resource_invalid, name,
+        result_.diagnostics.push_back(about(node_, role, declared, code::resource_invalid, name,
                                             fmt::format("a {} has no attribute '{}'", type.name, one_line(name, 40))));
       else if (auto problem = manifest::attribute_problem(*spec, value, true))
-        result_.diagnostics.push_back(about(node_, role, declared, Code::resource_invalid, name,
+        result_.diagnostics.push_back(about(node_, role, declared, code::resource_invalid, name,
                                             fmt::format("{} of {}: {}", name, one_line(declared.id, 80), *problem)));
     }
     for (const auto& spec : type.attributes)
       if (spec.required && resource.attributes[spec.name].is_null())
-        result_.diagnostics.push_back(about(node_, role, declared, Code::resource_invalid, spec.name,
+        result_.diagnostics.push_back(about(node_, role, declared, code::resource_invalid, spec.name,
                                             fmt::format("{} has no {}", one_line(declared.id, 80), spec.name)));
     for (auto& problem : manifest::resource_problems(type, resource.attributes))
-      result_.diagnostics.push_back(about(node_, role, declared, Code::resource_invalid, problem.attribute,
+      result_.diagnostics.push_back(about(node_, role, declared, code::resource_invalid, problem.attribute,
                                           fmt::format("{}: {}", one_line(declared.id, 80), problem.message)));
   }
 
@@ -256,7 +257,7 @@ class Planner {
     const auto [it, fresh] = declared_things_.emplace(key, std::pair(resource.id, json::dump(resource.attributes)));
     if (fresh || it->second.second == json::dump(resource.attributes)) return;
     result_.diagnostics.push_back(
-        about(node_, role, declared, Code::resource_conflict, "",
+        about(node_, role, declared, code::resource_conflict, "",
               fmt::format("{} and {} declare the same thing differently", it->second.first, resource.id)));
   }
 

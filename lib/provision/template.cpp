@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/provision.hpp"
 #include "base/text.hpp"
 
 namespace kfab::provision {
@@ -77,11 +78,11 @@ std::variant<Placeholder, Diagnostic> read_placeholder(std::string_view text, st
   const auto close = text.find(closing, inside);
   const auto newline = text.find('\n', inside);
   if (close == std::string_view::npos || newline < close)
-    return problem_at(Code::template_syntax, "a placeholder is not closed on its line", text, offset, opening.size());
+    return problem_at(code::template_syntax, "a placeholder is not closed on its line", text, offset, opening.size());
   const std::string_view raw = text.substr(inside, close - inside);
   const std::string_view name = trim(raw);
   if (!is_name(name))
-    return problem_at(Code::template_syntax,
+    return problem_at(code::template_syntax,
                       name.empty() ? "a placeholder without a name"
                                    : fmt::format("'{}' is not a name; filters and expressions are not known here",
                                                  one_line(name, 60)),
@@ -94,7 +95,7 @@ const json::Value* find_variable(const Variables& variables, std::string_view te
   const auto it = variables.find(std::string(placeholder.name));
   if (it != variables.end()) return &it->second;
   Diagnostic problem =
-      problem_at(Code::template_undefined, fmt::format("nothing defines '{}'", one_line(placeholder.name, 80)), text,
+      problem_at(code::template_undefined, fmt::format("nothing defines '{}'", one_line(placeholder.name, 80)), text,
                  placeholder.name_offset, placeholder.name.size());
   problem.suggestions = nearest(placeholder.name, names_of(variables));
   problems.push_back(std::move(problem));
@@ -144,7 +145,7 @@ std::optional<std::string> expand_template(std::string_view text, const Variable
     const json::Value* value = find_variable(variables, text, placeholder, problems);
     const auto inserted = value != nullptr ? text_of(*value) : std::nullopt;
     if (value != nullptr && !inserted)
-      problems.push_back(problem_at(Code::template_undefined,
+      problems.push_back(problem_at(code::template_undefined,
                                     fmt::format("'{}' has no value that can stand in a text", placeholder.name), text,
                                     placeholder.name_offset, placeholder.name.size()));
     good = good && inserted;

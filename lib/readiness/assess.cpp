@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/commands.hpp"
+#include "base/codes/readiness.hpp"
 #include "base/text.hpp"
 #include "readiness/blockers.hpp"
 #include "readiness/forecast.hpp"
@@ -188,10 +190,10 @@ Diagnostics unknown_nodes(const manifest::Site& site, const EvidenceIndex& index
   Diagnostics rows;
   for (const auto& name : strangers) {
     if (rows.size() == 20) {
-      rows.push_back(make_diagnostic(Code::evidence_of_unknown_node, fmt::format("and about {} more", strangers.size() - rows.size())));
+      rows.push_back(make_diagnostic(code::evidence_of_unknown_node, fmt::format("and about {} more", strangers.size() - rows.size())));
       break;
     }
-    rows.push_back(make_diagnostic(Code::evidence_of_unknown_node, fmt::format("there is evidence about {}, which the manifest does not declare", one_line(name, 80))));
+    rows.push_back(make_diagnostic(code::evidence_of_unknown_node, fmt::format("there is evidence about {}, which the manifest does not declare", one_line(name, 80))));
     rows.back().node = one_line(name, 80);
   }
   return rows;
@@ -394,7 +396,7 @@ Status select_tranches(Readiness& r, const std::vector<std::string>& names) {
   const auto is = [&](const TrancheStatus& tranche, const std::string& name) { return tranche.name == name || full_name(tranche) == name; };
   for (const auto& name : names) {
     if (std::any_of(r.tranches.begin(), r.tranches.end(), [&](const auto& tranche) { return is(tranche, name); })) continue;
-    auto why = error(Code::unknown_tranche, fmt::format("{} has no tranche {}", r.name.empty() ? "the manifest" : r.name, one_line(name, 80)));
+    auto why = error(code::unknown_tranche, fmt::format("{} has no tranche {}", r.name.empty() ? "the manifest" : r.name, one_line(name, 80)));
     std::sort(known.begin(), known.end());
     known.erase(std::unique(known.begin(), known.end()), known.end());
     why.suggestions = nearest(name, known);

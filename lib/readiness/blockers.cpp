@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/codes.hpp"
+#include "base/codes/readiness.hpp"
 #include "base/text.hpp"
 #include "nodeset/nodeset.hpp"
 #include "readiness/words.hpp"
@@ -19,27 +20,27 @@ constexpr std::size_t most_characters_in_message = 80;
 
 struct GateCodes { std::string_view gate; Code failed, open; };
 constexpr std::array gate_codes{
-    GateCodes{"accepted", Code::target_out_of_reach, Code::evidence_missing},
-    GateCodes{"contiguous", Code::blocks_broken, Code::evidence_missing},
-    GateCodes{"spares", Code::spares_short, Code::spares_short},
-    GateCodes{"power", Code::power_exceeded, Code::power_not_judged},
-    GateCodes{"fabric", Code::fabric_not_tested, Code::fabric_not_tested},
-    GateCodes{"facility", Code::facility_gate_open, Code::facility_gate_open},
-    GateCodes{"findings", Code::node_failed_validation, Code::evidence_missing},
-    GateCodes{"allocations", Code::allocations_uncovered, Code::allocations_uncovered},
-    GateCodes{"signatures", Code::signature_missing, Code::signature_missing},
-    GateCodes{"fresh", Code::evidence_stale, Code::evidence_missing},
-    GateCodes{"deliveries", Code::delivery_missing, Code::delivery_missing},
-    GateCodes{"depends_on", Code::dependency_not_ready, Code::dependency_not_ready},
+    GateCodes{"accepted", code::target_out_of_reach, code::evidence_missing},
+    GateCodes{"contiguous", code::blocks_broken, code::evidence_missing},
+    GateCodes{"spares", code::spares_short, code::spares_short},
+    GateCodes{"power", code::power_exceeded, code::power_not_judged},
+    GateCodes{"fabric", code::fabric_not_tested, code::fabric_not_tested},
+    GateCodes{"facility", code::facility_gate_open, code::facility_gate_open},
+    GateCodes{"findings", code::node_failed_validation, code::evidence_missing},
+    GateCodes{"allocations", code::allocations_uncovered, code::allocations_uncovered},
+    GateCodes{"signatures", code::signature_missing, code::signature_missing},
+    GateCodes{"fresh", code::evidence_stale, code::evidence_missing},
+    GateCodes{"deliveries", code::delivery_missing, code::delivery_missing},
+    GateCodes{"depends_on", code::dependency_not_ready, code::dependency_not_ready},
 };
 
 Code code_of(const TrancheStatus& tranche, const Gate& gate) {
   // Without a target the count is held against what is declared, which is the weaker question.
   const bool no_target = std::none_of(tranche.targets.begin(), tranche.targets.end(), [](const auto& target) { return target.required.has_value(); });
   const bool about_nodes = gate.id == "accepted" || gate.id == "contiguous" || gate.id == "spares" || gate.id == "fresh";
-  if (about_nodes && tranche.counts.declared == 0 && gate.verdict == Verdict::not_judged) return no_target ? Code::target_unknown : Code::nodes_undeclared;
+  if (about_nodes && tranche.counts.declared == 0 && gate.verdict == Verdict::not_judged) return no_target ? code::target_unknown : code::nodes_undeclared;
   const auto row = std::find_if(gate_codes.begin(), gate_codes.end(), [&](const auto& codes) { return codes.gate == gate.id; });
-  if (row == gate_codes.end()) return Code::evidence_missing;
+  if (row == gate_codes.end()) return code::evidence_missing;
   return gate.verdict == Verdict::fail ? row->failed : row->open;
 }
 

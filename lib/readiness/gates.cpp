@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/readiness.hpp"
 #include "base/text.hpp"
 #include "readiness/blocks.hpp"
 #include "readiness/words.hpp"
@@ -370,7 +371,7 @@ class Gates {
     const auto days = tranche_.ready_when.evidence_max_age_days;
     if (!days) return not_required("no greatest age of evidence is stated");
     std::int64_t stale = 0;
-    for (const auto* node : scope_.nodes) stale += node->state == NodeState::revoked && node->code == Code::evidence_stale;
+    for (const auto* node : scope_.nodes) stale += node->state == NodeState::revoked && node->code == code::evidence_stale;
     const bool enough = verdict_of("accepted") == Verdict::pass;
     const std::string limit = count_text(*days, "day");
     if (stale > 0) return {enough ? Verdict::degraded : Verdict::fail, fmt::format("the evidence of {} is older than {}{}", count_text(stale, "node"), limit, enough ? ", outside the share that must be accepted" : "")};

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/readiness.hpp"
 #include "base/text.hpp"
 
 namespace kfab::readiness {
@@ -95,7 +96,7 @@ class Judge {
     status_.state = NodeState::revoked;
     return say(code, std::move(reason));
   }
-  bool unknown(std::string reason, Code code = Code::evidence_missing) { return say(code, std::move(reason)); }
+  bool unknown(std::string reason, Code code = code::evidence_missing) { return say(code, std::move(reason)); }
   bool say(Code code, std::string reason) {
     status_.code = code;
     status_.reason = std::move(reason);
@@ -116,7 +117,7 @@ class Judge {
     if (!evidence_ || !evidence_->newest) return unknown("nothing has been run on it");
     const auto& newest = *evidence_->newest;
     const bool spoke = newest.outcome == NodeOutcome::ok || newest.outcome == NodeOutcome::failed;
-    if (!spoke) return unknown(fmt::format("{}: {}", to_string(newest.outcome), why(newest, "no more is known")), Code::node_not_reached);
+    if (!spoke) return unknown(fmt::format("{}: {}", to_string(newest.outcome), why(newest, "no more is known")), code::node_not_reached);
     status_.reached = true;
     status_.state = NodeState::reachable;
     return true;
@@ -128,11 +129,11 @@ class Judge {
       if (!record || record->board_serial.empty()) continue;
       if (first.empty()) first = record->board_serial;
       if (first != record->board_serial && !node_.identity_by_name)
-        return revoked(Code::acceptance_revoked, fmt::format("its steps were done on two boards, {} and {}",
+        return revoked(code::acceptance_revoked, fmt::format("its steps were done on two boards, {} and {}",
                                                              one_line(first, 60), one_line(record->board_serial, 60)));
     }
     if (!node_.serial.empty() && !first.empty() && first != node_.serial && !node_.identity_by_name)
-      return failed(Code::hardware_differs, fmt::format("reports board serial {}, the manifest says {}", one_line(first, 60),
+      return failed(code::hardware_differs, fmt::format("reports board serial {}, the manifest says {}", one_line(first, 60),
                                                         one_line(node_.serial, 60)));
     return true;
   }
@@ -144,7 +145,7 @@ class Judge {
     if (!record) return unknown("no inventory was taken");
     // Where a profile expects nothing, having taken the facts is all there is to do.
     const bool nothing_asked = record->outcome == NodeOutcome::ok && record->verdict == Verdict::not_judged && !has_expectations(*rules_.profile);
-    if (!nothing_asked && !passed(*record, Code::hardware_differs, "inventory")) return false;
+    if (!nothing_asked && !passed(*record, code::hardware_differs, "inventory")) return false;
     status_.state = NodeState::inventoried;
     return true;
   }
@@ -153,10 +154,10 @@ class Judge {
     if (!rules_.profile->roles.empty()) {
       const auto* record = evidence_->provision;
       if (!record) return unknown("it was never provisioned");
-      if (!passed(*record, Code::node_not_provisioned, "provision")) return false;
+      if (!passed(*record, code::node_not_provisioned, "provision")) return false;
       const auto wanted = context_.desired_sha256.find(node_.name);
       if (wanted != context_.desired_sha256.end() && record->detail.string_or("desired_sha256") != wanted->second)
-        return revoked(Code::acceptance_revoked, "it was provisioned for another desired state than the manifest's of today");
+        return revoked(code::acceptance_revoked, "it was provisioned for another desired state than the manifest's of today");
     }
     status_.state = NodeState::provisioned;
     status_.provisioned = true;
@@ -252,10 +253,10 @@ class Judge {
         open = &last;
       }
     }
-    if (bad) return failed(Code::node_failed_validation, words_about(*bad), bad->verdict);
+    if (bad) return failed(code::node_failed_validation, words_about(*bad), bad->verdict);
     const auto* record = evidence_->validate;
-    if (record && !passed(*record, Code::node_failed_validation, "validate")) return false;
-    if (outdated) return revoked(Code::acceptance_revoked, fmt::format("it passed under {}, which has changed since, or its profile has",
+    if (record && !passed(*record, code::node_failed_validation, "validate")) return false;
+    if (outdated) return revoked(code::acceptance_revoked, fmt::format("it passed under {}, which has changed since, or its profile has",
                                                                        outdated->criteria.empty() ? "unnamed criteria" : one_line(outdated->criteria, 60)));
     if (status_.accelerators_validated < status_.accelerators) return unknown(missing_verdicts(open, profile));
     if (!record) return unknown("its accelerators passed, but the node itself has no verdict");
@@ -280,7 +281,7 @@ class Judge {
 
   bool fresh(Timestamp at) {
     if (at > context_.now + clock_tolerance)
-      return revoked(Code::evidence_stale, fmt::format("its evidence is dated {}, which has not come yet: look at the clocks", to_rfc3339(at)));
+      return revoked(code::evidence_stale, fmt::format("its evidence is dated {}, which has not come yet: look at the clocks", to_rfc3339(at)));
     if (rules_.evidence_max_age_days && context_.now - at > days(*rules_.evidence_max_age_days))
       return stale(at);
     status_.state = NodeState::validated;
@@ -290,7 +291,7 @@ class Judge {
 
   bool stale(Timestamp at) {
     const auto age = std::chrono::floor<days>(context_.now - at).count();
-    return revoked(Code::evidence_stale, fmt::format("its evidence is {} days old, {} are allowed", age, *rules_.evidence_max_age_days));
+    return revoked(code::evidence_stale, fmt::format("its evidence is {} days old, {} are allowed", age, *rules_.evidence_max_age_days));
   }
 
   const manifest::Node& node_;
@@ -305,7 +306,7 @@ class Judge {
 void mark_twin(NodeStatus& node, const std::string& other, std::string_view board_serial) {
   node.state = NodeState::failed;
   node.verdict = Verdict::fail;
-  node.code = Code::duplicate_identity;
+  node.code = code::duplicate_identity;
   node.validated = false;
   node.reason = fmt::format("reports the same board serial {} as {}", one_line(board_serial, 60), other);
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "base/codes/readiness.hpp"
 #include "base/diagnostic.hpp"
 #include "base/words.hpp"
 #include "manifest/model.hpp"
@@ -40,7 +41,7 @@ struct NodeStatus {
   std::string name, group, profile, rack, slot, tranche;
   NodeState state = NodeState::declared;
   Verdict verdict = Verdict::not_judged;   // pass only when accepted
-  Code code = Code::evidence_missing;      // of the reason
+  Code code = code::evidence_missing;      // of the reason
   std::string reason;
   std::int64_t accelerators = 0;           // that it must have; 0 when its profile does not say
   std::int64_t accelerators_validated = 0; // that passed everything under the criteria of today
@@ -61,7 +62,7 @@ struct NotRequired { std::string id, reason; };
 
 // Something that stands between the tranche and ready, with what to do. Nodes with the same finding are one blocker.
 struct Blocker {
-  Code code = Code::evidence_missing;
+  Code code = code::evidence_missing;
   std::string gate;
   std::string message;
   std::string next_step;

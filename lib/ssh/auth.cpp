@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "base/codes/ssh.hpp"
 #include "base/text.hpp"
 #include "ssh/codec.hpp"
 #include "ssh/transport.hpp"
@@ -65,7 +66,7 @@ void Authenticator::begin() {
   for (const std::string& path : named ? target_.identity_files : ring_.default_paths()) {
     const auto* key = ring_.find(path);
     if (key == nullptr) {
-      if (named) trouble_.push_back(error(Code::ssh_key_unreadable, "there is no private key " + one_line(path)));
+      if (named) trouble_.push_back(error(code::ssh_key_unreadable, "there is no private key " + one_line(path)));
     } else if (!*key) {
       trouble_.push_back(key->error());
     } else {
@@ -102,7 +103,7 @@ void Authenticator::add_files() {
     const auto held = std::find_if(agent_keys_.begin(), agent_keys_.end(),
                                    [&](const AgentKey& agent) { return !key->public_blob.empty() && agent.blob == key->public_blob; });
     if (held != agent_keys_.end() && can_offer(key_type(held->blob))) offer({nullptr, *held, is_rsa(key_type(held->blob))});
-    else trouble_.push_back(error(Code::ssh_key_encrypted, "the private key " + one_line(key->path) + " is encrypted and not in ssh-agent"));
+    else trouble_.push_back(error(code::ssh_key_encrypted, "the private key " + one_line(key->path) + " is encrypted and not in ssh-agent"));
   }
 }
 
@@ -123,7 +124,7 @@ bool Authenticator::agent_overdue(Time now) {
 }
 
 void Authenticator::agent_failed(const std::string& why) {
-  trouble_.push_back(error(Code::ssh_agent_unusable, "ssh-agent at " + one_line(agent_socket()) + ": " + why));
+  trouble_.push_back(error(code::ssh_agent_unusable, "ssh-agent at " + one_line(agent_socket()) + ": " + why));
 }
 
 Step Authenticator::ask_agent(Time now) {
@@ -191,7 +192,7 @@ Step Authenticator::try_next(Time now) {
       refused_.push_back(candidate.shown());
       only_rsa_ = only_rsa_ && candidate.rsa;
     } else {
-      trouble_.push_back(error(Code::ssh_key_unreadable, candidate.shown() + ": " + session_.error_text()));
+      trouble_.push_back(error(code::ssh_key_unreadable, candidate.shown() + ": " + session_.error_text()));
     }
     ++next_;
   }
@@ -224,17 +225,17 @@ Step Authenticator::step(Time now) {
 Diagnostic Authenticator::why() const {
   const std::string who = one_line(target_.node);
   if (refused_.empty()) {
-    const auto worst = std::find_if(trouble_.begin(), trouble_.end(), [](const Diagnostic& one) { return one.code == Code::ssh_key_encrypted; });
+    const auto worst = std::find_if(trouble_.begin(), trouble_.end(), [](const Diagnostic& one) { return one.code == code::ssh_key_encrypted; });
     const auto first = worst != trouble_.end() ? worst : trouble_.begin();
     Diagnostic why = first != trouble_.end() ? error(first->code, who + ": " + first->message)
-                                             : error(Code::ssh_no_identity, who + ": no key to log in with as " + one_line(user_));
+                                             : error(code::ssh_no_identity, who + ": no key to log in with as " + one_line(user_));
     for (const Diagnostic& one : trouble_) why.help.push_back(one.message);
     return why;
   }
   const bool rsa = only_rsa_ && !libssh2_signs_rsa_sha2();
-  Diagnostic why = rsa ? error(Code::ssh_rsa_unsupported,
+  Diagnostic why = rsa ? error(code::ssh_rsa_unsupported,
                                fmt::format("{}: only RSA keys could be offered, and libssh2 {} cannot use them with this sshd", who, libssh2_version_text()))
-                       : error(Code::ssh_auth_refused, fmt::format("{}: sshd accepted no key for user {}", who, one_line(user_)));
+                       : error(code::ssh_auth_refused, fmt::format("{}: sshd accepted no key for user {}", who, one_line(user_)));
   for (const std::string& key : refused_) why.help.push_back("offered: " + key);
   if (!methods_.empty()) why.help.push_back("the server would take: " + one_line(methods_));
   if (!broken_.empty()) why.help.push_back("then the server hung up: " + broken_);

@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "base/codes/ssh.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "ssh/codec.hpp"
@@ -21,7 +22,7 @@ namespace kfab::ssh {
 namespace {
 
 Diagnostic not_written(const std::string& path, std::string_view why) {
-  return error(Code::host_key_not_stored, fmt::format("{} was not changed: {}", one_line(path), one_line(why)));
+  return error(code::host_key_not_stored, fmt::format("{} was not changed: {}", one_line(path), one_line(why)));
 }
 
 // The names of a line without those in `gone`; empty when none is left.
@@ -47,11 +48,11 @@ Result<std::unique_ptr<LockedFile>> LockedFile::open(const std::string& path) {
     auto file = std::unique_ptr<LockedFile>(new LockedFile(::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600)));
     struct stat held {}, named {};
     if (file->fd() < 0 || ::flock(file->fd(), LOCK_EX) != 0 || ::fstat(file->fd(), &held) != 0) {
-      return error(Code::host_key_not_stored, std::strerror(errno));
+      return error(code::host_key_not_stored, std::strerror(errno));
     }
     if (::stat(path.c_str(), &named) == 0 && named.st_ino == held.st_ino && named.st_dev == held.st_dev) return file;
   }
-  return error(Code::host_key_not_stored, "it is replaced again and again");
+  return error(code::host_key_not_stored, "it is replaced again and again");
 }
 
 bool can_be_stored(const Target& target) {

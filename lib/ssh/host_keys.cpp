@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <mutex>
 
+#include "base/codes/ssh.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "ssh/codec.hpp"
@@ -44,7 +45,7 @@ std::uint64_t seconds_now() {
 }
 
 Diagnostic not_stored(const Target& target, std::string_view why) {
-  return error(Code::host_key_not_stored,
+  return error(code::host_key_not_stored,
                fmt::format("the host key of {} was not stored in {}: {}", shown(target), one_line(target.site_store), why));
 }
 
@@ -68,7 +69,7 @@ Result<HostKeys::Book*> HostKeys::book_of(const std::vector<std::string>& files)
     if (!std::filesystem::exists(files[i], failed) && !failed) continue;   // a file that is not there knows nobody
     auto text = read_file(files[i]);
     // Fail closed: an unread file may hold an @revoked line.
-    if (!text) return error(Code::known_hosts_unreadable, text.error().message);
+    if (!text) return error(code::known_hosts_unreadable, text.error().message);
     fresh->hosts.add(*text, i);
     fresh->bytes += text->size();
     fresh->lines += split_lines(*text).size();
@@ -223,7 +224,7 @@ Status HostKeys::certify(const Target& target, HostKeyInquiry& inquiry, std::str
   const std::unique_lock lock(mutex_);
   for (const std::string& key : {certificate->plain_blob, certificate->authority_blob}) {
     if (revoked(target, key) == nullptr) continue;
-    return error(Code::host_key_revoked, fmt::format("{} shows a host certificate {} a revoked key, {}: {}", shown(target),
+    return error(code::host_key_revoked, fmt::format("{} shows a host certificate {} a revoked key, {}: {}", shown(target),
                                                      key == certificate->plain_blob ? "for" : "signed by", fingerprint(key), describe(*certificate)));
   }
   const std::string plain(key_type(certificate->plain_blob));
@@ -279,7 +280,7 @@ Result<HostKeyAnswer> HostKeys::judge(const Target& target, HostKeyInquiry& inqu
   {
     const std::shared_lock lock(mutex_);
     if (revoked(target, key_blob) != nullptr) {
-      return error(Code::host_key_revoked, fmt::format("{} offers the revoked host key {} {}", shown(target), one_line(key_type(key_blob)), fingerprint(key_blob)));
+      return error(code::host_key_revoked, fmt::format("{} offers the revoked host key {} {}", shown(target), one_line(key_type(key_blob)), fingerprint(key_blob)));
     }
     const Known known = this->known(target, key_blob, Tries::all);
     const auto vouched_for = certified(target);
@@ -316,12 +317,12 @@ Result<HostKeyAnswer> HostKeys::judge_known(const Target& target, HostKeyInquiry
     std::vector<std::string> types;
     for (const std::string& key : vouched_for) types.emplace_back(key_type(key));
     if (!inquiry.asked_again && !contains(types, type)) return ask_for(std::move(types));
-    return error(Code::host_certificate_refused, fmt::format("{} shows a certificate for the host key {}, but offers {} {}", shown(target),
+    return error(code::host_certificate_refused, fmt::format("{} shows a certificate for the host key {}, but offers {} {}", shown(target),
                                                              fingerprint(vouched_for.front()), one_line(type), fingerprint(key_blob)));
   }
   if (comparable.empty()) return unknown(target, inquiry, key_blob, known);
   if (inquiry.guessed && !inquiry.asked_again && !contains(comparable, type)) return ask_for(std::move(comparable));
-  Diagnostic changed = error(Code::host_key_changed, fmt::format("THE HOST KEY OF {} HAS CHANGED: it offers {} {}", shown(target), one_line(type),
+  Diagnostic changed = error(code::host_key_changed, fmt::format("THE HOST KEY OF {} HAS CHANGED: it offers {} {}", shown(target), one_line(type),
                                                                  fingerprint(key_blob)));
   changed.help.push_back("known until now: " + where(known.lines, known.book->files));
   if (!inquiry.certificate_trouble.empty()) changed.message += "; no certificate vouches for it: " + inquiry.certificate_trouble;
@@ -332,12 +333,12 @@ Diagnostic HostKeys::unknown(const Target& target, const HostKeyInquiry& inquiry
   const std::string type = one_line(key_type(key_blob));
   const std::string key = fmt::format("{} {}", type, fingerprint(key_blob));
   Diagnostic unknown =
-      inquiry.certificate_refused ? error(Code::host_certificate_refused, fmt::format("the host certificate of {} does not vouch for it: {}", shown(target),
+      inquiry.certificate_refused ? error(code::host_certificate_refused, fmt::format("the host certificate of {} does not vouch for it: {}", shown(target),
                                                                                       inquiry.certificate_trouble))
       : !inquiry.certificate_trouble.empty()
-          ? error(Code::host_certificate_missing, fmt::format("no certificate vouches for {}, and its host key is not known: {}: {}", shown(target), key,
+          ? error(code::host_certificate_missing, fmt::format("no certificate vouches for {}, and its host key is not known: {}: {}", shown(target), key,
                                                               inquiry.certificate_trouble))
-          : error(Code::host_key_unknown, fmt::format("the host key of {} is not known: {}", shown(target), key));
+          : error(code::host_key_unknown, fmt::format("the host key of {} is not known: {}", shown(target), key));
   if (inquiry.certificate_refused) unknown.help.push_back("its host key is " + key);
   if (!known.lines.empty()) {
     unknown.help.push_back("known by keys that this libssh2 cannot check: " + where(known.lines, known.book->files));

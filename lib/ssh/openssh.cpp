@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/codes/ssh.hpp"
 #include "base/sha256.hpp"
 #include "base/text.hpp"
 #include "ssh/known_hosts.hpp"
@@ -18,7 +19,7 @@ constexpr int persist_s = 60;
 constexpr int alive_interval_s = 15, alive_count = 4;
 
 Diagnostic not_possible(const Target& target, std::string_view what) {
-  return error(Code::openssh_not_possible, fmt::format("{}: {}", one_line(target.node), what));
+  return error(code::openssh_not_possible, fmt::format("{}: {}", one_line(target.node), what));
 }
 
 bool is_plain(std::string_view name, std::string_view further) {

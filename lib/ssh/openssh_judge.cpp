@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/codes/ssh.hpp"
 #include "base/text.hpp"
 #include "ssh/openssh.hpp"
 #include "ssh/outcome.hpp"
@@ -34,29 +35,29 @@ constexpr Milestone milestones[] = {
 // What ssh says when it gives up, and what that is. The first row that fits a line holds; `in` says where it can stand.
 struct Reason { std::string_view words; NodeOutcome outcome; Phase phase; Code code; };
 constexpr Reason reasons[] = {
-    {"Could not resolve hostname", NodeOutcome::unreachable, Phase::resolve, Code::ssh_resolve_failed},
-    {"Connection timed out during banner exchange", NodeOutcome::timed_out, Phase::banner, Code::ssh_timed_out},
-    {"ssh: connect to host", NodeOutcome::unreachable, Phase::connect, Code::ssh_connect_failed},
-    {"open failed: connect failed", NodeOutcome::unreachable, Phase::connect, Code::ssh_connect_failed},
-    {"open failed: administratively prohibited", NodeOutcome::refused, Phase::channel, Code::ssh_channel_refused},
-    {"Unable to negotiate with", NodeOutcome::unreachable, Phase::kex, Code::ssh_kex_failed},
-    {"is marked as revoked", NodeOutcome::refused, Phase::kex, Code::host_key_revoked},
-    {"REVOKED HOST KEY DETECTED", NodeOutcome::refused, Phase::kex, Code::host_key_revoked},
-    {"REMOTE HOST IDENTIFICATION HAS CHANGED", NodeOutcome::refused, Phase::kex, Code::host_key_changed},
-    {"Host key verification failed", NodeOutcome::refused, Phase::kex, Code::host_key_unknown},
-    {"Permission denied (", NodeOutcome::refused, Phase::auth, Code::ssh_auth_refused},
-    {"Too many authentication failures", NodeOutcome::refused, Phase::auth, Code::ssh_auth_refused},
-    {"request failed on channel", NodeOutcome::refused, Phase::channel, Code::ssh_channel_refused},
-    {"session request failed: Session open refused", NodeOutcome::refused, Phase::channel, Code::ssh_channel_refused},
-    {"tdio forwarding request failed", NodeOutcome::unreachable, Phase::connect, Code::ssh_connect_failed},
-    {"stdio forwarding failed", NodeOutcome::unreachable, Phase::connect, Code::ssh_connect_failed},
-    {"Bad configuration option", NodeOutcome::unreachable, Phase::resolve, Code::openssh_not_possible},
-    {"terminating, ", NodeOutcome::unreachable, Phase::resolve, Code::openssh_not_possible},
-    {"Bad owner or permissions on", NodeOutcome::unreachable, Phase::resolve, Code::openssh_not_possible},
-    {"ControlPath too long", NodeOutcome::unreachable, Phase::resolve, Code::openssh_not_possible},
-    {"banner exchange:", NodeOutcome::unreachable, Phase::banner, Code::ssh_not_ssh},
-    {"kex_exchange_identification:", NodeOutcome::unreachable, Phase::banner, Code::ssh_not_ssh},
-    {"not responding", NodeOutcome::unreachable, Phase::command, Code::ssh_connection_lost},
+    {"Could not resolve hostname", NodeOutcome::unreachable, Phase::resolve, code::ssh_resolve_failed},
+    {"Connection timed out during banner exchange", NodeOutcome::timed_out, Phase::banner, code::ssh_timed_out},
+    {"ssh: connect to host", NodeOutcome::unreachable, Phase::connect, code::ssh_connect_failed},
+    {"open failed: connect failed", NodeOutcome::unreachable, Phase::connect, code::ssh_connect_failed},
+    {"open failed: administratively prohibited", NodeOutcome::refused, Phase::channel, code::ssh_channel_refused},
+    {"Unable to negotiate with", NodeOutcome::unreachable, Phase::kex, code::ssh_kex_failed},
+    {"is marked as revoked", NodeOutcome::refused, Phase::kex, code::host_key_revoked},
+    {"REVOKED HOST KEY DETECTED", NodeOutcome::refused, Phase::kex, code::host_key_revoked},
+    {"REMOTE HOST IDENTIFICATION HAS CHANGED", NodeOutcome::refused, Phase::kex, code::host_key_changed},
+    {"Host key verification failed", NodeOutcome::refused, Phase::kex, code::host_key_unknown},
+    {"Permission denied (", NodeOutcome::refused, Phase::auth, code::ssh_auth_refused},
+    {"Too many authentication failures", NodeOutcome::refused, Phase::auth, code::ssh_auth_refused},
+    {"request failed on channel", NodeOutcome::refused, Phase::channel, code::ssh_channel_refused},
+    {"session request failed: Session open refused", NodeOutcome::refused, Phase::channel, code::ssh_channel_refused},
+    {"tdio forwarding request failed", NodeOutcome::unreachable, Phase::connect, code::ssh_connect_failed},
+    {"stdio forwarding failed", NodeOutcome::unreachable, Phase::connect, code::ssh_connect_failed},
+    {"Bad configuration option", NodeOutcome::unreachable, Phase::resolve, code::openssh_not_possible},
+    {"terminating, ", NodeOutcome::unreachable, Phase::resolve, code::openssh_not_possible},
+    {"Bad owner or permissions on", NodeOutcome::unreachable, Phase::resolve, code::openssh_not_possible},
+    {"ControlPath too long", NodeOutcome::unreachable, Phase::resolve, code::openssh_not_possible},
+    {"banner exchange:", NodeOutcome::unreachable, Phase::banner, code::ssh_not_ssh},
+    {"kex_exchange_identification:", NodeOutcome::unreachable, Phase::banner, code::ssh_not_ssh},
+    {"not responding", NodeOutcome::unreachable, Phase::command, code::ssh_connection_lost},
 };
 
 // Of several, the one that is furthest on the way: what came after it was not reached. Of one phase, the first row.
@@ -88,12 +89,12 @@ std::optional<CommandEnd> gave_up(const OpensshLog& log, const std::string& wher
   if (reason == nullptr) return std::nullopt;
   const std::string said = last_said(log, reason->words);
   std::string message = fmt::format("{}: ssh: {}", where, said);
-  if (reason->code == Code::host_key_unknown) message = fmt::format("the host key of {} is not known{}", where, log.host_key.empty() ? "" : ": " + one_line(log.host_key));
-  if (reason->code == Code::host_key_changed) message = fmt::format("THE HOST KEY OF {} HAS CHANGED{}", where, log.host_key.empty() ? "" : ": it offers " + one_line(log.host_key));
-  if (reason->code == Code::host_key_revoked) message = fmt::format("{} offers the revoked host key {}", where, one_line(log.host_key));
+  if (reason->code == code::host_key_unknown) message = fmt::format("the host key of {} is not known{}", where, log.host_key.empty() ? "" : ": " + one_line(log.host_key));
+  if (reason->code == code::host_key_changed) message = fmt::format("THE HOST KEY OF {} HAS CHANGED{}", where, log.host_key.empty() ? "" : ": it offers " + one_line(log.host_key));
+  if (reason->code == code::host_key_revoked) message = fmt::format("{} offers the revoked host key {}", where, one_line(log.host_key));
   Diagnostic why = error(reason->code, message);
-  if (reason->code == Code::ssh_auth_refused) add_keys(why, log);
-  if (reason->code == Code::host_key_changed)
+  if (reason->code == code::ssh_auth_refused) add_keys(why, log);
+  if (reason->code == code::host_key_changed)
     for (const std::string& line : log.said)
       if (line.starts_with("Offending")) why.help.push_back("ssh: " + one_line(line));
   return ended(reason->outcome, reason->phase, std::move(why));
@@ -174,7 +175,7 @@ CommandEnd judge_openssh(const OpensshEvidence& evidence, const Target& target, 
       : !log.signalled.empty());
   if (log.command_started && signalled && evidence.ssh_status == 255) {
     CommandEnd end = ended(NodeOutcome::failed, Phase::close,
-                           error(Code::remote_command_killed, fmt::format("{}: the command was ended by a signal; ssh(1) does not say by which", who)));
+                           error(code::remote_command_killed, fmt::format("{}: the command was ended by a signal; ssh(1) does not say by which", who)));
     end.signal = "unknown";
     return end;
   }
@@ -182,7 +183,7 @@ CommandEnd judge_openssh(const OpensshEvidence& evidence, const Target& target, 
     const std::string said = last_said(log);
     const std::string why = !evidence.ssh_status ? "ssh itself was killed" : !said.empty() ? said : log.master_lost ? "the shared connection ended" : "no exit status came";
     return ended(NodeOutcome::unreachable, Phase::command,
-                 error(Code::ssh_connection_lost, fmt::format("{}: connection lost while the command ran: {}", who, why)));
+                 error(code::ssh_connection_lost, fmt::format("{}: connection lost while the command ran: {}", who, why)));
   }
   // Not even begun. Where a jump host failed, its own ssh knows why; the outermost that did is the cause.
   for (std::size_t i = 0; i < evidence.jumps.size() && i < target.via.size(); ++i) {
@@ -195,7 +196,7 @@ CommandEnd judge_openssh(const OpensshEvidence& evidence, const Target& target, 
   if (auto end = gave_up(log, who)) return *end;
   const std::string said = last_said(log);
   const std::string why = !evidence.ssh_status ? "ssh itself was killed" : said.empty() ? fmt::format("ssh ended with {} and did not say why", *evidence.ssh_status) : said;
-  const Code code = log.phase <= Phase::connect ? Code::ssh_connect_failed : log.phase == Phase::banner ? Code::ssh_not_ssh : Code::ssh_connection_lost;
+  const Code code = log.phase <= Phase::connect ? code::ssh_connect_failed : log.phase == Phase::banner ? code::ssh_not_ssh : code::ssh_connection_lost;
   return ended(NodeOutcome::unreachable, log.phase, error(code, fmt::format("{}: ssh: {}", who, why)));
 }
 

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <thread>
 
+#include "base/codes/ssh.hpp"
 #include "base/text.hpp"
 #include "ssh/agent_client.hpp"
 
@@ -44,21 +45,21 @@ PrivateAgent::~PrivateAgent() = default;   // the process first: it is killed, t
 
 Result<std::unique_ptr<PrivateAgent>> PrivateAgent::start() {
   const std::string program = find_program("ssh-agent");
-  if (program.empty()) return error(Code::private_agent_failed, "ssh-agent is not installed on this machine");
+  if (program.empty()) return error(code::private_agent_failed, "ssh-agent is not installed on this machine");
   KFAB_TRY(dir, PrivateDir::make("agent"));
   std::string socket = dir.path() + "/socket";
   KFAB_TRY(process, Process::start_program({program, "-D", "-a", socket}, environment_with({})));
   const auto until = std::chrono::steady_clock::now() + start_patience;
   struct stat about {};
   while (::stat(socket.c_str(), &about) != 0 || !S_ISSOCK(about.st_mode)) {
-    if (process->reap() || std::chrono::steady_clock::now() > until) return error(Code::private_agent_failed, "ssh-agent does not start");
+    if (process->reap() || std::chrono::steady_clock::now() > until) return error(code::private_agent_failed, "ssh-agent does not start");
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   return std::unique_ptr<PrivateAgent>(new PrivateAgent(std::move(dir), std::move(socket), std::move(process)));
 }
 
 Status PrivateAgent::add(const std::string& key_file) const {
-  const auto failed = [&](const std::string& why) { return error(Code::private_agent_failed, one_line(key_file) + ": " + why); };
+  const auto failed = [&](const std::string& why) { return error(code::private_agent_failed, one_line(key_file) + ": " + why); };
   const std::string program = find_program("ssh-add");
   if (program.empty()) return failed("ssh-add is not installed on this machine");
   std::vector<std::string> words{program, "-q", "--", key_file};
@@ -97,7 +98,7 @@ Result<std::vector<AgentKey>> keys_of_agent(const std::string& socket, int patie
     if (answered == Step::done) return keys;
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - std::chrono::steady_clock::now()).count();
     if (answered == Step::failed || left <= 0)
-      return error(Code::ssh_agent_unusable, "ssh-agent at " + one_line(socket) + ": " + (answered == Step::failed ? client.why() : "it does not answer"));
+      return error(code::ssh_agent_unusable, "ssh-agent at " + one_line(socket) + ": " + (answered == Step::failed ? client.why() : "it does not answer"));
     if (client.fd() < 0) {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
       continue;

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/codes/ssh.hpp"
 #include "base/ids.hpp"
 #include "base/text.hpp"
 
@@ -70,7 +71,7 @@ Result<PrivateDir> PrivateDir::make(const std::string& purpose) {
     std::error_code ignored;
     fs::remove_all(path, ignored);
   }
-  return error(Code::private_dir_unusable, "no private directory could be made in " + one_line(join(parents, ", ")));
+  return error(code::private_dir_unusable, "no private directory could be made in " + one_line(join(parents, ", ")));
 }
 
 PrivateDir::PrivateDir(PrivateDir&& other) noexcept : path_(std::exchange(other.path_, {})), lock_(std::exchange(other.lock_, -1)) {}

@@ -1,5 +1,6 @@
 #include "ssh/private_key.hpp"
 
+#include "base/codes/ssh.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "ssh/codec.hpp"
@@ -25,7 +26,7 @@ std::string armoured(std::string_view text, std::string_view label) {
 }
 
 Diagnostic unreadable(const std::string& path, std::string_view why) {
-  return error(Code::ssh_key_unreadable, "cannot use the private key " + one_line(path) + ": " + std::string(why));
+  return error(code::ssh_key_unreadable, "cannot use the private key " + one_line(path) + ": " + std::string(why));
 }
 
 // OpenSSH's PROTOCOL.key: "openssh-key-v1\0", cipher name, kdf name, kdf options, number of keys, public key...

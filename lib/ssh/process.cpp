@@ -13,6 +13,8 @@
 #include <cstring>
 #include <ctime>
 
+#include "base/codes/ssh.hpp"
+
 extern char** environ;   // POSIX; <unistd.h> declares it only with extensions
 
 namespace kfab::ssh {
@@ -95,7 +97,7 @@ ssize_t write_without_sigpipe(int fd, std::string_view bytes) {
 Result<std::unique_ptr<Process>> Process::start(const std::string& line) {
   Pipe in, out, err;
   if (!in.open() || !out.open() || !err.open()) {
-    return error(Code::local_spawn_failed, std::string("cannot make a pipe: ") + std::strerror(errno));
+    return error(code::local_spawn_failed, std::string("cannot make a pipe: ") + std::strerror(errno));
   }
   SpawnSettings settings;
   // dup2 clears close-on-exec, but not onto itself: each pipe end is above 2 unless a standard stream is closed.
@@ -111,7 +113,7 @@ Result<std::unique_ptr<Process>> Process::start(const std::string& line) {
   const int failed = ::posix_spawn(&process->pid_, "/bin/sh", &settings.actions, &settings.attributes, argv.data(), environ);
   if (failed != 0) {
     process->pid_ = -1;
-    return error(Code::local_spawn_failed, std::string("cannot start /bin/sh: ") + std::strerror(failed));
+    return error(code::local_spawn_failed, std::string("cannot start /bin/sh: ") + std::strerror(failed));
   }
   process->in_ = release_nonblocking(in.write_end);
   process->out_ = release_nonblocking(out.read_end);

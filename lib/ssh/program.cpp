@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/codes/ssh.hpp"
 #include "base/text.hpp"
 #include "ssh/process.hpp"
 
@@ -72,7 +73,7 @@ std::vector<char*> pointers(const std::vector<std::string>& words) {
 
 Result<std::unique_ptr<Process>> Process::start_program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment) {
   const auto failure = [&](int number) {
-    return error(Code::local_spawn_failed, "cannot start " + one_line(arguments.empty() ? "" : arguments.front()) + ": " + std::strerror(number));
+    return error(code::local_spawn_failed, "cannot start " + one_line(arguments.empty() ? "" : arguments.front()) + ": " + std::strerror(number));
   };
   if (arguments.empty()) return failure(EINVAL);
   Pipes pipes;

@@ -28,6 +28,7 @@
 #include <thread>
 #include <unordered_map>
 
+#include "base/codes/ssh.hpp"
 #include "base/text.hpp"
 #include "ssh/auth.hpp"
 #include "ssh/codec.hpp"

@@ -9,6 +9,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/codes/ssh.hpp"
 #include "base/text.hpp"
 #include "ssh/ssh_config_reader.hpp"
 
@@ -89,7 +90,7 @@ bool matches_pattern(std::string_view text, std::string_view pattern) {
 
 Result<HostSpec> parse_host_spec(std::string_view text) {
   const auto bad = [&](std::string_view why) {
-    return error(Code::jump_host_malformed, fmt::format("'{}' names no jump host: {}", one_line(text, 100), why));
+    return error(code::jump_host_malformed, fmt::format("'{}' names no jump host: {}", one_line(text, 100), why));
   };
   HostSpec spec;
   spec.text = std::string(text);
@@ -242,7 +243,7 @@ class Resolver {
         criterion != "version")
       return config_error(file, line.number, "Match does not know '" + one_line(criterion, 40) + "'");
     if (so_far) {   // it might have applied
-      Diagnostic why = error(Code::ssh_config_not_followed,
+      Diagnostic why = error(code::ssh_config_not_followed,
                              fmt::format("{}:{}: `Match {}` is not judged, so its block does not apply", one_line(file), line.number, criterion));
       add_finding(std::move(why));
     }
@@ -385,11 +386,11 @@ class Resolver {
     } else if (one.keyword == "stricthostkeychecking") {
       out_.strict_host_key_checking = lower;
       if (lower == "no" || lower == "off" || lower == "false")
-        add_finding(error(Code::ssh_config_not_followed,
+        add_finding(error(code::ssh_config_not_followed,
                           fmt::format("{}:{}: StrictHostKeyChecking {} is not honoured: host keys are verified", one_line(one.file), one.line, lower)));
     } else if (one.keyword == "canonicalizehostname") {
       if (lower != "no" && lower != "false")
-        add_finding(error(Code::ssh_config_not_followed,
+        add_finding(error(code::ssh_config_not_followed,
                           fmt::format("{}:{}: CanonicalizeHostname is not followed: names are used as they are written", one_line(one.file), one.line)));
     } else if (one.keyword == "connecttimeout" && lower != "none") {
       out_.connect_timeout_s = parse_time_s(lower);
@@ -422,7 +423,7 @@ Status check_owner(const std::string& path) {
   struct stat about {};
   if (::stat(path.c_str(), &about) != 0) return ok();
   if ((about.st_uid != 0 && about.st_uid != ::getuid()) || (about.st_mode & 022) != 0)
-    return error(Code::ssh_config_unreadable, one_line(path) + ": others may write it, so it is not followed; ssh refuses it as well");
+    return error(code::ssh_config_unreadable, one_line(path) + ": others may write it, so it is not followed; ssh refuses it as well");
   return ok();
 }
 

@@ -7,6 +7,7 @@
 #include <array>
 #include <filesystem>
 
+#include "base/codes/ssh.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
 
@@ -44,7 +45,7 @@ std::vector<std::string> glob_files(const std::string& pattern) {
 }  // namespace
 
 Diagnostic config_error(const std::string& file, std::size_t line, const std::string& what) {
-  return error(Code::ssh_config_malformed, fmt::format("{}:{}: {}", one_line(file), line, what));
+  return error(code::ssh_config_malformed, fmt::format("{}:{}: {}", one_line(file), line, what));
 }
 
 std::string expand_tilde(const std::string& path, const std::string& home) {
@@ -88,14 +89,14 @@ Result<std::shared_ptr<const SshConfig::Block>> SshConfigReader::file(const std:
   auto known = texts_.find(path);
   if (known == texts_.end()) {
     auto read = read_file(path, max_file_bytes);
-    if (!read) return error(Code::ssh_config_unreadable, read.error().message);
+    if (!read) return error(code::ssh_config_unreadable, read.error().message);
     known = texts_.emplace(path, std::move(*read)).first;
   }
   return text(known->second, path, depth);
 }
 
 Result<std::shared_ptr<const SshConfig::Block>> SshConfigReader::text(std::string_view text, const std::string& file, int depth) {
-  if (++files_ > max_files) return error(Code::ssh_config_malformed, fmt::format("{}: more than {} files are included", one_line(file), max_files));
+  if (++files_ > max_files) return error(code::ssh_config_malformed, fmt::format("{}: more than {} files are included", one_line(file), max_files));
   if (text.find('\0') != std::string_view::npos) return config_error(file, 1, "it holds a zero byte: it is no text");
   auto block = std::make_shared<SshConfig::Block>();
   block->file = file;

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include "base/codes/store.hpp"
 #include "base/text.hpp"
 
 namespace kfab::store {
@@ -20,18 +21,18 @@ constexpr int busy_wait_ms = 30'000;
 
 struct Meaning { int sqlite; Code code; };
 constexpr std::array meanings{
-    Meaning{SQLITE_FULL, Code::store_full},           Meaning{SQLITE_BUSY, Code::store_busy},
-    Meaning{SQLITE_LOCKED, Code::store_busy},         Meaning{SQLITE_CORRUPT, Code::store_damaged},
-    Meaning{SQLITE_NOTADB, Code::store_damaged},      Meaning{SQLITE_FORMAT, Code::store_damaged},
-    Meaning{SQLITE_READONLY, Code::store_unwritable}, Meaning{SQLITE_IOERR, Code::store_unwritable},
-    Meaning{SQLITE_CANTOPEN, Code::store_unwritable}, Meaning{SQLITE_PERM, Code::store_unwritable},
-    Meaning{SQLITE_AUTH, Code::store_unwritable},
+    Meaning{SQLITE_FULL, code::store_full},           Meaning{SQLITE_BUSY, code::store_busy},
+    Meaning{SQLITE_LOCKED, code::store_busy},         Meaning{SQLITE_CORRUPT, code::store_damaged},
+    Meaning{SQLITE_NOTADB, code::store_damaged},      Meaning{SQLITE_FORMAT, code::store_damaged},
+    Meaning{SQLITE_READONLY, code::store_unwritable}, Meaning{SQLITE_IOERR, code::store_unwritable},
+    Meaning{SQLITE_CANTOPEN, code::store_unwritable}, Meaning{SQLITE_PERM, code::store_unwritable},
+    Meaning{SQLITE_AUTH, code::store_unwritable},
 };
 
 Code code_of(int sqlite) {
   for (const Meaning& row : meanings)
     if (row.sqlite == (sqlite & 0xFF)) return row.code;
-  return Code::store_failed;
+  return code::store_failed;
 }
 
 Diagnostic failure(sqlite3* db, std::string_view name, int code) {
@@ -39,7 +40,7 @@ Diagnostic failure(sqlite3* db, std::string_view name, int code) {
   const bool no_space = (code & 0xFF) == SQLITE_IOERR && (os == ENOSPC || os == EDQUOT);
   auto message = fmt::format("{}: {}", one_line(name, 160), one_line(sqlite3_errmsg(db)));
   if (os != 0 && ((code & 0xFF) == SQLITE_IOERR || (code & 0xFF) == SQLITE_CANTOPEN)) message += fmt::format(" ({})", std::strerror(os));
-  return error(no_space ? Code::store_full : code_of(code), std::move(message));
+  return error(no_space ? code::store_full : code_of(code), std::move(message));
 }
 
 }  // namespace
@@ -119,7 +120,7 @@ std::string Statement::text(int column) const {
 Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& file) {
   sqlite3* handle = nullptr;
   const int code = sqlite3_open_v2(file.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
-  if (handle == nullptr) return error(Code::store_failed, "SQLite has no memory for a connection");
+  if (handle == nullptr) return error(code::store_failed, "SQLite has no memory for a connection");
   std::unique_ptr<Database> db(new Database(handle, file.string()));
   if (code != SQLITE_OK) return db->error_of(code);
   // What nodes told is nobody else's, whatever the directory allows. Another's store keeps its mode.
@@ -139,7 +140,7 @@ Status Database::use_write_ahead_log() {
   Status done = ok();
   for (int attempt = 0; attempt < 100; ++attempt) {
     done = execute("PRAGMA journal_mode = WAL");
-    if (done || done.error().code != Code::store_busy) break;
+    if (done || done.error().code != code::store_busy) break;
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
   return done;

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/store.hpp"
 #include "base/text.hpp"
 #include "store/database.hpp"
 
@@ -63,9 +64,9 @@ Status migrate(Database& db, const std::string& name) {
     KFAB_TRY(tables, db.pragma("SELECT count(*) FROM sqlite_schema"));
     KFAB_TRY(id, db.pragma("PRAGMA application_id"));
     if ((found != 0 || tables != 0) && id != application_id)
-      return error(Code::store_damaged, fmt::format("{} is a database of another program", one_line(name, 160)));
+      return error(code::store_damaged, fmt::format("{} is a database of another program", one_line(name, 160)));
     if (found > version)
-      return error(Code::store_newer, fmt::format("{} has schema {}, this kfab knows up to {}", one_line(name, 160), found, version));
+      return error(code::store_newer, fmt::format("{} has schema {}, this kfab knows up to {}", one_line(name, 160), found, version));
     return found;
   };
   KFAB_TRY(before, read_version());

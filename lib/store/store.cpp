@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/store.hpp"
 #include "base/text.hpp"
 #include "store/rows.hpp"
 #include "store/schema.hpp"
@@ -15,7 +16,7 @@ namespace {
 
 constexpr std::size_t most_pending_events = 200;
 
-Diagnostic no_such_run(std::string_view id) { return error(Code::unknown_run, fmt::format("there is no run \"{}\"", one_line(id, 60))); }
+Diagnostic no_such_run(std::string_view id) { return error(code::unknown_run, fmt::format("there is no run \"{}\"", one_line(id, 60))); }
 
 std::string to_text(const std::vector<std::string>& words) {
   json::Array array;
@@ -57,7 +58,7 @@ Result<std::unique_ptr<Store>> Store::open(const std::filesystem::path& dir, con
   std::error_code problem;
   const bool made = std::filesystem::create_directories(dir, problem);
   if (problem)
-    return error(problem == std::errc::no_space_on_device ? Code::store_full : Code::store_unwritable,
+    return error(problem == std::errc::no_space_on_device ? code::store_full : code::store_unwritable,
                  fmt::format("cannot make the directory {}: {}", one_line(dir.string(), 160), problem.message()));
   if (made) std::filesystem::permissions(dir, std::filesystem::perms::owner_all, problem);
   const auto file = dir / "kfab.db";

@@ -6,6 +6,8 @@
 
 #include <string>
 
+#include "base/codes/cli.hpp"
+#include "base/codes/commands.hpp"
 #include "base/text.hpp"
 
 namespace kfab::term {
@@ -13,7 +15,7 @@ namespace kfab::term {
 Result<bool> confirm(std::string_view question, const PromptRules& rules, std::istream& in, std::ostream& err) {
   if (rules.assume_yes) return true;
   if (!rules.may_ask)
-    return error(Code::confirmation_missing, "cannot ask \"" + one_line(question) + "\" here: give --yes to answer it with yes");
+    return error(code::confirmation_missing, "cannot ask \"" + one_line(question) + "\" here: give --yes to answer it with yes");
   err << printable(question) << " [y/N] " << std::flush;
   std::string answer;
   if (!std::getline(in, answer)) {
@@ -70,12 +72,12 @@ class SilentTerminal {
 
 Result<Secret> ask_secret(std::string_view question) {
   const SilentTerminal terminal;
-  if (!terminal.usable()) return error(Code::become_cannot_ask, "cannot ask for a password: there is no terminal");
+  if (!terminal.usable()) return error(code::become_cannot_ask, "cannot ask for a password: there is no terminal");
   terminal.say(printable(question));
   Secret secret;
   const bool whole = terminal.read_line(secret);
   terminal.say("\n");
-  if (!whole || secret.empty()) return error(Code::become_cannot_ask, "no password was given");
+  if (!whole || secret.empty()) return error(code::become_cannot_ask, "no password was given");
   return secret;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/codes/validation.hpp"
 #include "base/text.hpp"
 
 namespace kfab::validation {
@@ -113,12 +114,12 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
   plan.device = device_of(profile);
   plan.level = options.level;
   if (plan.device != "cpu" && plan.device != "cuda")
-    return error(Code::no_tests_for_device, "profile " + profile.name + ": kfab has no test of its own for " +
+    return error(code::no_tests_for_device, "profile " + profile.name + ": kfab has no test of its own for " +
                                                 (profile.accelerator.empty() ? profile.vendor : profile.accelerator));
   const auto known = all_families();
   for (const auto& family : options.families.empty() ? known : options.families) {
     if (std::find(known.begin(), known.end(), family) == known.end()) {
-      auto diagnostic = error(Code::unknown_test_family, "there is no family of tests '" + one_line(family, 40) + "'");
+      auto diagnostic = error(code::unknown_test_family, "there is no family of tests '" + one_line(family, 40) + "'");
       diagnostic.suggestions = nearest(family, known);
       return diagnostic;
     }

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/validation.hpp"
 #include "base/text.hpp"
 #include "validation/catalogue.hpp"
 
@@ -103,7 +104,7 @@ class Judge {
     const auto expected = input_.profile && input_.device != "cpu" ? input_.profile->per_node.get() : std::nullopt;
     // A node whose driver works and finds nothing lacks them all; one without a driver was not looked into.
     const bool looked = found > 0 || std::any_of(report_.statuses.begin(), report_.statuses.end(), [&](const auto& status) {
-      return status.device == input_.device && status.code == kfab::to_string(Code::no_accelerator);
+      return status.device == input_.device && status.code == kfab::to_string(code::no_accelerator);
     });
     if (expected && found < *expected && looked)
       node.add(Verdict::fail, fmt::format("{} of {} accelerators found", found, *expected));
@@ -124,14 +125,14 @@ class Judge {
       if (mismatch.accelerator != accelerator.id || mismatch.device != accelerator.device || !wrong_tests.insert(mismatch.test).second) continue;
       findings.add(Verdict::fail, fmt::format("{}: {} wrong {}, the first at {}: expected {}, got {}, second read {} ({})", mismatch.test, mismatch.count,
                                               mismatch.count == 1 ? "value" : "values", mismatch.where, mismatch.expected, mismatch.got, mismatch.second_read,
-                                              kfab::to_string(Code::wrong_bits)));
+                                              kfab::to_string(code::wrong_bits)));
     }
     for (const auto& status : report_.statuses) {
       if (status.accelerator != accelerator.id || status.device != accelerator.device) continue;
       const std::string words = fmt::format("{}: {}{}", status.test, status.reason, status.code.empty() ? "" : " (" + status.code + ")");
       if (status.state == TestState::failed) findings.add(Verdict::fail, words);
       // What the accelerator has no arithmetic for is no gap in its test, unless a criterion asks for it.
-      if (status.state == TestState::not_run && status.code != kfab::to_string(Code::not_supported_by_accelerator)) findings.add(Verdict::not_judged, words);
+      if (status.state == TestState::not_run && status.code != kfab::to_string(code::not_supported_by_accelerator)) findings.add(Verdict::not_judged, words);
     }
 
     bool criterion_counted = false;

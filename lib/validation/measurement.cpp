@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/codes/validation.hpp"
 #include "base/text.hpp"
 
 namespace kfab::validation {
@@ -44,7 +45,7 @@ std::string_view to_string(TestState state) {
 }
 
 void ReportReader::refuse(std::string why) {
-  if (report_.refused.size() < most_refusals) report_.refused.push_back(make_diagnostic(Code::measurement_refused, std::move(why)));
+  if (report_.refused.size() < most_refusals) report_.refused.push_back(make_diagnostic(code::measurement_refused, std::move(why)));
 }
 
 void ReportReader::take(const json::Value& message) {

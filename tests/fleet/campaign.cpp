@@ -5,6 +5,8 @@
 #include <atomic>
 #include <thread>
 
+#include "base/codes/agent.hpp"
+#include "base/codes/ssh.hpp"
 #include "fleet/campaign_site.hpp"
 #include "fleet/simulator/faults.hpp"
 
@@ -56,14 +58,14 @@ std::vector<Case> phased_cases() {
       if (point == "byte" || action == "corrupt" || !sim::parse_fault(name)) continue;
       Case one{name, {}, phases_of(point)};
       const bool early = before_login(one.phases.front());
-      const Code lost = early ? Code::ssh_not_ssh : Code::ssh_connection_lost;
-      const Code late = one.phases.front() == Phase::command ? Code::remote_command_timed_out : Code::ssh_timed_out;
+      const Code lost = early ? code::ssh_not_ssh : code::ssh_connection_lost;
+      const Code late = one.phases.front() == Phase::command ? code::remote_command_timed_out : code::ssh_timed_out;
       if (action == "stall") {
         one.outcomes = {timed_out};
         one.codes = {late};
       } else if (action == "garbage") {   // what it means depends on what it decrypts to
         one.outcomes = {unreachable, timed_out};
-        one.codes = {lost, late, Code::ssh_kex_failed};
+        one.codes = {lost, late, code::ssh_kex_failed};
       } else {
         one.outcomes = {unreachable};
         one.codes = {lost};
@@ -82,37 +84,37 @@ Case fine(std::string fault, std::string_view out = healthy_output) {
 }
 
 std::vector<Case> named_cases() {
-  Case closed_port{"closed_port", {unreachable}, {Phase::connect}, {Code::ssh_connect_failed}};
+  Case closed_port{"closed_port", {unreachable}, {Phase::connect}, {code::ssh_connect_failed}};
   closed_port.on_closed_port = true;
   const auto no_status = [](const CommandResult& result) { CHECK(!result.exit_status); };
   std::vector<Case> cases{
       closed_port,
-      {"black_hole", {timed_out}, {Phase::connect}, {Code::ssh_timed_out}},
-      {"max_startups", {unreachable}, {Phase::banner}, {Code::ssh_not_ssh}},
-      {"banner_trickle", {timed_out}, {Phase::banner}, {Code::ssh_timed_out}},
-      {"garbage_banner", {timed_out, unreachable}, {Phase::banner}, {Code::ssh_timed_out, Code::ssh_not_ssh}},
-      {"endless_lines", {timed_out}, {Phase::banner}, {Code::ssh_timed_out}},
-      {"http", {unreachable}, {Phase::banner}, {Code::ssh_not_ssh}},
-      {"banner_too_long", {unreachable, timed_out}, {Phase::banner, Phase::kex}, {Code::ssh_not_ssh, Code::ssh_kex_failed, Code::ssh_timed_out}},
-      {"ssh1", {timed_out, unreachable}, {Phase::banner, Phase::kex}, {Code::ssh_timed_out, Code::ssh_not_ssh, Code::ssh_kex_failed}},
-      {"echo", {unreachable, timed_out}, {Phase::kex}, {Code::ssh_kex_failed, Code::ssh_not_ssh, Code::ssh_timed_out}},
-      {"huge_packet", {unreachable}, {Phase::kex}, {Code::ssh_not_ssh, Code::ssh_kex_failed}},
-      {"wrong_host_key", {refused}, {Phase::kex}, {Code::host_key_changed}},
-      {"bad_signature", {unreachable}, {Phase::kex}, {Code::ssh_kex_failed}},
-      {"auth_refused", {refused}, {Phase::auth}, {Code::ssh_auth_refused}},
-      {"auth_partial", {refused}, {Phase::auth}, {Code::ssh_auth_refused}},
-      {"auth_partial_stall", {timed_out}, {Phase::auth}, {Code::ssh_timed_out}},
-      {"channel_refused", {refused}, {Phase::channel}, {Code::ssh_channel_refused}},
-      {"exec_refused", {refused}, {Phase::channel}, {Code::ssh_channel_refused}},
-      {"no_status", {unreachable}, {Phase::command, Phase::close}, {Code::ssh_no_exit_status}, no_status},
-      {"no_status_eof", {timed_out}, {Phase::command, Phase::close}, {Code::remote_command_timed_out}, no_status},
-      {"exit", {failed}, {Phase::close}, {Code::remote_command_failed}, [](const CommandResult& result) { CHECK(result.exit_status == 3); }},
-      {"exit:255", {failed}, {Phase::close}, {Code::remote_command_failed}, [](const CommandResult& result) { CHECK(result.exit_status == 255); }},
-      {"signal", {failed}, {Phase::close}, {Code::remote_command_killed}, [](const CommandResult& result) {
+      {"black_hole", {timed_out}, {Phase::connect}, {code::ssh_timed_out}},
+      {"max_startups", {unreachable}, {Phase::banner}, {code::ssh_not_ssh}},
+      {"banner_trickle", {timed_out}, {Phase::banner}, {code::ssh_timed_out}},
+      {"garbage_banner", {timed_out, unreachable}, {Phase::banner}, {code::ssh_timed_out, code::ssh_not_ssh}},
+      {"endless_lines", {timed_out}, {Phase::banner}, {code::ssh_timed_out}},
+      {"http", {unreachable}, {Phase::banner}, {code::ssh_not_ssh}},
+      {"banner_too_long", {unreachable, timed_out}, {Phase::banner, Phase::kex}, {code::ssh_not_ssh, code::ssh_kex_failed, code::ssh_timed_out}},
+      {"ssh1", {timed_out, unreachable}, {Phase::banner, Phase::kex}, {code::ssh_timed_out, code::ssh_not_ssh, code::ssh_kex_failed}},
+      {"echo", {unreachable, timed_out}, {Phase::kex}, {code::ssh_kex_failed, code::ssh_not_ssh, code::ssh_timed_out}},
+      {"huge_packet", {unreachable}, {Phase::kex}, {code::ssh_not_ssh, code::ssh_kex_failed}},
+      {"wrong_host_key", {refused}, {Phase::kex}, {code::host_key_changed}},
+      {"bad_signature", {unreachable}, {Phase::kex}, {code::ssh_kex_failed}},
+      {"auth_refused", {refused}, {Phase::auth}, {code::ssh_auth_refused}},
+      {"auth_partial", {refused}, {Phase::auth}, {code::ssh_auth_refused}},
+      {"auth_partial_stall", {timed_out}, {Phase::auth}, {code::ssh_timed_out}},
+      {"channel_refused", {refused}, {Phase::channel}, {code::ssh_channel_refused}},
+      {"exec_refused", {refused}, {Phase::channel}, {code::ssh_channel_refused}},
+      {"no_status", {unreachable}, {Phase::command, Phase::close}, {code::ssh_no_exit_status}, no_status},
+      {"no_status_eof", {timed_out}, {Phase::command, Phase::close}, {code::remote_command_timed_out}, no_status},
+      {"exit", {failed}, {Phase::close}, {code::remote_command_failed}, [](const CommandResult& result) { CHECK(result.exit_status == 3); }},
+      {"exit:255", {failed}, {Phase::close}, {code::remote_command_failed}, [](const CommandResult& result) { CHECK(result.exit_status == 255); }},
+      {"signal", {failed}, {Phase::close}, {code::remote_command_killed}, [](const CommandResult& result) {
          CHECK(result.signal == "KILL");
          CHECK(!result.exit_status);
        }},
-      {"endless_trickle", {timed_out}, {Phase::command}, {Code::remote_command_timed_out}, [](const CommandResult& result) {
+      {"endless_trickle", {timed_out}, {Phase::command}, {code::remote_command_timed_out}, [](const CommandResult& result) {
          CHECK(result.stdout_text.starts_with("drop drop drop "));
        }},
   };
@@ -133,11 +135,11 @@ std::vector<Case> swept_cases() {
   const std::vector<Phase> any{Phase::banner, Phase::kex, Phase::auth, Phase::channel, Phase::command, Phase::close};
   for (const char* action : {"stall", "reset", "hang_up", "half_close", "corrupt"}) {
     for (int byte = 1; byte < 4000; byte += byte < 60 ? 13 : byte < 2000 ? 97 : 419) {
-      Case one{fmt::format("{}@byte:{}", action, byte), {unreachable}, any, {Code::ssh_not_ssh, Code::ssh_connection_lost, Code::ssh_kex_failed}};
-      if (action == std::string_view("stall")) one.outcomes = {timed_out}, one.codes = {Code::ssh_timed_out, Code::remote_command_timed_out};
+      Case one{fmt::format("{}@byte:{}", action, byte), {unreachable}, any, {code::ssh_not_ssh, code::ssh_connection_lost, code::ssh_kex_failed}};
+      if (action == std::string_view("stall")) one.outcomes = {timed_out}, one.codes = {code::ssh_timed_out, code::remote_command_timed_out};
       if (action == std::string_view("corrupt")) {   // anything may come of it but a success
         one.outcomes = {unreachable, timed_out, refused};
-        one.codes.insert(one.codes.end(), {Code::ssh_timed_out, Code::remote_command_timed_out, Code::host_key_changed, Code::host_key_unknown});
+        one.codes.insert(one.codes.end(), {code::ssh_timed_out, code::remote_command_timed_out, code::host_key_changed, code::host_key_unknown});
       }
       cases.push_back(std::move(one));
     }
@@ -202,7 +204,7 @@ TEST_CASE("floods are cut at the cap, and memory with them") {
       {"stderr_flood", {good}, {Phase::close}, {}, capped(flooded)},
       {"flood:8388608", {good}, {Phase::close}, {}, capped(8388608)},
       {"flood:262145", {good}, {Phase::close}, {}, capped(262145)},
-      {"endless", {timed_out}, {Phase::command}, {Code::remote_command_timed_out}, capped(0)},
+      {"endless", {timed_out}, {Phase::command}, {code::remote_command_timed_out}, capped(0)},
   };
   Site site(cases, 20);
   const Accounts before = Accounts::now();
@@ -219,7 +221,7 @@ TEST_CASE("floods are cut at the cap, and memory with them") {
 TEST_CASE("a node that never reads its input holds nobody up") {
   const std::string input(std::size_t{6} << 20, 'i');
   const std::vector<Case> cases{
-      {"deaf", {timed_out}, {Phase::command}, {Code::remote_command_timed_out}},
+      {"deaf", {timed_out}, {Phase::command}, {code::remote_command_timed_out}},
       fine("deaf_exit", ""),
       {"cat", {good}, {Phase::close}, {}, [&](const CommandResult& result) { CHECK(result.stdout_text == input); }},
   };
@@ -233,7 +235,7 @@ TEST_CASE("a node that never reads its input holds nobody up") {
 
 TEST_CASE("an end that never comes is cut by the deadline of its phase alone") {
   const std::vector<Case> cases{
-      {"stall@close", {timed_out}, {Phase::close}, {Code::remote_command_timed_out}, [](const CommandResult& result) { CHECK(result.exit_status == 0); }},
+      {"stall@close", {timed_out}, {Phase::close}, {code::remote_command_timed_out}, [](const CommandResult& result) { CHECK(result.exit_status == 0); }},
   };
   Site site(cases, 3);
   CancelToken cancel;
@@ -254,8 +256,8 @@ TEST_CASE("a silent command is cut by the idle deadline, one that speaks is not"
   Case drops = fine("trickle:40");   // 2 s in drops of 50 ms
   drops.also = {};
   const std::vector<Case> cases{drops,
-                                {"late_status:600000", {timed_out}, {Phase::command}, {Code::remote_command_timed_out}},
-                                {"stall@output", {timed_out}, {Phase::command}, {Code::remote_command_timed_out}}};
+                                {"late_status:600000", {timed_out}, {Phase::command}, {code::remote_command_timed_out}},
+                                {"stall@output", {timed_out}, {Phase::command}, {code::remote_command_timed_out}}};
   Site site(cases, 3);
   FleetOptions options = options_with(15, 0);
   options.deadlines.idle = seconds(3 * patience);
@@ -279,7 +281,7 @@ TEST_CASE("a host key that changed between two runs is refused") {
     const Ran again = site.run(options_with(15, 15));
     CHECK(again.results[0].outcome == refused);
     CHECK(again.results[0].phase == Phase::kex);
-    CHECK((again.results[0].why && again.results[0].why->code == Code::host_key_changed));
+    CHECK((again.results[0].why && again.results[0].why->code == code::host_key_changed));
     for (std::size_t i = 1; i < again.results.size(); ++i) CHECK(again.results[i].outcome == good);
   }
 }
@@ -304,7 +306,7 @@ std::vector<Case> everything(std::size_t count) {
   auto kinds = phased_cases();
   for (const auto& more : {named_cases(), swept_cases()}) kinds.insert(kinds.end(), more.begin(), more.end());
   kinds.push_back({"flood:4194304", {good}, {Phase::close}});
-  kinds.push_back({"endless", {timed_out}, {Phase::command}, {Code::remote_command_timed_out}});
+  kinds.push_back({"endless", {timed_out}, {Phase::command}, {code::remote_command_timed_out}});
   std::vector<Case> cases;
   while (cases.size() < count) cases.push_back(kinds[cases.size() % kinds.size()]);
   return cases;
@@ -342,7 +344,7 @@ TEST_CASE("stopped in the midst of all faults, every node is accounted for at on
     const CommandResult& result = ran.results[i];
     INFO(result.node, " is ", told(result));
     const auto& right = site.cases()[i].outcomes;
-    const bool stopped = result.outcome == unreachable && result.why && result.why->code == Code::fleet_cancelled;
+    const bool stopped = result.outcome == unreachable && result.why && result.why->code == code::fleet_cancelled;
     CHECK((stopped || std::find(right.begin(), right.end(), result.outcome) != right.end()));
   }
   all_is_given_back(before, site);

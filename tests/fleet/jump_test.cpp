@@ -7,6 +7,7 @@
 
 #include <memory>
 
+#include "base/codes/ssh.hpp"
 #include "fleet/fleet.hpp"
 #include "fleet/private_sshd.hpp"
 #include "unit/fleet/fake_agent.hpp"
@@ -149,7 +150,7 @@ TEST_CASE("a dead node behind a jump host ends at its own deadline, and the othe
     } else if (i % 10 == 6) {
       CHECK_MESSAGE(result.outcome == NodeOutcome::unreachable, told(result));
       CHECK(result.phase == ssh::Phase::connect);
-      CHECK(result.why->code == Code::ssh_connect_failed);
+      CHECK(result.why->code == code::ssh_connect_failed);
       CHECK(result.why->message.find("outer") != std::string::npos);
     } else {
       CHECK_MESSAGE(result.outcome == NodeOutcome::ok, told(result));
@@ -167,10 +168,10 @@ TEST_CASE("a jump host that cannot be reached, does not let us in or forwards no
   auto unknown = site().outer.target("outer");
   unknown.known_hosts = {"/dev/null"};
   const PrivateSshd still("AllowTcpForwarding no");
-  const Row rows[] = {{"closed", closed, NodeOutcome::unreachable, Code::ssh_connect_failed},
-                      {"not let in", stranger, NodeOutcome::refused, Code::ssh_auth_refused},
-                      {"unknown host key", unknown, NodeOutcome::refused, Code::host_key_unknown},
-                      {"no forwarding", still.target("outer"), NodeOutcome::unreachable, Code::ssh_connect_failed}};
+  const Row rows[] = {{"closed", closed, NodeOutcome::unreachable, code::ssh_connect_failed},
+                      {"not let in", stranger, NodeOutcome::refused, code::ssh_auth_refused},
+                      {"unknown host key", unknown, NodeOutcome::refused, code::host_key_unknown},
+                      {"no forwarding", still.target("outer"), NodeOutcome::unreachable, code::ssh_connect_failed}};
   for (const Row& row : rows) {
     INFO(row.what);
     std::vector<ssh::Target> targets(3, site().node.target("n"));
@@ -195,7 +196,7 @@ TEST_CASE("a jump host that goes away in the middle is a lost connection, never 
   CHECK_MESSAGE(result.outcome == NodeOutcome::unreachable, told(result));
   CHECK(result.phase == ssh::Phase::command);
   REQUIRE(result.why);
-  CHECK(result.why->code == Code::ssh_connection_lost);
+  CHECK(result.why->code == code::ssh_connection_lost);
   CHECK_FALSE(result.exit_status);
 }
 

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <thread>
 
+#include "base/codes/ssh.hpp"
 #include "fleet/private_sshd.hpp"
 #include "unit/fleet/fake_agent.hpp"
 #include "unit/ssh/recorder.hpp"
@@ -131,7 +132,7 @@ TEST_CASE("openssh: a connection cut in the middle of a command is never ok and 
     const auto result = run_all(*over, {by_ssh("n")}, "echo before; kill -9 $PPID; sleep 5; exit 0").at(0);
     CHECK_MESSAGE(result.outcome == NodeOutcome::unreachable, told(result));
     CHECK(result.phase == ssh::Phase::command);
-    CHECK(result.why->code == Code::ssh_connection_lost);
+    CHECK(result.why->code == code::ssh_connection_lost);
     CHECK_FALSE(result.exit_status);
   }
 }
@@ -142,13 +143,13 @@ TEST_CASE("openssh: keys and host keys that are not right are refused") {
   auto result = run_one(target, "true");
   CHECK_MESSAGE(result.outcome == NodeOutcome::refused, told(result));
   CHECK(result.phase == ssh::Phase::auth);
-  CHECK(result.why->code == Code::ssh_auth_refused);
+  CHECK(result.why->code == code::ssh_auth_refused);
 
   target = by_ssh("n");
   target.known_hosts = {"/dev/null"};
   result = run_one(target, "true");
   CHECK_MESSAGE(result.outcome == NodeOutcome::refused, told(result));
-  CHECK(result.why->code == Code::host_key_unknown);
+  CHECK(result.why->code == code::host_key_unknown);
   CHECK(result.why->message.find("SHA256:") != std::string::npos);
 
   target.host_keys = ssh::HostKeyPolicy::trust_on_first_use;
@@ -166,7 +167,7 @@ TEST_CASE("openssh: keys and host keys that are not right are refused") {
     target.site_store = server().dir + "/third/store";
     result = run_one(target, "true");
     CHECK_MESSAGE(result.outcome == NodeOutcome::refused, told(result));
-    CHECK(result.why->code == Code::host_key_changed);
+    CHECK(result.why->code == code::host_key_changed);
   }
 }
 
@@ -176,7 +177,7 @@ TEST_CASE("openssh: nothing there, no such name, a deadline") {
   auto result = run_one(target, "true");
   CHECK_MESSAGE(result.outcome == NodeOutcome::unreachable, told(result));
   CHECK(result.phase == ssh::Phase::connect);
-  CHECK(result.why->code == Code::ssh_connect_failed);
+  CHECK(result.why->code == code::ssh_connect_failed);
   target.address = "no-such-host.invalid";
   result = run_one(target, "true");
   CHECK_MESSAGE((result.outcome == NodeOutcome::unreachable || result.outcome == NodeOutcome::timed_out), told(result));
@@ -231,7 +232,7 @@ TEST_CASE("openssh: a server of modern algorithms only: libssh2 says what is mis
   result = run_one(modern.target("n"), "true");
   if (result.outcome == NodeOutcome::ok) return;   // a libssh2 that can
   CHECK_MESSAGE(result.outcome == NodeOutcome::unreachable, told(result));
-  CHECK(result.why->code == Code::ssh_kex_failed);
+  CHECK(result.why->code == code::ssh_kex_failed);
   CHECK_MESSAGE(result.why->message.find("aes256-gcm@openssh.com") != std::string::npos, told(result));
   CHECK_MESSAGE(result.why->message.find("no MAC (the server offers only hmac-sha2-512-etm@openssh.com") != std::string::npos, told(result));
   CHECK(info(result.why->code).next_step.find("transport: openssh") != std::string_view::npos);

@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/codes/ssh.hpp"
 #include "fleet/private_sshd.hpp"
 #include "unit/fleet/fake_agent.hpp"
 #include "unit/ssh/recorder.hpp"
@@ -110,7 +111,7 @@ TEST_CASE("a connection cut in the middle of a command is never ok and never fai
   const auto result = run_one(server().target("n"), "echo before; kill -9 $PPID; sleep 5; exit 0");
   CHECK_MESSAGE(result.outcome == NodeOutcome::unreachable, told(result));
   CHECK(result.phase == ssh::Phase::command);
-  CHECK(result.why->code == Code::ssh_connection_lost);
+  CHECK(result.why->code == code::ssh_connection_lost);
   CHECK_FALSE(result.exit_status);
 }
 
@@ -119,7 +120,7 @@ TEST_CASE("host keys: unknown, wrong, first use, and another type than the defau
   target.known_hosts = {"/dev/null"};
   auto result = run_one(target, "true");
   CHECK_MESSAGE(result.outcome == NodeOutcome::refused, told(result));
-  CHECK(result.why->code == Code::host_key_unknown);
+  CHECK(result.why->code == code::host_key_unknown);
   const std::string listed = shell("ssh-keygen -lf " + server().dir + "/host_ed25519.pub").out;
   const std::string fingerprint = split(listed, ' ').at(1);
   CHECK(result.why->message.find(fingerprint) != std::string::npos);
@@ -139,7 +140,7 @@ TEST_CASE("host keys: unknown, wrong, first use, and another type than the defau
     target.site_store = server().dir + "/other-store";
     result = run_one(target, "true");
     CHECK_MESSAGE(result.outcome == NodeOutcome::refused, told(result));
-    CHECK(result.why->code == Code::host_key_changed);
+    CHECK(result.why->code == code::host_key_changed);
   }
 
   shell("echo \"[127.0.0.1]:" + std::to_string(server().port) + " $(cut -d' ' -f1,2 " + server().dir + "/host_ecdsa.pub)\" > " + server().dir + "/known_ecdsa");
@@ -155,7 +156,7 @@ TEST_CASE("keys: one that is not authorized, ECDSA, RSA, encrypted, missing") {
   auto result = run_one(target, "true");
   CHECK_MESSAGE(result.outcome == NodeOutcome::refused, told(result));
   CHECK(result.phase == ssh::Phase::auth);
-  CHECK(result.why->code == Code::ssh_auth_refused);
+  CHECK(result.why->code == code::ssh_auth_refused);
 
   target.identity_files = {server().dir + "/id_other", server().make_key("id_ecdsa", "-t ecdsa -N ''", true)};
   CHECK(run_one(target, "true").outcome == NodeOutcome::ok);
@@ -166,15 +167,15 @@ TEST_CASE("keys: one that is not authorized, ECDSA, RSA, encrypted, missing") {
     CHECK(result.outcome == NodeOutcome::ok);
   } else {
     CHECK_MESSAGE(result.outcome == NodeOutcome::refused, told(result));
-    CHECK(result.why->code == Code::ssh_rsa_unsupported);
+    CHECK(result.why->code == code::ssh_rsa_unsupported);
   }
 
   target.identity_files = {server().make_key("id_encrypted", "-t ed25519 -N secret", true)};
-  CHECK(run_one(target, "true").why->code == Code::ssh_key_encrypted);
+  CHECK(run_one(target, "true").why->code == code::ssh_key_encrypted);
   target.identity_files = {server().dir + "/nowhere"};
-  CHECK(run_one(target, "true").why->code == Code::ssh_key_unreadable);
+  CHECK(run_one(target, "true").why->code == code::ssh_key_unreadable);
   target.identity_files.clear();
-  CHECK(run_one(target, "true").why->code == Code::ssh_no_identity);
+  CHECK(run_one(target, "true").why->code == code::ssh_no_identity);
 }
 
 TEST_CASE("without named keys the default ones are found") {
@@ -211,11 +212,11 @@ TEST_CASE("ssh-agent signs, also for an encrypted file; a dead one costs no node
   result = run_one(target, "true", {}, {}, {.home = server().dir + "/home", .agent_socket = socket});
   CHECK_MESSAGE(result.outcome == NodeOutcome::ok, told(result));   // by the default key, after the agent's patience
   result = run_one(target, "true", {}, {}, {.agent_socket = socket});
-  CHECK(result.why->code == Code::ssh_agent_unusable);
+  CHECK(result.why->code == code::ssh_agent_unusable);
   ::kill(pid, SIGCONT);
   ::kill(pid, SIGTERM);
   result = run_one(target, "true", {}, {}, {.agent_socket = server().dir + "/no-such-socket"});
-  CHECK(result.why->code == Code::ssh_agent_unusable);
+  CHECK(result.why->code == code::ssh_agent_unusable);
 }
 
 TEST_CASE("nothing there, nobody speaking, not SSH, no such name: each is told apart") {
@@ -226,7 +227,7 @@ TEST_CASE("nothing there, nobody speaking, not SSH, no such name: each is told a
   auto result = run_one(target, "true");   // bound, but not listening yet
   CHECK_MESSAGE(result.outcome == NodeOutcome::unreachable, told(result));
   CHECK(result.phase == ssh::Phase::connect);
-  CHECK(result.why->code == Code::ssh_connect_failed);
+  CHECK(result.why->code == code::ssh_connect_failed);
 
   hole.listen();
   FleetOptions options;
@@ -234,7 +235,7 @@ TEST_CASE("nothing there, nobody speaking, not SSH, no such name: each is told a
   result = run_one(target, "true", options);
   CHECK_MESSAGE(result.outcome == NodeOutcome::timed_out, told(result));
   CHECK(result.phase == ssh::Phase::banner);
-  CHECK(result.why->code == Code::ssh_timed_out);
+  CHECK(result.why->code == code::ssh_timed_out);
 
   target.address = "no-such-host.invalid";
   result = run_one(target, "true");

@@ -55,7 +55,7 @@ bad_codes() {
     cat lib/base/codes/*.inc | grep -oE '^KF_CODE\([0-9]+' | sort | uniq -d | sed 's/^KF_CODE(/code /; s/$/ is given twice/'
     names=$(grep -hoE '^KF_CODE\([0-9]+, *[a-z]+, *[a-z0-9_]+' lib/base/codes/*.inc | sed 's/.*, *//' | sort)
     uniq -d <<<"$names" | sed 's/$/ names two codes/'
-    comm -23 <(printf '%s\n' "$names" | sort -u) <(grep -rhoE 'Code::[a-z0-9_]+' lib commands cli --include='*.cpp' --include='*.hpp' --include='*.inc' | sed 's/Code:://' | sort -u) |
+    comm -23 <(printf '%s\n' "$names" | sort -u) <(grep -rhoE '\bcode::[a-z0-9_]+' lib commands cli --include='*.cpp' --include='*.hpp' --include='*.inc' | sed 's/code:://' | sort -u) |
       sed 's/$/: a code that nothing ever gives/'
     for inc in lib/base/codes/*.inc; do
       [ "$inc" = lib/base/codes/all.inc ] || grep -qF "base/codes/${inc##*/}" lib/base/codes/all.inc || echo "$inc is not in all.inc"

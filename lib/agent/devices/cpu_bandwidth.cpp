@@ -9,6 +9,7 @@
 #include "agent/devices/cpu_kernels.hpp"
 #include "agent/devices/cpu_tests.hpp"
 #include "agent/devices/findings.hpp"
+#include "base/codes/validation.hpp"
 
 // Memory bandwidth by STREAM's four operations on arrays beyond the last-level cache. Bytes are counted as STREAM does:
 // two arrays for copy and scale, three for add and triad, a write's own read not counted. The scalar 2 multiplies `a` by
@@ -102,8 +103,8 @@ void run_bandwidth(const TestRequest& request, double seconds, TestSink& sink) {
     sink.measurement(test, fmt::format("bandwidth.stream_{}_gbps", operations[i].name), enough ? json::Value(median_of(samples[i])) : json::Value(), "gbps",
                      detail + "; " + describe_samples(samples[i]), samples[i]);
   sink.measurement(test, "bandwidth.stream.mismatches", double(state.mismatches), "count", fmt::format("{} elements compared", state.checked));
-  if (!proven) return sink.test_done(test, "failed", whole.seconds(), "the checker missed a planted fault", to_string(Code::checker_not_proven));
-  if (!enough) return sink.test_done(test, "not_run", whole.seconds(), "stopped before there were enough samples", to_string(Code::test_stopped));
+  if (!proven) return sink.test_done(test, "failed", whole.seconds(), "the checker missed a planted fault", to_string(code::checker_not_proven));
+  if (!enough) return sink.test_done(test, "not_run", whole.seconds(), "stopped before there were enough samples", to_string(code::test_stopped));
   sink.test_done(test, "ran", whole.seconds());
 }
 

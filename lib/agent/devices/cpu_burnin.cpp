@@ -8,6 +8,7 @@
 #include "agent/devices/cpu_kernels.hpp"
 #include "agent/devices/cpu_tests.hpp"
 #include "agent/devices/findings.hpp"
+#include "base/codes/validation.hpp"
 
 // Burn-in: matrix products in all threads, every result compared bit by bit with the value that is known to be right.
 namespace kfab::agent::devices::cpu {
@@ -215,8 +216,8 @@ void burn(exact::Precision precision, const TestRequest& request, double seconds
   sink.measurement(test, metric + ".iterations", double(iterations), "count", fmt::format("{:.2f} s of multiplying", busy));
   sink.measurement(test, metric + ".coverage", 100.0 * covered / slices, "percent",
                    fmt::format("{} of {} slices of {} KiB", covered, slices, Work<Operand, Accumulator>::slice_bytes(precision) >> 10));
-  if (iterations == 0) return sink.test_done(test, "not_run", whole.seconds(), "stopped before the first product was done", to_string(Code::test_stopped));
-  if (found != planted) return sink.test_done(test, "failed", whole.seconds(), "the checker missed a planted fault", to_string(Code::checker_not_proven));
+  if (iterations == 0) return sink.test_done(test, "not_run", whole.seconds(), "stopped before the first product was done", to_string(code::test_stopped));
+  if (found != planted) return sink.test_done(test, "failed", whole.seconds(), "the checker missed a planted fault", to_string(code::checker_not_proven));
   sink.test_done(test, "ran", whole.seconds());
 }
 
@@ -235,7 +236,7 @@ void run_burnin(const TestRequest& request, double seconds, TestSink& sink) {
     bool known = false;
     for (const auto& row : rows) known |= name == exact::shapes[row.precision].name;
     if (!known)
-      sink.test_done("gemm_" + name, "not_run", 0, "the cpu device has no burn-in in " + name, to_string(Code::not_supported_by_accelerator));
+      sink.test_done("gemm_" + name, "not_run", 0, "the cpu device has no burn-in in " + name, to_string(code::not_supported_by_accelerator));
   }
   for (const auto& row : chosen) row.run(row.precision, request, seconds / double(chosen.size()), sink);
 }

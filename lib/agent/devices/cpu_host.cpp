@@ -14,6 +14,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/validation.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent::devices::cpu {
@@ -118,7 +119,7 @@ std::string machine_serial() {
 Result<Pages> Pages::take(std::uint64_t bytes) {
   void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED)
-    return error(Code::device_memory_short, fmt::format("{} MiB of memory could not be had: {}", bytes >> 20, std::strerror(errno)));
+    return error(code::device_memory_short, fmt::format("{} MiB of memory could not be had: {}", bytes >> 20, std::strerror(errno)));
   madvise(data, bytes, MADV_HUGEPAGE);
   return Pages(data, bytes);
 }

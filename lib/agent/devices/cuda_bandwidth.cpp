@@ -10,6 +10,7 @@
 
 #include "agent/devices/cuda_session.hpp"
 #include "agent/devices/findings.hpp"
+#include "base/codes/validation.hpp"
 #include "base/text.hpp"
 
 // Copies between host and GPU, within the GPU and between GPUs, by the method and under the names of nvbandwidth, so that
@@ -147,8 +148,8 @@ class Copies {
       if (gbps_out && enough) *gbps_out = median_of(samples);
     }
     if (!status) return end_by(sink_, name, whole.seconds(), status.error());
-    if (!proven && compared) return sink_.test_done(name, "failed", whole.seconds(), "the checker missed a planted fault", to_string(Code::checker_not_proven));
-    if (!enough) return sink_.test_done(name, "not_run", whole.seconds(), "stopped before there were enough samples", to_string(Code::test_stopped));
+    if (!proven && compared) return sink_.test_done(name, "failed", whole.seconds(), "the checker missed a planted fault", to_string(code::checker_not_proven));
+    if (!enough) return sink_.test_done(name, "not_run", whole.seconds(), "stopped before there were enough samples", to_string(code::test_stopped));
     sink_.test_done(name, "ran", whole.seconds());
   }
 
@@ -176,7 +177,7 @@ class Copies {
                                   static_cast<unsigned long long>(words()), static_cast<unsigned long long>(seed), state_.at()));
     KFAB_TRY_VOID(session_.synchronize(session_.stream()));
     KFAB_TRY_VOID(session_.download(&state, state_.at(), sizeof state));
-    if (state.checked != words()) return error(Code::device_call_failed, fmt::format("the GPU compared {} of {} words", state.checked, words()));
+    if (state.checked != words()) return error(code::device_call_failed, fmt::format("the GPU compared {} of {} words", state.checked, words()));
     return state;
   }
   // With real mismatches there already, the checker has found something: proven.
@@ -245,7 +246,7 @@ class Copies {
         KFAB_TRY_VOID(session_.launch("kfab_stream_check", session_.filling(elements, 512), streams_[0].get(), arrays[std::size_t(i)].at(), elements, factors[i], state_.at()));
       KFAB_TRY_VOID(session_.synchronize(streams_[0].get()));
       KFAB_TRY_VOID(session_.download(&state, state_.at(), sizeof state));
-      if (state.checked != 3 * elements) return error(Code::device_call_failed, fmt::format("the GPU compared {} of {} elements", state.checked, 3 * elements));
+      if (state.checked != 3 * elements) return error(code::device_call_failed, fmt::format("the GPU compared {} of {} elements", state.checked, 3 * elements));
       return state;
     };
     KFAB_TRY_VOID(run(4));
@@ -281,8 +282,8 @@ class Copies {
       sink_.measurement(test, fmt::format("bandwidth.stream_{}_gbps", operations[operation].name), enough ? json::Value(median_of(samples[operation])) : json::Value(), "gbps",
                         fmt::format("3 arrays of {} MiB; {}", bytes_ >> 20, describe_samples(samples[operation])), samples[operation]);
     sink_.measurement(test, "bandwidth.stream.mismatches", double(state.mismatches), "count", fmt::format("{} elements compared", state.checked));
-    if (!proven) sink_.test_done(test, "failed", whole.seconds(), "the checker missed a planted fault", to_string(Code::checker_not_proven));
-    else if (!enough) sink_.test_done(test, "not_run", whole.seconds(), "stopped before there were enough samples", to_string(Code::test_stopped));
+    if (!proven) sink_.test_done(test, "failed", whole.seconds(), "the checker missed a planted fault", to_string(code::checker_not_proven));
+    else if (!enough) sink_.test_done(test, "not_run", whole.seconds(), "stopped before there were enough samples", to_string(code::test_stopped));
     else sink_.test_done(test, "ran", whole.seconds());
     return ok();
   }

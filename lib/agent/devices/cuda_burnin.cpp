@@ -5,6 +5,7 @@
 
 #include "agent/devices/cuda_session.hpp"
 #include "agent/devices/findings.hpp"
+#include "base/codes/validation.hpp"
 
 // Burn-in of a GPU: matrix products whose results fill its memory, slice by slice, each compared bit by bit with the
 // value that is known to be right.
@@ -85,7 +86,7 @@ class Burn {
       }
       slices_.push_back(std::move(*slice));
     }
-    if (slices_.size() < 2) return error(Code::device_memory_short, fmt::format("{} MiB free: not enough for two slices of results", free_ >> 20));
+    if (slices_.size() < 2) return error(code::device_memory_short, fmt::format("{} MiB free: not enough for two slices of results", free_ >> 20));
     covered_.assign(slices_.size(), false);
     return session_.synchronize(session_.stream());
   }
@@ -226,9 +227,9 @@ class Burn {
                         fmt::format("{} of {} slices of {} KiB in {} MiB of free memory, {} MiB in all", covered, slices_.size(), slice_bytes_ >> 10, free_ >> 20, total_ >> 20));
     if (!status) return end_by(sink_, test_, whole.seconds(), status.error());
     if (iterations_ == 0 || rates_.empty())
-      return sink_.test_done(test_, "not_run", whole.seconds(), "stopped before there was a figure", to_string(Code::test_stopped));
-    if (found_ != planted_) return sink_.test_done(test_, "failed", whole.seconds(), "the checker missed a planted fault", to_string(Code::checker_not_proven));
-    if (unchecked_) return sink_.test_done(test_, "failed", whole.seconds(), fmt::format("{} results were not compared", unchecked_), to_string(Code::checker_not_proven));
+      return sink_.test_done(test_, "not_run", whole.seconds(), "stopped before there was a figure", to_string(code::test_stopped));
+    if (found_ != planted_) return sink_.test_done(test_, "failed", whole.seconds(), "the checker missed a planted fault", to_string(code::checker_not_proven));
+    if (unchecked_) return sink_.test_done(test_, "failed", whole.seconds(), fmt::format("{} results were not compared", unchecked_), to_string(code::checker_not_proven));
     sink_.test_done(test_, "ran", whole.seconds());
   }
 
@@ -266,11 +267,11 @@ void run_burnin(Session& session, const TestRequest& request, double seconds, Te
     else
       sink.test_done(fmt::format("gemm_{}", shape.name), "not_run", 0,
                      fmt::format("compute capability {}.{} has no {} arithmetic", session.capability() / 10, session.capability() % 10, shape.name),
-                     to_string(Code::not_supported_by_accelerator));
+                     to_string(code::not_supported_by_accelerator));
   }
   for (const auto& name : request.precisions)
     if (std::none_of(std::begin(exact::shapes), std::end(exact::shapes), [&](const auto& shape) { return shape.name == name; }))
-      sink.test_done("gemm_" + name, "not_run", 0, "there is no burn-in in " + name, to_string(Code::not_supported_by_accelerator));
+      sink.test_done("gemm_" + name, "not_run", 0, "there is no burn-in in " + name, to_string(code::not_supported_by_accelerator));
   for (const auto* kernel : chosen) Burn(session, *kernel, request, sink).run(seconds / double(chosen.size()));
 }
 

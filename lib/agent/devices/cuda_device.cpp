@@ -2,6 +2,7 @@
 
 #include "agent/devices/cuda_session.hpp"
 #include "agent/devices/nvml_sampler.hpp"
+#include "base/codes/validation.hpp"
 #include "base/embedded.hpp"
 
 #if defined(KFAB_CUDA_ARCHS)
@@ -30,7 +31,7 @@ class CudaDevice final : public Device {
     KFAB_TRY(driver, cuda::Driver::load(libraries_.driver));
     int count = 0;
     KFAB_TRY_VOID(driver->checked(driver->device_count(&count), "count the GPUs"));
-    if (count == 0) return error(Code::no_accelerator, "the driver finds no GPU");
+    if (count == 0) return error(code::no_accelerator, "the driver finds no GPU");
     std::vector<Accelerator> out;
     for (int i = 0; i < count; ++i) {
       KFAB_TRY(one, cuda::describe(*driver, i));

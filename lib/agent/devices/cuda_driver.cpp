@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/validation.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent::devices::cuda {
@@ -14,39 +15,39 @@ namespace {
 
 struct ErrorRow { Status_ status; Code code; };
 constexpr ErrorRow error_rows[] = {
-    {2, Code::device_memory_short},
-    {34, Code::driver_missing},            // a stub library: the toolkit's, not the driver's
-    {46, Code::accelerator_not_permitted}, // busy or exclusive to another process
-    {100, Code::no_accelerator},
-    {101, Code::no_accelerator},
-    {209, Code::driver_too_old},           // no code for this GPU
-    {214, Code::accelerator_lost},         // uncorrectable ECC error
-    {220, Code::accelerator_lost},         // uncorrectable NVLink error
-    {222, Code::driver_too_old},           // PTX of a later version
-    {304, Code::accelerator_not_permitted},// an operating system call failed: device files
-    {700, Code::accelerator_lost},
-    {702, Code::accelerator_lost},
-    {710, Code::accelerator_lost},
-    {715, Code::accelerator_lost},
-    {716, Code::accelerator_lost},
-    {717, Code::accelerator_lost},
-    {718, Code::accelerator_lost},
-    {719, Code::accelerator_lost},
-    {800, Code::accelerator_not_permitted},
-    {802, Code::system_not_initialised},
-    {803, Code::driver_too_old},           // the library's and the kernel module's versions differ
-    {804, Code::driver_too_old},
+    {2, code::device_memory_short},
+    {34, code::driver_missing},            // a stub library: the toolkit's, not the driver's
+    {46, code::accelerator_not_permitted}, // busy or exclusive to another process
+    {100, code::no_accelerator},
+    {101, code::no_accelerator},
+    {209, code::driver_too_old},           // no code for this GPU
+    {214, code::accelerator_lost},         // uncorrectable ECC error
+    {220, code::accelerator_lost},         // uncorrectable NVLink error
+    {222, code::driver_too_old},           // PTX of a later version
+    {304, code::accelerator_not_permitted},// an operating system call failed: device files
+    {700, code::accelerator_lost},
+    {702, code::accelerator_lost},
+    {710, code::accelerator_lost},
+    {715, code::accelerator_lost},
+    {716, code::accelerator_lost},
+    {717, code::accelerator_lost},
+    {718, code::accelerator_lost},
+    {719, code::accelerator_lost},
+    {800, code::accelerator_not_permitted},
+    {802, code::system_not_initialised},
+    {803, code::driver_too_old},           // the library's and the kernel module's versions differ
+    {804, code::driver_too_old},
 };
 
 Code code_of(Status_ status) {
   for (const auto& row : error_rows)
     if (row.status == status) return row.code;
-  return Code::device_call_failed;
+  return code::device_call_failed;
 }
 
 }  // namespace
 
-bool means_broken(Code code) { return code == Code::accelerator_lost || code == Code::device_call_failed; }
+bool means_broken(Code code) { return code == code::accelerator_lost || code == code::device_call_failed; }
 
 Status Driver::checked(Status_ status, std::string_view what) const {
   if (status == 0) return ok();
@@ -62,18 +63,18 @@ Result<std::shared_ptr<Driver>> Driver::load(const std::string& library) {
   driver->library_ = ::dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!driver->library_) {
     const char* why = ::dlerror();
-    return error(Code::driver_missing, fmt::format("{} cannot be loaded: {}", library, one_line(why ? why : "no reason given", 200)));
+    return error(code::driver_missing, fmt::format("{} cannot be loaded: {}", library, one_line(why ? why : "no reason given", 200)));
   }
 #define KFAB_CUDA_RESOLVE(name, symbol, parameters)                                                     \
   driver->name = reinterpret_cast<Status_(*) parameters>(::dlsym(driver->library_, symbol));           \
-  if (!driver->name) return error(Code::driver_too_old, fmt::format("{} has no function {}", library, symbol));
+  if (!driver->name) return error(code::driver_too_old, fmt::format("{} has no function {}", library, symbol));
   KFAB_CUDA_FUNCTIONS(KFAB_CUDA_RESOLVE)
 #undef KFAB_CUDA_RESOLVE
   if (auto initialised = driver->checked(driver->init(0), "the driver could not be initialised"); !initialised) {
     auto why = std::move(initialised).error();
     // The driver says "no device" as well when its device files may not be opened.
-    if (why.code == Code::no_accelerator && ::access("/dev/nvidiactl", R_OK | W_OK) != 0 && errno == EACCES)
-      return error(Code::accelerator_not_permitted, why.message + "; /dev/nvidiactl may not be opened by this user");
+    if (why.code == code::no_accelerator && ::access("/dev/nvidiactl", R_OK | W_OK) != 0 && errno == EACCES)
+      return error(code::accelerator_not_permitted, why.message + "; /dev/nvidiactl may not be opened by this user");
     return why;
   }
   return driver;

@@ -3,6 +3,7 @@
 
 #include "agent/devices/cuda_session.hpp"
 #include "agent/devices/memory_family.inc"
+#include "base/codes/validation.hpp"
 
 // Memory patterns over all of a GPU's free memory, 16 bytes a thread, at the speed of the memory.
 namespace kfab::agent::devices::cuda {
@@ -34,7 +35,7 @@ class Tester {
         break;
       }
     }
-    if (pieces_.empty()) return error(Code::device_memory_short, "less than 2 MiB of GPU memory are free");
+    if (pieces_.empty()) return error(code::device_memory_short, "less than 2 MiB of GPU memory are free");
     return ok();
   }
 
@@ -68,7 +69,7 @@ class Tester {
     keep(session_.download(&state, state_.at(), sizeof state));
     moved_ += bytes_ * (rewrite ? 2 : 1);
     if (!failure_ && state.checked != words())
-      failure_ = error(Code::device_call_failed, "the GPU compared " + std::to_string(state.checked) + " of " + std::to_string(words()) + " words");
+      failure_ = error(code::device_call_failed, "the GPU compared " + std::to_string(state.checked) + " of " + std::to_string(words()) + " words");
     return state;
   }
   bool prove() {

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/validation.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent::devices::cuda {
@@ -55,8 +56,8 @@ Result<Accelerator> describe(const Driver& driver, int ordinal) {
 
 Result<std::unique_ptr<Session>> Session::open(const CudaLibraries& libraries, std::string_view image, const Accelerator& wanted) {
   if (wanted.model.find(" MIG ") != std::string::npos)
-    return error(Code::mig_enabled, fmt::format("{} is a part of a GPU: {}", wanted.id, wanted.model));
-  if (image.empty()) return error(Code::kernels_not_built_in, "this agent carries no CUDA kernels");
+    return error(code::mig_enabled, fmt::format("{} is a part of a GPU: {}", wanted.id, wanted.model));
+  if (image.empty()) return error(code::kernels_not_built_in, "this agent carries no CUDA kernels");
   KFAB_TRY(driver, Driver::load(libraries.driver));
   int count = 0;
   KFAB_TRY_VOID(driver->checked(driver->device_count(&count), "count the GPUs"));
@@ -69,7 +70,7 @@ Result<std::unique_ptr<Session>> Session::open(const CudaLibraries& libraries, s
     found = true;
     driver->device_get(&session->device_, i);
   }
-  if (!found) return error(Code::accelerator_lost, fmt::format("{} is no longer there", wanted.id));
+  if (!found) return error(code::accelerator_lost, fmt::format("{} is no longer there", wanted.id));
   KFAB_TRY_VOID(driver->checked(driver->context_retain(&session->context_, session->device_), "open a context on the GPU"));
   session->retained_ = true;
   KFAB_TRY_VOID(driver->checked(driver->context_current(session->context_), "use the GPU's context"));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/codes/validation.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent::devices {
@@ -50,7 +51,7 @@ Result<TestRequest> read_request(const json::Value& document) {
   TestRequest out;
   out.device = document.string_or("device");
   if (out.device != "cpu" && out.device != "cuda")
-    return error(Code::unknown_test_device, "there is no test device '" + one_line(out.device, 40) + "'");
+    return error(code::unknown_test_device, "there is no test device '" + one_line(out.device, 40) + "'");
   out.level = one_line(document.string_or("level", "quick"), 20);
   auto families = words_at(document, "families");
   if (families.empty()) families = {"burnin", "memory", "bandwidth"};
@@ -61,7 +62,7 @@ Result<TestRequest> read_request(const json::Value& document) {
       known = true;
       if (std::find(out.families.begin(), out.families.end(), family) == out.families.end()) out.families.push_back(family);
     }
-    if (!known) return error(Code::unknown_test_family, "there is no family of tests '" + word + "'");
+    if (!known) return error(code::unknown_test_family, "there is no family of tests '" + word + "'");
   }
   out.duration_s = clamped(document.double_or("duration_s", 30), 0.1, 30.0 * 86400);
   out.threads = int(std::clamp<std::int64_t>(document.int_or("threads", 0), 0, 4096));

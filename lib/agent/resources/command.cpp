@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include "agent/resources/resource.hpp"
+#include "base/codes/agent.hpp"
+#include "base/codes/provision.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent {
@@ -30,9 +32,9 @@ class CommandResource final : public Resource {
   }
 
   Result<Difference> check() override {
-    if (argv_.empty()) return error(Code::agent_bad_request, "a command without run and without shell");
+    if (argv_.empty()) return error(code::agent_bad_request, "a command without run and without shell");
     const bool guarded = !creates_.empty() || !attributes_["unless"].is_null() || !attributes_["only_if"].is_null();
-    if (!guarded) return error(Code::agent_bad_request, "a command without a guard");
+    if (!guarded) return error(code::agent_bad_request, "a command without a guard");
     if (!creates_.empty()) {
       struct stat found {};
       if (::lstat(creates_.c_str(), &found) == 0) return Difference{};
@@ -52,7 +54,7 @@ class CommandResource final : public Resource {
   Status apply(const Difference&) override {
     const auto result = context_.run(argv_, timeout_s_, directory_);
     if (result.success()) return ok();
-    return process_failure(Code::command_failed, one_line(shown_, 120), result);
+    return process_failure(code::command_failed, one_line(shown_, 120), result);
   }
 
  private:
@@ -60,8 +62,8 @@ class CommandResource final : public Resource {
   Result<bool> guard(std::string_view name) const {
     const auto result = context_.run(argv_of(attributes_[name]), guard_timeout_s, directory_);
     if (result.end != ProcessResult::End::exited || result.exit_status == 126 || result.exit_status == 127) {
-      Diagnostic problem = process_failure(Code::command_guard_failed, fmt::format("the guard {}", name), result);
-      if (problem.code == Code::program_missing) problem.code = Code::command_guard_failed;
+      Diagnostic problem = process_failure(code::command_guard_failed, fmt::format("the guard {}", name), result);
+      if (problem.code == code::program_missing) problem.code = code::command_guard_failed;
       return problem;
     }
     return result.exit_status == 0;

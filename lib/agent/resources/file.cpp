@@ -11,6 +11,7 @@
 #include "agent/diff.hpp"
 #include "agent/resources/ownership.hpp"
 #include "agent/resources/resource.hpp"
+#include "base/codes/provision.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent {
@@ -95,7 +96,7 @@ class FileResource final : public Resource {
     exists_ = ::lstat(path_.c_str(), &found) == 0;
     if (!exists_ && errno != ENOENT && errno != ENOTDIR) return system_failure(errno, "look at", path_);
     if (exists_ && S_ISDIR(found.st_mode))
-      return error(Code::provision_path_blocked, fmt::format("{} is a directory on the node", one_line(path_)));
+      return error(code::provision_path_blocked, fmt::format("{} is a directory on the node", one_line(path_)));
     if (absent_) {
       if (exists_) difference.changes.push_back({"state", kind_of(found.st_mode), "absent"});
       return difference;
@@ -216,7 +217,7 @@ class FileResource final : public Resource {
   Status parent_failure(std::string_view doing) {
     const int error_number = errno;
     if (error_number == ENOENT)
-      return error(Code::provision_path_blocked, fmt::format("the directory {} is not on the node; declare it before",
+      return error(code::provision_path_blocked, fmt::format("the directory {} is not on the node; declare it before",
                                                              one_line(directory_of(path_))));
     return system_failure(error_number, doing, path_);
   }
@@ -258,7 +259,7 @@ class DirectoryResource final : public Resource {
     if (S_ISLNK(found.st_mode) && !absent_ && ::stat(path_.c_str(), &found) != 0)
       return system_failure(errno, "look at", path_);
     if (!S_ISDIR(found.st_mode))
-      return error(Code::provision_path_blocked,
+      return error(code::provision_path_blocked,
                    fmt::format("{} is a {} on the node, not a directory", one_line(path_), kind_of(found.st_mode)));
     if (absent_) difference.changes.push_back({"state", "directory", "absent"});
     else difference.changes = ownership_changes(declared_, found);
@@ -289,7 +290,7 @@ class DirectoryResource final : public Resource {
     struct stat found {};
     if (::stat(path.c_str(), &found) == 0) {
       if (S_ISDIR(found.st_mode)) return ok();
-      return error(Code::provision_path_blocked, fmt::format("{} is not a directory on the node", one_line(path)));
+      return error(code::provision_path_blocked, fmt::format("{} is not a directory on the node", one_line(path)));
     }
     if (::mkdir(path.c_str(), 0755) != 0) return system_failure(errno, "make", path);
     ::chmod(path.c_str(), 0755);

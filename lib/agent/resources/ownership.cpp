@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/agent.hpp"
+#include "base/codes/provision.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent {
@@ -28,14 +30,14 @@ Result<unsigned> look_up(const char* database, const std::string& name, const Re
   if (name == "root") return 0U;
   const auto answer = context.run({"getent", database, name}, lookup_timeout_s);
   if (answer.end == ProcessResult::End::exited && answer.exit_status == 2)
-    return error(Code::owner_unknown,
+    return error(code::owner_unknown,
                  fmt::format("the node has no {} '{}'", std::string_view(database) == "group" ? "group" : "user",
                              one_line(name, 60)));
-  if (!answer.success()) return process_failure(Code::owner_unknown, "getent " + std::string(database), answer);
+  if (!answer.success()) return process_failure(code::owner_unknown, "getent " + std::string(database), answer);
   const auto fields = split(trim(answer.out), ':');
   if (fields.size() > 2)
     if (const auto id = number(fields[2])) return *id;
-  return error(Code::owner_unknown, fmt::format("getent gives no number for '{}'", one_line(name, 60)));
+  return error(code::owner_unknown, fmt::format("getent gives no number for '{}'", one_line(name, 60)));
 }
 
 }  // namespace
@@ -55,7 +57,7 @@ Result<Ownership> read_ownership(const json::Value& attributes, const ResourceCo
   if (const auto mode = attributes.string_or("mode"); !mode.empty()) {
     const auto bits = number(mode, 8);
     if (!bits || *bits > permission_bits)
-      return error(Code::agent_bad_request, fmt::format("mode '{}' is not octal", one_line(mode, 20)));
+      return error(code::agent_bad_request, fmt::format("mode '{}' is not octal", one_line(mode, 20)));
     ownership.mode = *bits;
   }
   return ownership;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "agent/resources/resource.hpp"
+#include "base/codes/provision.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent {
@@ -24,18 +25,18 @@ struct AptSays {
   Code code;
 };
 constexpr std::array apt_says{
-    AptSays{"are you root", Code::provision_no_rights},
-    AptSays{"Permission denied", Code::provision_no_rights},
-    AptSays{"Could not get lock", Code::package_lock_held},
-    AptSays{"Unable to acquire the dpkg frontend lock", Code::package_lock_held},
-    AptSays{"Unable to lock", Code::package_lock_held},
-    AptSays{"Unable to locate package", Code::package_not_found},
-    AptSays{"Couldn't find any package", Code::package_not_found},
-    AptSays{"was not found", Code::package_not_found},
-    AptSays{"has no installation candidate", Code::package_not_found},
-    AptSays{"No space left on device", Code::provision_disk_full},
-    AptSays{"You don't have enough free space", Code::provision_disk_full},
-    AptSays{"Read-only file system", Code::provision_read_only},
+    AptSays{"are you root", code::provision_no_rights},
+    AptSays{"Permission denied", code::provision_no_rights},
+    AptSays{"Could not get lock", code::package_lock_held},
+    AptSays{"Unable to acquire the dpkg frontend lock", code::package_lock_held},
+    AptSays{"Unable to lock", code::package_lock_held},
+    AptSays{"Unable to locate package", code::package_not_found},
+    AptSays{"Couldn't find any package", code::package_not_found},
+    AptSays{"was not found", code::package_not_found},
+    AptSays{"has no installation candidate", code::package_not_found},
+    AptSays{"No space left on device", code::provision_disk_full},
+    AptSays{"You don't have enough free space", code::provision_disk_full},
+    AptSays{"Read-only file system", code::provision_read_only},
 };
 
 class PackageResource final : public Resource {
@@ -108,10 +109,10 @@ class PackageResource final : public Resource {
     argv.insert(argv.end(), names_.begin(), names_.end());
     const auto result = context_.run(argv, query_timeout_s);
     if (result.end == ProcessResult::End::not_found)
-      return error(Code::package_manager_missing, "the node has no dpkg-query");
+      return error(code::package_manager_missing, "the node has no dpkg-query");
     // Status 1 says that some of them are unknown; the others are printed all the same.
     if (result.end != ProcessResult::End::exited || result.exit_status > 1)
-      return process_failure(Code::package_failed, "dpkg-query", result);
+      return process_failure(code::package_failed, "dpkg-query", result);
     std::map<std::string, Installed> found;
     for (const auto line : split_lines(result.out)) {
       const auto fields = split(line, '\t');
@@ -141,8 +142,8 @@ class PackageResource final : public Resource {
 
   static Diagnostic failure(std::string_view doing, const ProcessResult& result) {
     if (result.end == ProcessResult::End::not_found)
-      return error(Code::package_manager_missing, "the node has no apt-get");
-    Diagnostic problem = process_failure(Code::package_failed, doing, result);
+      return error(code::package_manager_missing, "the node has no apt-get");
+    Diagnostic problem = process_failure(code::package_failed, doing, result);
     if (result.end != ProcessResult::End::exited) return problem;
     for (const auto& [phrase, code] : apt_says)
       if (result.err.find(phrase) != std::string::npos || result.out.find(phrase) != std::string::npos)

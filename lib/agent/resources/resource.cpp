@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/agent.hpp"
+#include "base/codes/provision.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent {
@@ -28,10 +30,10 @@ constexpr std::array types{
 Code code_of(int error_number) {
   switch (error_number) {
     case EACCES:
-    case EPERM: return Code::provision_no_rights;
+    case EPERM: return code::provision_no_rights;
     case ENOSPC:
-    case EDQUOT: return Code::provision_disk_full;
-    case EROFS: return Code::provision_read_only;
+    case EDQUOT: return code::provision_disk_full;
+    case EROFS: return code::provision_read_only;
     case ENOENT:
     case ENOTDIR:
     case EISDIR:
@@ -40,8 +42,8 @@ Code code_of(int error_number) {
     case ELOOP:
     case ENAMETOOLONG:
     case EBUSY:
-    case ETXTBSY: return Code::provision_path_blocked;
-    default: return Code::provision_io_error;
+    case ETXTBSY: return code::provision_path_blocked;
+    default: return code::provision_io_error;
   }
 }
 
@@ -63,9 +65,9 @@ Result<std::unique_ptr<Resource>> create_resource(std::string_view type, const j
                                                   const ResourceContext& context) {
   const auto it = std::find_if(types.begin(), types.end(), [&](const TypeRow& row) { return row.name == type; });
   if (it == types.end())
-    return error(Code::agent_bad_request, fmt::format("this agent knows no resource type '{}'", one_line(type, 40)));
+    return error(code::agent_bad_request, fmt::format("this agent knows no resource type '{}'", one_line(type, 40)));
   if (!it->required.empty() && string_list(attributes[it->required]).empty())
-    return error(Code::agent_bad_request, fmt::format("a {} without {}", type, it->required));
+    return error(code::agent_bad_request, fmt::format("a {} without {}", type, it->required));
   return it->make(attributes, context);
 }
 
@@ -105,11 +107,11 @@ bool says_no_rights(const ProcessResult& result) {
 
 Diagnostic process_failure(Code code, std::string_view doing, const ProcessResult& result) {
   using End = ProcessResult::End;
-  if (result.end == End::not_found) code = Code::program_missing;
-  if (result.end == End::not_started) code = Code::child_not_started;
-  if (result.end == End::timed_out) code = Code::resource_timed_out;
-  if (result.end == End::stopped) code = Code::agent_cancelled;
-  if (result.end == End::exited && says_no_rights(result)) code = Code::provision_no_rights;
+  if (result.end == End::not_found) code = code::program_missing;
+  if (result.end == End::not_started) code = code::child_not_started;
+  if (result.end == End::timed_out) code = code::resource_timed_out;
+  if (result.end == End::stopped) code = code::agent_cancelled;
+  if (result.end == End::exited && says_no_rights(result)) code = code::provision_no_rights;
   const std::string words = result.last_words();
   return error(code, fmt::format("{}: {}{}{}", doing, result.how(), words.empty() ? "" : ": ", words));
 }

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "agent/resources/resource.hpp"
+#include "base/codes/provision.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent {
@@ -41,7 +42,7 @@ class ServiceResource final : public Resource {
     const bool wanted = state_ == "running" || enabled_.value_or(false);
     if (unit["LoadState"] == "not-found") {
       if (!wanted) return difference;   // what is not there is stopped and not enabled
-      return error(Code::service_unknown, fmt::format("the node has no unit {}", one_line(name_, 80)));
+      return error(code::service_unknown, fmt::format("the node has no unit {}", one_line(name_, 80)));
     }
     if (enabled_) {
       const std::string& now = unit["UnitFileState"];
@@ -96,10 +97,10 @@ class ServiceResource final : public Resource {
                       "NeedDaemonReload", "-p", "ActiveEnterTimestampMonotonic", "--", name_},
                      query_timeout_s);
     if (result.end == ProcessResult::End::not_found || ::access(context_.node.systemd_marker.c_str(), F_OK) != 0)
-      return error(Code::service_manager_missing,
+      return error(code::service_manager_missing,
                    fmt::format("cannot look at {}: systemd does not run on this node", one_line(name_, 80)));
     if (!result.success())
-      return process_failure(Code::service_failed, "systemctl show " + one_line(name_, 80), result);
+      return process_failure(code::service_failed, "systemctl show " + one_line(name_, 80), result);
     std::map<std::string, std::string> unit;
     for (const auto line : split_lines(result.out))
       if (const auto equals = line.find('='); equals != std::string_view::npos)
@@ -113,8 +114,8 @@ class ServiceResource final : public Resource {
     const auto result = context_.run(argv, timeout_s_);
     if (result.success()) return ok();
     Diagnostic problem =
-        process_failure(Code::service_failed, fmt::format("systemctl {} {}", verb, one_line(name_, 80)), result);
-    if (problem.code == Code::service_failed && (verb == "start" || verb == "restart")) {
+        process_failure(code::service_failed, fmt::format("systemctl {} {}", verb, one_line(name_, 80)), result);
+    if (problem.code == code::service_failed && (verb == "start" || verb == "restart")) {
       const auto log = context_.run({"journalctl", "-u", name_, "-n", "3", "-o", "cat", "--no-pager", "-q"}, 10);
       if (log.success() && !trim(log.out).empty()) problem.message += "; its log ends: " + log.last_words();
     }

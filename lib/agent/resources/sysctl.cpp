@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "agent/resources/resource.hpp"
+#include "base/codes/provision.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
 
@@ -30,11 +31,11 @@ class SysctlResource final : public Resource {
 
   Result<Difference> check() override {
     if (name_.find("..") != std::string::npos)
-      return error(Code::sysctl_unknown, fmt::format("'{}' is no kernel parameter", one_line(name_, 80)));
+      return error(code::sysctl_unknown, fmt::format("'{}' is no kernel parameter", one_line(name_, 80)));
     Difference difference;
     const auto live = read_small(path_);
-    if (!live && live.error().code == Code::provision_path_blocked)
-      return error(Code::sysctl_unknown, fmt::format("the node's kernel has no {}", one_line(name_, 80)));
+    if (!live && live.error().code == code::provision_path_blocked)
+      return error(code::sysctl_unknown, fmt::format("the node's kernel has no {}", one_line(name_, 80)));
     if (!live) return live.error();
     if (normalized(*live) != value_) difference.changes.push_back({"live", normalized(*live), value_});
     KFAB_TRY(lines, persisted());
@@ -74,7 +75,7 @@ class SysctlResource final : public Resource {
     ::close(fd);
     if (n == static_cast<ssize_t>(line.size())) return ok();
     if (n < 0 && (error_number == EINVAL || error_number == ERANGE))
-      return error(Code::sysctl_refused,
+      return error(code::sysctl_refused,
                    fmt::format("the kernel does not take {} = {}", one_line(name_, 80), one_line(value_, 80)));
     return system_failure(n < 0 ? error_number : EIO, "set", name_);
   }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "agent/resources/resource.hpp"
+#include "base/codes/provision.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent {
@@ -30,7 +31,7 @@ class UserResource final : public Resource {
     const auto entry = context_.run({"getent", "passwd", name_}, lookup_timeout_s);
     exists_ = entry.success();
     if (!exists_ && !(entry.end == ProcessResult::End::exited && entry.exit_status == 2))
-      return process_failure(Code::user_failed, "getent passwd", entry);
+      return process_failure(code::user_failed, "getent passwd", entry);
     if (absent_) {
       if (exists_) difference.changes.push_back({"state", "present", "absent"});
       return difference;
@@ -40,7 +41,7 @@ class UserResource final : public Resource {
       return difference;
     }
     const auto fields = split(trim(entry.out), ':');
-    if (fields.size() < 7) return error(Code::user_failed, "getent gives no readable entry for " + one_line(name_, 60));
+    if (fields.size() < 7) return error(code::user_failed, "getent gives no readable entry for " + one_line(name_, 60));
     const auto compare = [&](std::string_view what, const std::string& now, const std::string& wanted) {
       if (!wanted.empty() && now != wanted) difference.changes.push_back({std::string(what), now, wanted});
     };
@@ -49,7 +50,7 @@ class UserResource final : public Resource {
     compare("shell", fields[6], shell_);
     if (!group_.empty()) {
       const auto primary = context_.run({"id", "-gn", name_}, lookup_timeout_s);
-      if (!primary.success()) return process_failure(Code::user_failed, "id -gn", primary);
+      if (!primary.success()) return process_failure(code::user_failed, "id -gn", primary);
       compare("group", std::string(trim(primary.out)), group_);
     }
     return groups_.empty() ? Result<Difference>(difference) : compare_groups(std::move(difference));
@@ -73,7 +74,7 @@ class UserResource final : public Resource {
  private:
   Result<Difference> compare_groups(Difference difference) {
     const auto now = context_.run({"id", "-nG", name_}, lookup_timeout_s);
-    if (!now.success()) return process_failure(Code::user_failed, "id -nG", now);
+    if (!now.success()) return process_failure(code::user_failed, "id -nG", now);
     const auto memberships = split(trim(now.out), ' ');
     missing_groups_.clear();
     for (const auto& group : groups_)
@@ -102,7 +103,7 @@ class UserResource final : public Resource {
     if (named) argv.insert(argv.end(), {"--", name_});
     const auto result = context_.run(std::move(argv), change_timeout_s);
     if (result.success()) return ok();
-    return process_failure(Code::user_failed, fmt::format("{} {}", program, one_line(name_, 60)), result);
+    return process_failure(code::user_failed, fmt::format("{} {}", program, one_line(name_, 60)), result);
   }
 
   ResourceContext context_;

@@ -11,6 +11,7 @@
 #include "agent/devices/device.hpp"
 #include "agent/tests/child_protocol.hpp"
 #include "agent/tests/test_task.hpp"
+#include "base/codes/validation.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent {
@@ -105,7 +106,7 @@ int test_child_main(int in, int out) {
       return 0;
     }
   }
-  sink.test_done(order->string_or("family"), "failed", 0, "the accelerator is no longer there", to_string(Code::accelerator_lost));
+  sink.test_done(order->string_or("family"), "failed", 0, "the accelerator is no longer there", to_string(code::accelerator_lost));
   return 0;
 }
 

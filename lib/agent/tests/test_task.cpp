@@ -9,6 +9,7 @@
 #include "agent/devices/device.hpp"
 #include "agent/tests/child_protocol.hpp"
 #include "agent/tests/test_process.hpp"
+#include "base/codes/validation.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent {
@@ -62,14 +63,14 @@ class FamilyRun {
     const auto say = [&](std::string_view status, Code code, std::string_view reason) {
       context_.emit(test_done(order.accelerator, request_.device, order.family, status, code, reason));
     };
-    if (end.kind == TestEnd::Kind::hung) return say("failed", Code::test_hung, end.reason);
+    if (end.kind == TestEnd::Kind::hung) return say("failed", code::test_hung, end.reason);
     if (end.stopped) {
-      if (end.kind != TestEnd::Kind::finished || !told) say("not_run", Code::test_stopped, "stopped before it was done");
+      if (end.kind != TestEnd::Kind::finished || !told) say("not_run", code::test_stopped, "stopped before it was done");
       return;
     }
-    if (end.kind == TestEnd::Kind::died) return say("failed", Code::test_process_died, end.reason);
-    if (end.kind == TestEnd::Kind::not_started) return say("not_run", Code::test_process_died, end.reason);
-    if (!told) say("failed", Code::test_process_died, "it ended without a result");
+    if (end.kind == TestEnd::Kind::died) return say("failed", code::test_process_died, end.reason);
+    if (end.kind == TestEnd::Kind::not_started) return say("not_run", code::test_process_died, end.reason);
+    if (!told) say("failed", code::test_process_died, "it ended without a result");
   }
 
   const devices::TestRequest& request_;
@@ -100,16 +101,16 @@ Status run_test_task(const json::Value& document, TaskContext& context, const Te
     context.emit(test_done("", request.device, inventory_test, status, code, reason));
     return ok();
   };
-  if (ends[0].kind == TestEnd::Kind::hung) return no_inventory("failed", Code::test_hung, ends[0].reason);
-  if (ends[0].stopped) return no_inventory("not_run", Code::test_stopped, "stopped before the accelerators were found");
-  if (ends[0].kind != TestEnd::Kind::finished) return no_inventory("failed", Code::test_process_died, ends[0].reason);
+  if (ends[0].kind == TestEnd::Kind::hung) return no_inventory("failed", code::test_hung, ends[0].reason);
+  if (ends[0].stopped) return no_inventory("not_run", code::test_stopped, "stopped before the accelerators were found");
+  if (ends[0].kind != TestEnd::Kind::finished) return no_inventory("failed", code::test_process_died, ends[0].reason);
   if (found.empty()) {
     if (told) return ok();
-    return no_inventory("not_run", Code::no_accelerator, request.accelerators.empty() ? "no accelerator was found" : "none of the accelerators asked for was found");
+    return no_inventory("not_run", code::no_accelerator, request.accelerators.empty() ? "no accelerator was found" : "none of the accelerators asked for was found");
   }
   for (const auto& wanted : request.accelerators) {
     if (std::find(found.begin(), found.end(), wanted) == found.end())
-      context.emit(test_done(wanted, request.device, inventory_test, "failed", Code::accelerator_lost, "the accelerator is not there"));
+      context.emit(test_done(wanted, request.device, inventory_test, "failed", code::accelerator_lost, "the accelerator is not there"));
   }
 
   double shares = 0;
@@ -120,7 +121,7 @@ Status run_test_task(const json::Value& document, TaskContext& context, const Te
     if (!asked(row.family)) continue;
     if (context.stop_requested()) {
       for (const auto& id : found)
-        context.emit(test_done(id, request.device, to_string(row.family), "not_run", Code::test_stopped, "stopped before it began"));
+        context.emit(test_done(id, request.device, to_string(row.family), "not_run", code::test_stopped, "stopped before it began"));
       continue;
     }
     run.run(row, request.duration_s * row.share / shares, found);

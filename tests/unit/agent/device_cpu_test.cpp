@@ -9,6 +9,7 @@
 #include "agent/devices/cpu_tests.hpp"
 #include "agent/devices/findings.hpp"
 #include "agent/devices/memory_patterns.hpp"
+#include "base/codes/validation.hpp"
 #include "unit/agent/device_support.hpp"
 
 using namespace kfab;
@@ -225,6 +226,6 @@ TEST_CASE("requests are read with bounds") {
   CHECK(request->samples == 1);
   CHECK(request->families.size() == 2);
   CHECK(read_request(to_json(*request))->families.size() == 2);
-  CHECK(read_request(json::Object{{"device", "tpu"}}).error().code == Code::unknown_test_device);
-  CHECK(read_request(json::Object{{"device", "cpu"}, {"families", json::Array{"burn"}}}).error().code == Code::unknown_test_family);
+  CHECK(read_request(json::Object{{"device", "tpu"}}).error().code == code::unknown_test_device);
+  CHECK(read_request(json::Object{{"device", "cpu"}, {"families", json::Array{"burn"}}}).error().code == code::unknown_test_family);
 }

@@ -18,7 +18,7 @@ std::string status(const std::vector<json::Value>& records) {
   REQUIRE(records.size() == 1);
   return records.front().string_or("status");
 }
-std::string code(const std::vector<json::Value>& records) {
+std::string code_of(const std::vector<json::Value>& records) {
   REQUIRE(records.size() == 1);
   return records.front().string_or("code");
 }
@@ -100,13 +100,13 @@ TEST_CASE("file: what stands in the way is said, and nothing is left behind") {
   const TemporaryDirectory directory;
   Provisioner node(directory);
   std::filesystem::create_directories(directory / "dir");
-  CHECK(code(node.run("apply", file(directory / "dir", R"(,"content":"x")"))) == "KF3023");
+  CHECK(code_of(node.run("apply", file(directory / "dir", R"(,"content":"x")"))) == "KF3023");
   const auto no_parent = node.run("apply", file(directory / "none/such", R"(,"content":"x")"));
-  CHECK(code(no_parent) == "KF3023");
+  CHECK(code_of(no_parent) == "KF3023");
   CHECK(no_parent[0].string_or("message").find("is not on the node; declare it before") != std::string::npos);
   write(directory / "plain", "x");
-  CHECK(code(node.run("apply", file(directory / "plain/below", R"(,"content":"x")"))) == "KF3023");
-  CHECK(code(node.run("apply", file(directory / "x", R"(,"content":"x","owner":"kfab-nobody-here")"))) == "KF3040");
+  CHECK(code_of(node.run("apply", file(directory / "plain/below", R"(,"content":"x")"))) == "KF3023");
+  CHECK(code_of(node.run("apply", file(directory / "x", R"(,"content":"x","owner":"kfab-nobody-here")"))) == "KF3040");
   CHECK_FALSE(std::filesystem::exists(directory / "x"));
   for (const auto& entry : std::filesystem::directory_iterator(directory.string()))
     CHECK(entry.path().string().find("kfab-new") == std::string::npos);
@@ -162,12 +162,12 @@ TEST_CASE("file: a full disk and a read-only one leave the old content") {
   write(mounted + "/file", "old");
   const auto big = file(mounted + "/file", ",\"content\":\"" + std::string(200'000, 'x') + "\"");
   const auto full = node.run("apply", big);
-  CHECK(code(full) == "KF3021");
+  CHECK(code_of(full) == "KF3021");
   CHECK(read(mounted + "/file") == "old");
   CHECK_FALSE(std::filesystem::exists(mounted + "/.file.kfab-new"));
   REQUIRE(::mount(nullptr, mounted.c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr) == 0);
-  CHECK(code(node.run("apply", file(mounted + "/file", R"(,"content":"new")"))) == "KF3022");
-  CHECK(code(node.run("apply", directory_resource(mounted + "/dir"))) == "KF3022");
+  CHECK(code_of(node.run("apply", file(mounted + "/file", R"(,"content":"new")"))) == "KF3022");
+  CHECK(code_of(node.run("apply", directory_resource(mounted + "/dir"))) == "KF3022");
   CHECK(read(mounted + "/file") == "old");
   ::umount(mounted.c_str());
 }
@@ -184,10 +184,10 @@ TEST_CASE("directory: made with its parents, corrected, removed only when empty"
   CHECK(status(node.run("apply", directory_resource(path, R"(,"mode":"0700")"))) == "in_sync");
   CHECK(changes_of(node.run("apply", directory_resource(path, R"(,"mode":"0750")"))[0]) == "mode: 0700 -> 0750");
   write(path + "/file", "x");
-  CHECK(code(node.run("apply", directory_resource(path, R"(,"state":"absent")"))) == "KF3023");
+  CHECK(code_of(node.run("apply", directory_resource(path, R"(,"state":"absent")"))) == "KF3023");
   std::filesystem::remove(path + "/file");
   CHECK(status(node.run("apply", directory_resource(path, R"(,"state":"absent")"))) == "changed");
   CHECK(status(node.run("apply", directory_resource(path, R"(,"state":"absent")"))) == "in_sync");
   write(directory / "plain", "x");
-  CHECK(code(node.run("apply", directory_resource(directory / "plain"))) == "KF3023");
+  CHECK(code_of(node.run("apply", directory_resource(directory / "plain"))) == "KF3023");
 }

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "base/codes/agent.hpp"
 #include "unit/agent/support.hpp"
 
 using namespace kfab;
@@ -137,7 +138,7 @@ TEST_CASE("bounded: the answer, a fault, a hang") {
   spent = seconds([&] {
     const auto hang = run_bounded(0.3, []() -> std::string { ::sleep(300); return "never"; });
     REQUIRE_FALSE(hang);
-    CHECK(hang.error().code == Code::fact_unavailable);
+    CHECK(hang.error().code == code::fact_unavailable);
   });
   CHECK(spent < 5);
 }

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "agent/relay_task.hpp"
+#include "base/codes/agent.hpp"
 #include "base/file.hpp"
 
 using namespace kfab;
@@ -117,5 +118,5 @@ TEST_CASE("requests that a relay does not take") {
   ::unsetenv("SSH_CONNECTION");
   const auto nowhere = run_relay_task(request(token, "192.0.2.1"), context);
   REQUIRE_FALSE(nowhere);
-  CHECK(nowhere.error().code == Code::agent_relay_failed);
+  CHECK(nowhere.error().code == code::agent_relay_failed);
 }

@@ -2,6 +2,8 @@
 
 #include "unit/agent/support.hpp"
 
+#include "base/codes/agent.hpp"
+
 using namespace kfab;
 using namespace kfab::agent::test;
 
@@ -365,7 +367,7 @@ TEST_CASE("provision: requests that make no sense change nothing") {
     CAPTURE(resources);
     CHECK(node.run("apply", resources).empty());
     REQUIRE_FALSE(node.status);
-    CHECK(node.status.error().code == Code::agent_bad_request);
+    CHECK(node.status.error().code == code::agent_bad_request);
   }
   CHECK(node.run("dance", "[]").empty());
   CHECK_FALSE(node.status);

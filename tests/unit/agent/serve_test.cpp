@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "agent/protocol.hpp"
+#include "base/codes/agent.hpp"
 #include "base/text.hpp"
 #include "unit/agent/support.hpp"
 
@@ -25,7 +26,7 @@ Status quick(const json::Value&, TaskContext& context) {
   context.emit(json::Object{{"type", "answer"}, {"value", 42}});
   return ok();
 }
-Status refuse(const json::Value&, TaskContext&) { return error(Code::agent_bad_request, "not like this"); }
+Status refuse(const json::Value&, TaskContext&) { return error(code::agent_bad_request, "not like this"); }
 Status crash(const json::Value&, TaskContext&) { throw std::runtime_error("a fault"); }
 Status polite(const json::Value&, TaskContext& context) {
   while (!context.stop_requested()) std::this_thread::sleep_for(std::chrono::milliseconds(5));

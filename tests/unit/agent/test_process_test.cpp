@@ -5,6 +5,7 @@
 #include <string>
 
 #include "agent/tests/test_task.hpp"
+#include "base/codes/validation.hpp"
 #include "unit/agent/device_support.hpp"
 
 using namespace kfab;
@@ -123,6 +124,6 @@ TEST_CASE("stopped from outside: children end, and what did not come to its end 
 
 TEST_CASE("requests that make no sense are refused") {
   Context context;
-  CHECK(run_test_task(json::Object{{"device", "tpu"}}, context, {}).error().code == Code::unknown_test_device);
-  CHECK(run_test_task(json::Object{{"device", "cpu"}, {"families", json::Array{"x"}}}, context, {}).error().code == Code::unknown_test_family);
+  CHECK(run_test_task(json::Object{{"device", "tpu"}}, context, {}).error().code == code::unknown_test_device);
+  CHECK(run_test_task(json::Object{{"device", "cpu"}, {"families", json::Array{"x"}}}, context, {}).error().code == code::unknown_test_family);
 }

@@ -8,6 +8,8 @@
 #include "base/cancel.hpp"
 #include "base/clock.hpp"
 #include "base/codes.hpp"
+#include "base/codes/internal.hpp"
+#include "base/codes/store.hpp"
 #include "base/diagnostic.hpp"
 #include "base/file.hpp"
 #include "base/ids.hpp"
@@ -65,12 +67,12 @@ TEST_CASE("codes: every number and name once, ascending, with words for people")
     CHECK(&info(row.code) == &row);
     CHECK(parse_code(to_string(row.code)) == row.code);
   }
-  CHECK(parse_code("kf9001") == Code::internal);
-  CHECK(parse_code("9001") == Code::internal);
+  CHECK(parse_code("kf9001") == code::internal);
+  CHECK(parse_code("9001") == code::internal);
   for (const char* bad : {"", "KF", "KF1", "KF99999", "90x1", "-9001"}) CHECK_FALSE(parse_code(bad));
-  CHECK(make_diagnostic(Code::internal, "m").severity == Severity::error);
+  CHECK(make_diagnostic(code::internal, "m").severity == Severity::error);
   CHECK_FALSE(has_errors({}));
-  CHECK(has_errors({make_diagnostic(Code::internal, "m")}));
+  CHECK(has_errors({make_diagnostic(code::internal, "m")}));
 }
 
 TEST_CASE("words and exit codes") {
@@ -142,12 +144,12 @@ TEST_CASE("files are read whole and replaced whole") {
   struct stat facts {};
   REQUIRE(::stat(file.c_str(), &facts) == 0);
   CHECK((facts.st_mode & 0777) == 0600);
-  CHECK(read_file(file, 1000).error().code == Code::file_too_large);
-  CHECK(read_file(dir / "missing").error().code == Code::file_unreadable);
-  CHECK(read_file(dir).error().code == Code::file_unreadable);
-  CHECK(write_file_atomically(dir / "no" / "where", "x").error().code == Code::file_unwritable);
+  CHECK(read_file(file, 1000).error().code == code::file_too_large);
+  CHECK(read_file(dir / "missing").error().code == code::file_unreadable);
+  CHECK(read_file(dir).error().code == code::file_unreadable);
+  CHECK(write_file_atomically(dir / "no" / "where", "x").error().code == code::file_unwritable);
   REQUIRE(std::filesystem::create_directory(dir / "taken"));
-  CHECK(write_file_atomically(dir / "taken", "x").error().code == Code::file_unwritable);
+  CHECK(write_file_atomically(dir / "taken", "x").error().code == code::file_unwritable);
   std::size_t left = 0;   // nothing half-written stays behind, also after a failure
   for (const auto& entry : std::filesystem::directory_iterator(dir)) left += entry.path().filename() != "f" && entry.path().filename() != "taken";
   CHECK(left == 0);
@@ -156,7 +158,7 @@ TEST_CASE("files are read whole and replaced whole") {
 
 TEST_CASE("results hold a value or the reason why there is none") {
   const auto half = [](int n) -> Result<int> {
-    if (n % 2 != 0) return error(Code::internal, "odd");
+    if (n % 2 != 0) return error(code::internal, "odd");
     return n / 2;
   };
   const auto quarter = [&](int n) -> Result<int> {

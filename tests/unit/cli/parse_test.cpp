@@ -5,6 +5,8 @@
 
 #include "cli/parse.hpp"
 
+#include "base/codes/cli.hpp"
+
 using namespace kfab;
 using namespace kfab::cli;
 
@@ -65,52 +67,52 @@ TEST_CASE("defaults, variables and the command line, in this order of weight") {
   CHECK_FALSE(read({"version"}, {{"KFAB_NO_INPUT", "0"}}).args.flag("no-input"));
   CHECK_FALSE(read({"version"}, {{"KFAB_NO_INPUT", ""}}).args.flag("no-input"));
   CHECK(read({"version", "-vv"}).args.count("verbose") == 2);
-  CHECK(only_error(read({"version"}, {{"KFAB_COLOR", "blue"}})) == Code::bad_value);
+  CHECK(only_error(read({"version"}, {{"KFAB_COLOR", "blue"}})) == code::bad_value);
 }
 
 TEST_CASE("a mistyped command or option is refused with a suggestion and never run") {
   const Parsed command = read({"exce", "-w", "x"});
-  CHECK(only_error(command) == Code::unknown_command);
+  CHECK(only_error(command) == code::unknown_command);
   CHECK(command.errors.front().suggestions == std::vector<std::string>{"exec"});
   const Parsed option = read({"exec", "--nodse", "x", "--", "y"});
-  CHECK(only_error(option) == Code::unknown_option);
+  CHECK(only_error(option) == code::unknown_option);
   CHECK(option.errors.front().suggestions.front() == "--nodes");
-  CHECK(only_error(read({"--outptu", "json", "version"})) == Code::unknown_option);
-  CHECK(only_error(read({"version", "-Z"})) == Code::unknown_option);
-  CHECK(only_error(read({"--", "version"})) == Code::unknown_command);
-  CHECK(only_error(read({""})) == Code::unknown_command);
+  CHECK(only_error(read({"--outptu", "json", "version"})) == code::unknown_option);
+  CHECK(only_error(read({"version", "-Z"})) == code::unknown_option);
+  CHECK(only_error(read({"--", "version"})) == code::unknown_command);
+  CHECK(only_error(read({""})) == code::unknown_command);
 }
 
 TEST_CASE("nothing is abbreviated") {
-  CHECK(only_error(read({"vers"})) == Code::unknown_command);
-  CHECK(only_error(read({"version", "--outp", "json"})) == Code::unknown_option);
-  CHECK(only_error(read({"version", "--verb"})) == Code::unknown_option);
+  CHECK(only_error(read({"vers"})) == code::unknown_command);
+  CHECK(only_error(read({"version", "--outp", "json"})) == code::unknown_option);
+  CHECK(only_error(read({"version", "--verb"})) == code::unknown_option);
 }
 
 TEST_CASE("values that are missing, empty, wrong or given twice") {
   const Parsed missing = read({"exec", "m.yaml", "-w"});
-  CHECK(only_error(missing) == Code::missing_value);
+  CHECK(only_error(missing) == code::missing_value);
   CHECK(missing.errors.front().message.find("--nodes SET") != std::string::npos);
-  CHECK(only_error(read({"-o"})) == Code::missing_value);
-  CHECK(only_error(read({"exec", "-w", "", "--", "x"})) == Code::missing_value);
-  CHECK(only_error(read({"version", "-o", "jsn"})) == Code::bad_value);
-  CHECK(only_error(read({"version", "--yes=no"})) == Code::bad_value);
-  CHECK(only_error(read({"version", "-o", "json", "-o", "table"})) == Code::given_twice);
-  CHECK(only_error(read({"exec", "--timeout", "5 parsecs", "--", "x"})) == Code::bad_value);
+  CHECK(only_error(read({"-o"})) == code::missing_value);
+  CHECK(only_error(read({"exec", "-w", "", "--", "x"})) == code::missing_value);
+  CHECK(only_error(read({"version", "-o", "jsn"})) == code::bad_value);
+  CHECK(only_error(read({"version", "--yes=no"})) == code::bad_value);
+  CHECK(only_error(read({"version", "-o", "json", "-o", "table"})) == code::given_twice);
+  CHECK(only_error(read({"exec", "--timeout", "5 parsecs", "--", "x"})) == code::bad_value);
   for (const char* bad : {"0", "-1", "1.5", "abc", "99999999999999999999", "70000"}) {
     CAPTURE(bad);
-    CHECK(only_error(read({"exec", std::string("--port=") + bad, "--", "x"})) == Code::bad_value);
+    CHECK(only_error(read({"exec", std::string("--port=") + bad, "--", "x"})) == code::bad_value);
   }
   CHECK(read({"exec", "--port", "65535", "--", "x"}).args.integer("port") == std::optional<std::int64_t>(65535));
 }
 
 TEST_CASE("arguments: missing, too many, and choices") {
-  CHECK(only_error(read({"plan"})) == Code::missing_argument);
-  CHECK(only_error(read({"version", "x"})) == Code::too_many_arguments);
-  CHECK(only_error(read({"completion", "tcsh"})) == Code::bad_value);
-  CHECK(only_error(read({"exec", "m.yaml", "uptime"})) == Code::missing_argument);
-  CHECK(only_error(read({"exec", "m.yaml", "uptime", "--", "x"})) == Code::too_many_arguments);
-  CHECK(only_error(read({"exec", "m.yaml"})) == Code::missing_argument);
+  CHECK(only_error(read({"plan"})) == code::missing_argument);
+  CHECK(only_error(read({"version", "x"})) == code::too_many_arguments);
+  CHECK(only_error(read({"completion", "tcsh"})) == code::bad_value);
+  CHECK(only_error(read({"exec", "m.yaml", "uptime"})) == code::missing_argument);
+  CHECK(only_error(read({"exec", "m.yaml", "uptime", "--", "x"})) == code::too_many_arguments);
+  CHECK(only_error(read({"exec", "m.yaml"})) == code::missing_argument);
   CHECK(read({"explain", "-", "KF1201"}).args.positionals("CODE").size() == 2);
 }
 

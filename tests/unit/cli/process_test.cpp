@@ -3,6 +3,8 @@
 #include <map>
 #include <sstream>
 
+#include "base/codes/internal.hpp"
+#include "base/codes/manifest.hpp"
 #include "cli/diagnostics.hpp"
 #include "cli/process.hpp"
 #include "json/value.hpp"
@@ -111,7 +113,7 @@ TEST_CASE("a bug is told in the format that was asked for") {
 }
 
 TEST_CASE("carets stand under the token, in columns, also after wide characters and tabs") {
-  Diagnostic d = make_diagnostic(Code::internal, "expected a number");
+  Diagnostic d = make_diagnostic(code::internal, "expected a number");
   d.span = SourceSpan{"site.yaml", 2, 6, 2, 11, 0};
   d.label = "found the string 'eight'";
   const std::vector<manifest::SourceText> sources{{"site.yaml", "a: 1\n\t울산: eight\nlast"}};
@@ -125,7 +127,7 @@ TEST_CASE("carets stand under the token, in columns, also after wide characters 
 }
 
 TEST_CASE("a place that the text does not have, or a line of megabytes, does no harm") {
-  Diagnostic d = make_diagnostic(Code::internal, "x");
+  Diagnostic d = make_diagnostic(code::internal, "x");
   d.span = SourceSpan{"f", 99, 1, 99, 2, 0};
   CHECK(render_diagnostics({d}, {{"f", "one line"}}, {}, {}).find("--> f:99:1") != std::string::npos);
   d.span = SourceSpan{"f", 1, 5, 1, 90000000, 0};
@@ -133,11 +135,11 @@ TEST_CASE("a place that the text does not have, or a line of megabytes, does no 
 }
 
 TEST_CASE("past twenty findings the rest is counted, and quiet keeps only errors") {
-  Diagnostics many(25, make_diagnostic(Code::internal, "x"));
+  Diagnostics many(25, make_diagnostic(code::internal, "x"));
   const std::string text = render_diagnostics(many, {}, {}, {});
   CHECK(text.find("and 5 more") != std::string::npos);
   CHECK(text.find("25 errors") != std::string::npos);
-  Diagnostic note = make_diagnostic(Code::too_many_findings, "y");
+  Diagnostic note = make_diagnostic(code::too_many_findings, "y");
   CHECK(render_diagnostics({note}, {}, {.only_errors = true}, {}).empty());
   CHECK_FALSE(render_diagnostics({note}, {}, {}, {}).empty());
 }

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/agent.hpp"
 #include "commands/exec.hpp"
 #include "unit/commands/fake_env.hpp"
 
@@ -134,7 +135,7 @@ TEST_CASE("exec: a budget that is used up leaves the rest, says so once, and is 
   CHECK(output.data.array_at("nodes").size() == 30);
   CHECK(output.data.array_at("nodes").at(29).string_or("code") == "KF2130");
   const auto stopped = std::find_if(output.diagnostics.begin(), output.diagnostics.end(),
-                                    [](const Diagnostic& d) { return d.code == Code::fleet_stopped_by_budget; });
+                                    [](const Diagnostic& d) { return d.code == code::fleet_stopped_by_budget; });
   REQUIRE(stopped != output.diagnostics.end());
   CHECK(stopped->message == "4 of 30 nodes failed, and --max-fail allows 10%, which is 3, so 10 of 30 nodes were not started");
   REQUIRE(stopped->help.size() == 3);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/codes/internal.hpp"
 #include "base/text.hpp"
 #include "commands/env.hpp"
 #include "commands/command.hpp"
@@ -26,7 +27,7 @@ inline ssh::CommandEnd ended(NodeOutcome outcome, std::optional<int> status = {}
   end.phase = outcome == NodeOutcome::ok || outcome == NodeOutcome::failed ? ssh::Phase::close : ssh::Phase::connect;
   end.exit_status = status;
   end.signal = std::move(signal);
-  if (outcome != NodeOutcome::ok) end.why = error(Code::internal, "scripted");
+  if (outcome != NodeOutcome::ok) end.why = error(code::internal, "scripted");
   return end;
 }
 

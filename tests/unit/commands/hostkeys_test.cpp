@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "base/codes/ssh.hpp"
 #include "base/file.hpp"
 #include "base/ids.hpp"
 #include "base/text.hpp"
@@ -125,7 +126,7 @@ TEST_CASE("hostkeys: with a file of fingerprints only what it lists is stored") 
   for (const std::string bad : {"", "# nothing", "gpu1", "gpu1 MD5:00:11", "gpu1 SHA256:short", fresh.keys[0].fingerprint.c_str()}) {
     auto refused = parse_fingerprints(bad);
     REQUIRE_FALSE(refused);
-    CHECK(refused.error().code == Code::bad_fingerprint_line);
+    CHECK(refused.error().code == code::bad_fingerprint_line);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/codes/ssh.hpp"
 #include "base/ids.hpp"
 #include "commands/site_session.hpp"
 #include "commands/ways_in.hpp"
@@ -95,14 +96,14 @@ TEST_CASE("ways in: without a manifest the user's configuration is followed, and
   CHECK(home.target("n1", reach).port == 99);
   reach.ssh_config = "/nonexistent/config";
   home.target("n1", reach);
-  CHECK(home.refusal == Code::ssh_config_unreadable);
+  CHECK(home.refusal == code::ssh_config_unreadable);
 }
 
 TEST_CASE("ways in: StrictHostKeyChecking no is not honoured") {
   Home home("StrictHostKeyChecking no\n");
   CHECK(home.target("n1").host_keys == ssh::HostKeyPolicy::verify);
   REQUIRE(home.findings.size() == 1);
-  CHECK(home.findings[0].code == Code::ssh_config_not_followed);
+  CHECK(home.findings[0].code == code::ssh_config_not_followed);
 }
 
 TEST_CASE("ways in: ProxyJump becomes jump hosts, outermost first, each with its own settings") {
@@ -130,11 +131,11 @@ TEST_CASE("ways in: a circle of jump hosts and a ProxyCommand are refused") {
   ReachOptions reach;
   reach.transport = "openssh";
   home.target("n1", reach);
-  CHECK(home.refusal == Code::jump_host_loop);
+  CHECK(home.refusal == code::jump_host_loop);
 
   Home other("ProxyCommand nc %h %p\n");
   other.target("n1");
-  CHECK(other.refusal == Code::proxy_command_unsupported);
+  CHECK(other.refusal == code::proxy_command_unsupported);
   other.target("n1", reach);
   CHECK_FALSE(other.refusal);
 }

@@ -2,6 +2,9 @@
 
 #include "unit/fleet/fake_agent.hpp"
 
+#include "base/codes/agent.hpp"
+#include "base/codes/internal.hpp"
+
 using namespace kfab;
 using namespace kfab::fleet;
 using namespace kfab::fleet::test;
@@ -33,9 +36,9 @@ TEST_CASE_FIXTURE(Run, "an image knows what it holds, and a damaged one is refus
   REQUIRE(image);
   CHECK(image->size_bytes == 5);
   CHECK(image->sha256 == "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824");
-  CHECK(make_agent_image("").error().code == Code::agent_image_broken);
-  CHECK(make_agent_image(std::string_view(gz).substr(0, gz.size() - 3)).error().code == Code::agent_image_broken);
-  CHECK(make_agent_image("not gzip at all").error().code == Code::agent_image_broken);
+  CHECK(make_agent_image("").error().code == code::agent_image_broken);
+  CHECK(make_agent_image(std::string_view(gz).substr(0, gz.size() - 3)).error().code == code::agent_image_broken);
+  CHECK(make_agent_image("not gzip at all").error().code == code::agent_image_broken);
 }
 
 TEST_CASE_FIXTURE(Run, "the agent is sent once, used again, and gets its request") {
@@ -83,13 +86,13 @@ TEST_CASE_FIXTURE(Run, "a session without done is never ok") {
   const auto code = [&](const std::string& body) {
     auto ends = go(agent_script(body));
     CHECK(ends[0].outcome != NodeOutcome::ok);
-    return ends[0].why ? ends[0].why->code : Code::internal;
+    return ends[0].why ? ends[0].why->code : code::internal;
   };
-  CHECK(code("exit 0") == Code::agent_ended_early);
-  CHECK(code("kill -9 $$") == Code::agent_ended_early);
-  CHECK(code("echo '{\"type\":\"done\"}'; exit 0") == Code::agent_task_failed);
-  CHECK(code("echo '{\"type\":\"done\",\"ok\":false,\"error\":{\"code\":\"KF2104\",\"message\":\"late\"}}'; exit 1") == Code::agent_deadline);
-  CHECK(code("echo '{\"type\":\"done\",\"ok\":\"true\"}'") == Code::agent_task_failed);
+  CHECK(code("exit 0") == code::agent_ended_early);
+  CHECK(code("kill -9 $$") == code::agent_ended_early);
+  CHECK(code("echo '{\"type\":\"done\"}'; exit 0") == code::agent_task_failed);
+  CHECK(code("echo '{\"type\":\"done\",\"ok\":false,\"error\":{\"code\":\"KF2104\",\"message\":\"late\"}}'; exit 1") == code::agent_deadline);
+  CHECK(code("echo '{\"type\":\"done\",\"ok\":\"true\"}'") == code::agent_task_failed);
 }
 
 TEST_CASE_FIXTURE(Run, "what an agent does not send ends the session") {
@@ -98,20 +101,20 @@ TEST_CASE_FIXTURE(Run, "what an agent does not send ends the session") {
     auto ends = go(agent_script(body + "; sleep 60"));
     CHECK(ends[0].outcome == NodeOutcome::failed);
     REQUIRE(ends[0].why);
-    CHECK(ends[0].why->code == Code::agent_protocol_error);
+    CHECK(ends[0].why->code == code::agent_protocol_error);
     CHECK(ends[0].why->message.size() < 400);
   }
 }
 
 TEST_CASE_FIXTURE(Run, "another protocol is refused") {
   auto ends = go("#!/bin/sh\n[ \"$1\" != --version ] || exit 0\necho '{\"type\":\"hello\",\"protocol\":99}'\nread -r x\nread -r x\n");
-  CHECK(ends[0].why->code == Code::agent_protocol_unknown);
+  CHECK(ends[0].why->code == code::agent_protocol_unknown);
 }
 
 TEST_CASE_FIXTURE(Run, "an agent that cannot run here is told from one that does not fit on the disk") {
   auto ends = go("#!/bin/sh\necho 'GLIBC_2.99 not found' >&2\nexit 1\n");
   CHECK(ends[0].outcome == NodeOutcome::failed);
-  CHECK(ends[0].why->code == Code::agent_cannot_run);
+  CHECK(ends[0].why->code == code::agent_cannot_run);
   CHECK(ends[0].why->message.find("GLIBC_2.99") != std::string::npos);
   CHECK(cached().empty());
 }
@@ -119,7 +122,7 @@ TEST_CASE_FIXTURE(Run, "an agent that cannot run here is told from one that does
 TEST_CASE_FIXTURE(Run, "with sudo, what ends before the agent's hello is sudo's refusal, in its own words") {
   auto ends = go("#!/bin/sh\n[ \"$1\" != --version ] || exit 0\necho 'sudo: a password is required' >&2\nexit 1\n", 1, true);
   CHECK(ends[0].outcome == NodeOutcome::failed);
-  CHECK(ends[0].why->code == Code::agent_sudo_refused);
+  CHECK(ends[0].why->code == code::agent_sudo_refused);
   CHECK(ends[0].why->message.find("a password is required") != std::string::npos);
 }
 
@@ -142,7 +145,7 @@ TEST_CASE_FIXTURE(Run, "the first stop tells the agents, and every node gets an 
   for (const AgentEnd& end : ends) {
     CHECK(end.outcome == NodeOutcome::unreachable);
     REQUIRE(end.why);
-    CHECK((end.why->code == Code::fleet_cancelled || end.why->code == Code::agent_cancelled));
+    CHECK((end.why->code == code::fleet_cancelled || end.why->code == code::agent_cancelled));
   }
-  CHECK(ends[4].why->code == Code::fleet_cancelled);
+  CHECK(ends[4].why->code == code::fleet_cancelled);
 }

@@ -6,6 +6,7 @@
 
 #include <cstdio>
 
+#include "base/codes/agent.hpp"
 #include "fleet/bootstrap.hpp"
 #include "json/value.hpp"
 #include "unit/fleet/fake_agent.hpp"
@@ -159,14 +160,14 @@ TEST_CASE_FIXTURE(Home, "a cache mounted noexec or full is passed over") {
 }
 
 TEST_CASE("each state of the bootstrap has its own code, and the node's words are made harmless") {
-  CHECK(bootstrap_error("no_directory", "x", "n").code == Code::agent_no_directory);
-  CHECK(bootstrap_error("no_space", "x", "n").code == Code::agent_no_space);
-  CHECK(bootstrap_error("no_tool", "gzip", "n").code == Code::agent_no_tool);
-  CHECK(bootstrap_error("not_stored", "x", "n").code == Code::agent_not_stored);
-  CHECK(bootstrap_error("cannot_run", "x", "n").code == Code::agent_cannot_run);
-  CHECK(bootstrap_error("no_sudo", "x", "n").code == Code::agent_no_sudo);
+  CHECK(bootstrap_error("no_directory", "x", "n").code == code::agent_no_directory);
+  CHECK(bootstrap_error("no_space", "x", "n").code == code::agent_no_space);
+  CHECK(bootstrap_error("no_tool", "gzip", "n").code == code::agent_no_tool);
+  CHECK(bootstrap_error("not_stored", "x", "n").code == code::agent_not_stored);
+  CHECK(bootstrap_error("cannot_run", "x", "n").code == code::agent_cannot_run);
+  CHECK(bootstrap_error("no_sudo", "x", "n").code == code::agent_no_sudo);
   const Diagnostic unknown = bootstrap_error("\x1b[31mevil\n", std::string(5000, 'x'), "n");
-  CHECK(unknown.code == Code::agent_protocol_error);
+  CHECK(unknown.code == code::agent_protocol_error);
   CHECK(unknown.message.find('\x1b') == std::string::npos);
   CHECK(bootstrap_error("no_space", std::string(5000, 'x'), "n").message.size() < 500);
 }

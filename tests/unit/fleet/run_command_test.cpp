@@ -2,6 +2,9 @@
 
 #include "unit/fleet/fake_agent.hpp"
 
+#include "base/codes/agent.hpp"
+#include "base/codes/ssh.hpp"
+
 using namespace kfab;
 using namespace kfab::fleet;
 using namespace kfab::fleet::test;
@@ -42,7 +45,7 @@ class FakeTransport final : public ssh::Transport {
       ssh::CommandEnd end;
       if (one.aborted) {
         end.outcome = NodeOutcome::unreachable;
-        end.why = make_diagnostic(Code::remote_command_aborted, "cut");
+        end.why = make_diagnostic(code::remote_command_aborted, "cut");
       } else if (one.node == hangs) {
         continue;
       } else {
@@ -120,9 +123,9 @@ TEST_CASE("the first stop starts no more and cuts what hangs after the grace; ev
   REQUIRE(results.size() == 100);
   CHECK(transport.commands.size() < 10);
   CHECK(results[0].outcome == NodeOutcome::unreachable);
-  CHECK(results[0].why->code == Code::fleet_cancelled);
+  CHECK(results[0].why->code == code::fleet_cancelled);
   CHECK(results[1].outcome == NodeOutcome::ok);
-  CHECK(results[99].why->code == Code::fleet_cancelled);
+  CHECK(results[99].why->code == code::fleet_cancelled);
   CHECK(transport.drives > 6);   // the grace of 10 s was given, of a clock asked twice per drive
 }
 
@@ -137,7 +140,7 @@ TEST_CASE("the second stop cuts at once") {
   transport.stop_at = 3;
   transport.stop_again_at = 5;
   const auto results = run_command(transport, local_targets(1), "true", "", options, SteppingClock(), sink, cancel);
-  CHECK(results[0].why->code == Code::fleet_cancelled);
+  CHECK(results[0].why->code == code::fleet_cancelled);
   CHECK(transport.drives < 10);
 }
 
@@ -148,7 +151,7 @@ TEST_CASE("a run stopped before it began starts nothing") {
   cancel.raise(2);
   const auto results = run_command(transport, local_targets(3), "true", "", {}, SteppingClock(), sink, cancel);
   CHECK(transport.commands.empty());
-  for (const CommandResult& result : results) CHECK(result.why->code == Code::fleet_cancelled);
+  for (const CommandResult& result : results) CHECK(result.why->code == code::fleet_cancelled);
 }
 
 TEST_CASE("local commands through the real transport") {

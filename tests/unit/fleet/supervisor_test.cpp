@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include "base/codes/ssh.hpp"
 #include "fleet/run_command.hpp"
 #include "unit/fleet/fake_agent.hpp"
 
@@ -91,7 +92,7 @@ TEST_CASE("a node that does not start the command refuses it, whatever its shell
   ::setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
   CHECK(result.outcome == NodeOutcome::refused);
   REQUIRE(result.why);
-  CHECK(result.why->code == Code::exec_no_tool);
+  CHECK(result.why->code == code::exec_no_tool);
   CHECK_FALSE(result.exit_status);
 }
 

@@ -3,6 +3,8 @@
 #include <deque>
 #include <set>
 
+#include "base/codes/agent.hpp"
+#include "base/codes/ssh.hpp"
 #include "fleet/pace.hpp"
 #include "unit/fleet/fake_agent.hpp"
 
@@ -27,7 +29,7 @@ class OneByOne final : public ssh::Transport {
     ssh::CommandEnd end;
     const bool dead = unreachable.contains(node);
     end.outcome = dead ? NodeOutcome::unreachable : NodeOutcome::ok;
-    if (dead) end.why = make_diagnostic(Code::ssh_timed_out, node + ": no");
+    if (dead) end.why = make_diagnostic(code::ssh_timed_out, node + ": no");
     else end.exit_status = 0;
     listener->on_end(end);
   }
@@ -69,7 +71,7 @@ TEST_CASE("an unreachable node counts for the budget; what was not started says 
     CHECK(results[i].node == "n" + std::to_string(i));
     CHECK(results[i].outcome == NodeOutcome::unreachable);
     REQUIRE(results[i].why);
-    CHECK(results[i].why->code == Code::fleet_budget_used_up);
+    CHECK(results[i].why->code == code::fleet_budget_used_up);
     CHECK(results[i].why->node == results[i].node);
   }
   CHECK(sink.count("node_done") == 9);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/codes/store.hpp"
 #include "json/diagnostic.hpp"
 
 using namespace kfab;
@@ -22,7 +23,7 @@ std::string round_trip(std::string_view text) {
 
 bool refused(std::string_view text) {
   const auto parsed = json::parse(text);
-  return !parsed && parsed.error().code == Code::bad_json && !parsed.error().message.empty();
+  return !parsed && parsed.error().code == code::bad_json && !parsed.error().message.empty();
 }
 
 }  // namespace
@@ -121,7 +122,7 @@ TEST_CASE("hostile documents are bounded in depth, size, members and time") {
 }
 
 TEST_CASE("a diagnostic has every key") {
-  Diagnostic d = make_diagnostic(Code::bad_json, "wrong");
+  Diagnostic d = make_diagnostic(code::bad_json, "wrong");
   const Value bare = json::to_json(d);
   CHECK(bare.string_or("code") == "KF6004");
   CHECK(bare["line"].is_null());

@@ -2,6 +2,9 @@
 
 #include "support.hpp"
 
+#include "base/codes/manifest.hpp"
+#include "base/codes/store.hpp"
+
 using namespace kfab;
 using namespace kfab::manifest::test;
 
@@ -20,65 +23,65 @@ const std::string tenant = "  tenants: [{name: a}, {name: b}]\n";
 
 TEST_CASE("every code of manifests is found at its token") {
   const std::vector<Row> rows{
-      {Code::manifest_not_yaml, "a: b: c\n", ":"},
-      {Code::manifest_empty, "# nothing\n", ""},
-      {Code::unknown_key, site("  kond: campus\n"), "kond"},
-      {Code::duplicate_key, site("  kind: campus\n  kind: edge\n"), "kind"},
-      {Code::missing_key, "apiVersion: kfab/v1\nkind: Site\nmetadata: {title: x}\nspec: {}\n", "{"},
-      {Code::unknown_kind, "apiVersion: kfab/v2\nkind: Site\n", "kfab/v2"},
-      {Code::unknown_kind, "apiVersion: kfab/v1\nkind: Seite\n", "Seite"},
-      {Code::unexpected_document, site("  kind: campus\n---\n") + site("  kind: edge\n"), "apiVersion"},
-      {Code::wrong_type, site("  tranches: none\n"), "none"},
-      {Code::wrong_unit, site("  power: {facility: 41}\n"), "41"},
-      {Code::wrong_unit, site("  power: {facility: 41 mw}\n"), "41 mw"},
-      {Code::unknown_word, site("  kind: kampus\n"), "kampus"},
-      {Code::bad_date, site("  tranches: [{name: t1, due: 2027-13}]\n"), "2027-13"},
-      {Code::bad_date, site("  tranches: [{name: t1, due: 2027-02-29}]\n"), "2027-02-29"},
-      {Code::out_of_range, site("  power: {pue: 0.9}\n"), "0.9"},
-      {Code::bad_name, site("  tranches: [{name: Tranche 1}]\n"), "Tranche 1"},
-      {Code::ambiguous_word, site("  tranches: [{name: no}]\n"), "no"},
-      {Code::bad_pattern, site(tranche + "  nodes: [{group: g, tranche: t1, profile: dgx-b200, range: 'n[1-2]', bmc: '{x}'}]\n"), "x"},
-      {Code::contradictory_keys,
+      {code::manifest_not_yaml, "a: b: c\n", ":"},
+      {code::manifest_empty, "# nothing\n", ""},
+      {code::unknown_key, site("  kond: campus\n"), "kond"},
+      {code::duplicate_key, site("  kind: campus\n  kind: edge\n"), "kind"},
+      {code::missing_key, "apiVersion: kfab/v1\nkind: Site\nmetadata: {title: x}\nspec: {}\n", "{"},
+      {code::unknown_kind, "apiVersion: kfab/v2\nkind: Site\n", "kfab/v2"},
+      {code::unknown_kind, "apiVersion: kfab/v1\nkind: Seite\n", "Seite"},
+      {code::unexpected_document, site("  kind: campus\n---\n") + site("  kind: edge\n"), "apiVersion"},
+      {code::wrong_type, site("  tranches: none\n"), "none"},
+      {code::wrong_unit, site("  power: {facility: 41}\n"), "41"},
+      {code::wrong_unit, site("  power: {facility: 41 mw}\n"), "41 mw"},
+      {code::unknown_word, site("  kind: kampus\n"), "kampus"},
+      {code::bad_date, site("  tranches: [{name: t1, due: 2027-13}]\n"), "2027-13"},
+      {code::bad_date, site("  tranches: [{name: t1, due: 2027-02-29}]\n"), "2027-02-29"},
+      {code::out_of_range, site("  power: {pue: 0.9}\n"), "0.9"},
+      {code::bad_name, site("  tranches: [{name: Tranche 1}]\n"), "Tranche 1"},
+      {code::ambiguous_word, site("  tranches: [{name: no}]\n"), "no"},
+      {code::bad_pattern, site(tranche + "  nodes: [{group: g, tranche: t1, profile: dgx-b200, range: 'n[1-2]', bmc: '{x}'}]\n"), "x"},
+      {code::contradictory_keys,
        site(tranche + "  nodes: [{group: g, tranche: t1, profile: dgx-b200, range: n1, list: [{name: n2}]}]\n"), "{"},
-      {Code::unknown_reference, site("  tranches: [{name: t1, targets: [{profile: dgx-b20}]}]\n"), "dgx-b20"},
-      {Code::unknown_reference, site("  tranches: [{name: t1, depends_on: [t2]}]\n"), "t2"},
-      {Code::unknown_reference, site(tranche + tenant + "  allocations: [{tenant: c, tranche: t1}]\n"), "c"},
-      {Code::dependency_cycle, site("  tranches: [{name: t1, depends_on: [t2]}, {name: t2, depends_on: [t1]}]\n"), "t1"},
-      {Code::bad_referenced_file, site("  tranches: [{name: t1, targets: [{profile: 'file:none.yaml'}]}]\n"), "'file:none.yaml'"},
-      {Code::bad_referenced_file, site("  tranches: [{name: t1, targets: [{profile: 'file:role.yaml'}]}]\n"), "'file:role.yaml'"},
-      {Code::duplicate_name, site("  tranches: [{name: t1}, {name: t1}]\n"), "t1"},
-      {Code::allocations_over_target,
+      {code::unknown_reference, site("  tranches: [{name: t1, targets: [{profile: dgx-b20}]}]\n"), "dgx-b20"},
+      {code::unknown_reference, site("  tranches: [{name: t1, depends_on: [t2]}]\n"), "t2"},
+      {code::unknown_reference, site(tranche + tenant + "  allocations: [{tenant: c, tranche: t1}]\n"), "c"},
+      {code::dependency_cycle, site("  tranches: [{name: t1, depends_on: [t2]}, {name: t2, depends_on: [t1]}]\n"), "t1"},
+      {code::bad_referenced_file, site("  tranches: [{name: t1, targets: [{profile: 'file:none.yaml'}]}]\n"), "'file:none.yaml'"},
+      {code::bad_referenced_file, site("  tranches: [{name: t1, targets: [{profile: 'file:role.yaml'}]}]\n"), "'file:role.yaml'"},
+      {code::duplicate_name, site("  tranches: [{name: t1}, {name: t1}]\n"), "t1"},
+      {code::allocations_over_target,
        site(tranche + tenant + "  allocations: [{tenant: a, tranche: t1, accelerators: 10}, {tenant: b, tranche: t1, accelerators: 7}]\n"), "7"},
-      {Code::allocations_over_target,
+      {code::allocations_over_target,
        site(tranche + tenant + "  allocations: [{tenant: a, tranche: t1, percent: 60 %}, {tenant: b, tranche: t1, percent: 50 %}]\n"), "50 %"},
-      {Code::due_before_dependency,
+      {code::due_before_dependency,
        site("  tranches: [{name: t1, due: 2027-03}, {name: t2, due: 2027-02, depends_on: [t1]}]\n"), "2027-02"},
-      {Code::overlapping_groups,
+      {code::overlapping_groups,
        site(tranche + "  nodes:\n    - {group: g, tranche: t1, profile: dgx-b200, range: 'n[1-4]'}\n"
                       "    - {group: h, tranche: t1, profile: dgx-b200, range: 'n[3-8]'}\n"), "'n[3-8]'"},
-      {Code::duplicate_address,
+      {code::duplicate_address,
        site(tranche + "  nodes: [{group: g, tranche: t1, profile: dgx-b200, list: [{name: n1, address: h1}, {name: n2, address: h1}]}]\n"), "h1"},
-      {Code::duplicate_address,
+      {code::duplicate_address,
        site(tranche + "  nodes: [{group: g, tranche: t1, profile: dgx-b200, range: 'n[1-4]', address: '10.0.0.{i/2}'}]\n"), "'10.0.0.{i/2}'"},
-      {Code::duplicate_serial,
+      {code::duplicate_serial,
        site(tranche + "  nodes: [{group: g, tranche: t1, profile: dgx-b200, list: [{name: n1, serial: X}, {name: n2, serial: X}]}]\n"), "X"},
-      {Code::count_mismatch,
+      {code::count_mismatch,
        site(tranche + "  nodes: [{group: g, tranche: t1, profile: dgx-b200, range: 'n[1-4]', address: '10.0.0.[1-3]'}]\n"), "'10.0.0.[1-3]'"},
-      {Code::count_mismatch,
+      {code::count_mismatch,
        site(tranche + "  nodes: [{group: g, tranche: t1, profile: dgx-b200, range: 'n[1-4]', rack: 'r[1-3]', nodes_per_rack: 2}]\n"), "'r[1-3]'"},
-      {Code::count_mismatch,
+      {code::count_mismatch,
        site(tranche + "  nodes: [{group: g, tranche: t1, profile: dgx-b200, range: 'n[1-4]', address: h1}]\n"), "h1"},
-      {Code::node_without_tranche, site("  nodes: [{group: g, profile: dgx-b200, range: n1}]\n"), "{"},
-      {Code::manifest_not_text, "a: \x01\n", "\x01"},
-      {Code::manifest_not_text, "\xff\xfe" "a", "\xff"},
-      {Code::tab_in_indentation, "a:\n\tb: 1\n", "\t"},
-      {Code::alias_refused, site("  pins: &a {driver: x}\n"), "&a"},
-      {Code::alias_refused, site("  pins: *a\n"), "*"},
-      {Code::alias_refused, site("  pins: !!map {driver: x}\n"), "!!map"},
-      {Code::key_not_text, site("  pins: {[a]: b}\n"), "["},
-      {Code::manifest_not_yaml, "a: [1, 2\n", "["},
-      {Code::unknown_source, "apiVersion: kfab/v1\nkind: Site\nmetadata: {name: s, sources: {S1: x}}\nspec: {parties: [{name: p, source: S2}]}\n", "S2"},
-      {Code::bad_attribute, "apiVersion: kfab/v1\nkind: Role\nmetadata: {name: r}\nspec: {resources: [{type: sysctl, name: a.b}]}\n", "{"},
+      {code::node_without_tranche, site("  nodes: [{group: g, profile: dgx-b200, range: n1}]\n"), "{"},
+      {code::manifest_not_text, "a: \x01\n", "\x01"},
+      {code::manifest_not_text, "\xff\xfe" "a", "\xff"},
+      {code::tab_in_indentation, "a:\n\tb: 1\n", "\t"},
+      {code::alias_refused, site("  pins: &a {driver: x}\n"), "&a"},
+      {code::alias_refused, site("  pins: *a\n"), "*"},
+      {code::alias_refused, site("  pins: !!map {driver: x}\n"), "!!map"},
+      {code::key_not_text, site("  pins: {[a]: b}\n"), "["},
+      {code::manifest_not_yaml, "a: [1, 2\n", "["},
+      {code::unknown_source, "apiVersion: kfab/v1\nkind: Site\nmetadata: {name: s, sources: {S1: x}}\nspec: {parties: [{name: p, source: S2}]}\n", "S2"},
+      {code::bad_attribute, "apiVersion: kfab/v1\nkind: Role\nmetadata: {name: r}\nspec: {resources: [{type: sysctl, name: a.b}]}\n", "{"},
   };
   for (const Row& row : rows) {
     CAPTURE(row.text);
@@ -86,34 +89,34 @@ TEST_CASE("every code of manifests is found at its token") {
     CAPTURE(list(loaded));
     const Diagnostic* found = find(loaded, row.code);
     REQUIRE(found);
-    if (row.code != Code::manifest_empty) CHECK(pointed_at(loaded, *found).substr(0, row.token.size()) == row.token);
+    if (row.code != code::manifest_empty) CHECK(pointed_at(loaded, *found).substr(0, row.token.size()) == row.token);
     CHECK(has_errors(loaded.diagnostics) == !loaded.site());
   }
 }
 
 TEST_CASE("nesting, numbers of findings and size are bounded") {
   const auto deep = load("a: " + std::string(200, '[') + std::string(200, ']'));
-  CHECK(find(deep, Code::nested_too_deeply));
+  CHECK(find(deep, code::nested_too_deeply));
   CHECK(has_errors(load("a: " + std::string(100'000, '[')).diagnostics));
   const auto deep_block = load([] {
     std::string text;
     for (int i = 0; i < 400; ++i) text += std::string(static_cast<std::size_t>(i), ' ') + "a:\n";
     return text;
   }());
-  CHECK(find(deep_block, Code::nested_too_deeply));
+  CHECK(find(deep_block, code::nested_too_deeply));
   std::string many = site("");
   for (int i = 0; i < 3000; ++i) many += fmt::format("  unknown{}: 1\n", i);
   const auto bounded = load(many);
   CHECK(bounded.diagnostics.size() == 1001);
-  CHECK(bounded.diagnostics.back().code == Code::too_many_findings);
+  CHECK(bounded.diagnostics.back().code == code::too_many_findings);
   CHECK(bounded.diagnostics.back().message == "2,000 findings more are not listed");
   const std::string huge(std::size_t{65} << 20, ' ');
-  CHECK(find(load(huge), Code::manifest_too_large));
+  CHECK(find(load(huge), code::manifest_too_large));
 }
 
 TEST_CASE("a billion laughs is refused at its first anchor") {
   const auto loaded = load("a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nd: [*c, *c]\n");
-  REQUIRE(find(loaded, Code::alias_refused));
+  REQUIRE(find(loaded, code::alias_refused));
   CHECK(loaded.diagnostics.front().span->line == 1);
 }
 
@@ -181,6 +184,6 @@ TEST_CASE("the words of YAML 1.1 are words: with a warning as text, refused with
 
 TEST_CASE("a missing file is said, with nothing else") {
   const auto loaded = manifest::load_file("/nonexistent/site.yaml");
-  CHECK(code_of(loaded) == to_string(Code::file_unreadable));
+  CHECK(code_of(loaded) == to_string(code::file_unreadable));
   CHECK(has_errors(manifest::load_file("/").diagnostics));
 }

@@ -2,6 +2,7 @@
 
 #include <random>
 
+#include "base/codes/manifest.hpp"
 #include "manifest/bulk_rows.hpp"
 #include "manifest/pattern.hpp"
 #include "manifest/quantity.hpp"
@@ -85,7 +86,7 @@ TEST_CASE("rows taken out of the text come back where they were") {
     broken.replace(at, 4, "S149");
     const auto found = load(broken);
     REQUIRE(found.diagnostics.size() == 2);
-    CHECK(found.diagnostics[0].code == Code::duplicate_serial);
+    CHECK(found.diagnostics[0].code == code::duplicate_serial);
     CHECK(found.diagnostics[0].span->byte_offset == at);
     CHECK(pointed_at(found, found.diagnostics[1]) == "kond");
   }

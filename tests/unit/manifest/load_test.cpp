@@ -5,6 +5,8 @@
 
 #include "support.hpp"
 
+#include "base/codes/manifest.hpp"
+
 using namespace kfab;
 using namespace kfab::manifest;
 using namespace kfab::manifest::test;
@@ -139,9 +141,9 @@ TEST_CASE("what a programme promises is held against its total") {
                             "  allocations: [{{tenant: a, accelerators: {}}}, {{tenant: b, accelerators: {}}}]\n", first, second));
   };
   CHECK(program(50, 50).diagnostics.empty());
-  CHECK(code_of(program(50, 51)) == to_string(Code::allocations_over_total));
+  CHECK(code_of(program(50, 51)) == to_string(code::allocations_over_total));
   const auto below = program(50, 40);
-  CHECK(code_of(below) == to_string(Code::allocations_below_total));
+  CHECK(code_of(below) == to_string(code::allocations_below_total));
   CHECK(below.program());
 }
 
@@ -197,7 +199,7 @@ TEST_CASE("every bad row of a CSV file is a finding with its line and column") {
   CHECK(found == "3:1 KF1044\n4:1 KF1044\n5:14 KF1044\n6:4 KF1044\n8:1 KF1040\n9:4 KF1041\n9:16 KF1042\n");
   folder.write("nodes.csv", "nam,address\nn1,h\n");
   const auto header = load_text(site("  tranches: [{name: t1}]\n  nodes: [{group: g, tranche: t1, profile: dgx-b200, csv: nodes.csv}]\n"), "s.yaml", folder.path);
-  const Diagnostic* bad = find(header, Code::bad_csv_header);
+  const Diagnostic* bad = find(header, code::bad_csv_header);
   REQUIRE(bad);
   CHECK(bad->span->line == 1);
 }
@@ -207,15 +209,15 @@ TEST_CASE("role resources: circles, unknown ids, equal ids, wrong attributes") {
     return load(fmt::format("apiVersion: kfab/v1\nkind: Role\nmetadata: {{name: r}}\nspec:\n  resources:\n{}", resources));
   };
   CHECK(code_of(role("    - {type: sysctl, name: a.b, value: 1, id: x, after: [y]}\n    - {type: sysctl, name: c.d, value: 1, id: y, after: [x]}\n")) ==
-        to_string(Code::dependency_cycle));
+        to_string(code::dependency_cycle));
   const auto unknown = role("    - {type: sysctl, name: a.b, value: 1, id: first}\n    - {type: sysctl, name: c.d, value: 1, after: [frist]}\n");
-  CHECK(code_of(unknown) == to_string(Code::unknown_reference));
+  CHECK(code_of(unknown) == to_string(code::unknown_reference));
   CHECK(unknown.diagnostics[0].suggestions == std::vector<std::string>{"first"});
-  CHECK(code_of(role("    - {type: package, names: [a]}\n    - {type: package, names: [a]}\n")) == to_string(Code::duplicate_name));
-  CHECK(code_of(role("    - {type: package, nmaes: [a], names: [a]}\n")) == to_string(Code::unknown_key));
-  CHECK(code_of(role("    - {type: file, path: relative, content: x}\n")) == to_string(Code::bad_attribute));
-  CHECK(code_of(role("    - {type: file, path: /a, content: x, mode: 0644}\n")) == to_string(Code::bad_attribute));
-  CHECK(code_of(role("    - {type: pakage, names: [a]}\n")) == to_string(Code::unknown_word));
+  CHECK(code_of(role("    - {type: package, names: [a]}\n    - {type: package, names: [a]}\n")) == to_string(code::duplicate_name));
+  CHECK(code_of(role("    - {type: package, nmaes: [a], names: [a]}\n")) == to_string(code::unknown_key));
+  CHECK(code_of(role("    - {type: file, path: relative, content: x}\n")) == to_string(code::bad_attribute));
+  CHECK(code_of(role("    - {type: file, path: /a, content: x, mode: 0644}\n")) == to_string(code::bad_attribute));
+  CHECK(code_of(role("    - {type: pakage, names: [a]}\n")) == to_string(code::unknown_word));
 }
 
 TEST_CASE("a chain of many dependencies needs no stack") {
@@ -224,7 +226,7 @@ TEST_CASE("a chain of many dependencies needs no stack") {
   for (int i = 0; i < count; ++i)
     text += fmt::format("    - {{type: sysctl, name: a.b{}, value: 1, id: i{}, after: [i{}]}}\n", i, i, (i + 1) % count);
   const auto loaded = load(text);
-  CHECK(code_of(loaded) == to_string(Code::dependency_cycle));
+  CHECK(code_of(loaded) == to_string(code::dependency_cycle));
   CHECK(loaded.diagnostics.size() == 1);
 }
 

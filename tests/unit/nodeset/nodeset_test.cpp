@@ -3,10 +3,12 @@
 #include <string>
 #include <vector>
 
+#include "base/codes/nodeset.hpp"
 #include "base/text.hpp"
 #include "nodeset/nodeset.hpp"
 
 using kfab::Code;
+namespace code = kfab::code;
 using kfab::nodeset::expand_in_order;
 using kfab::nodeset::fold_names;
 using kfab::nodeset::Groups;
@@ -134,45 +136,45 @@ TEST_CASE("what is folded parses back to the same set") {
 TEST_CASE("what tools read differently is an error that points at the spot") {
   struct Case { const char* expression; Code code; const char* at; };
   const std::vector<Case> cases{
-      {"n[1-03]", Code::nodeset_padding, "1-03"},
-      {"n[01-3]", Code::nodeset_padding, "01-3"},
-      {"n[01-100]", Code::nodeset_padding, "01-100"},
-      {"n[1-3][4-5]", Code::nodeset_syntax, "[4-5]"},
-      {"n[1-3]0[4-5]", Code::nodeset_syntax, "[4-5]"},
-      {"n[1-6/2]0", Code::nodeset_syntax, "[1-6/2]"},
-      {"n1[8-12]", Code::nodeset_padding, "1[8-12]"},
-      {"n0[8-12]", Code::nodeset_padding, "0[8-12]"},
-      {"n[5-1]", Code::nodeset_syntax, "5-1"},
-      {"n[]", Code::nodeset_syntax, "]"},
-      {"n[a-c]", Code::nodeset_syntax, "a"},
-      {"n[1--3]", Code::nodeset_syntax, "-"},
-      {"n[1-]", Code::nodeset_syntax, "]"},
-      {"n[-1]", Code::nodeset_syntax, "-"},
-      {"n[1-5/0]", Code::nodeset_syntax, "0"},
-      {"n[1", Code::nodeset_syntax, "["},
-      {"n[1,", Code::nodeset_syntax, "["},
-      {"n1]", Code::nodeset_syntax, "]"},
-      {"n1,,n2", Code::nodeset_syntax, ","},
-      {",n1", Code::nodeset_syntax, ","},
-      {"n1,", Code::nodeset_syntax, ","},
-      {"n1!", Code::nodeset_syntax, "!"},
-      {"n1 & ", Code::nodeset_syntax, "&"},
-      {"(n1", Code::nodeset_syntax, "("},
-      {"n1)", Code::nodeset_syntax, ")"},
-      {"()", Code::nodeset_syntax, ")"},
-      {"(n1)n2", Code::nodeset_syntax, "n"},
-      {"n1(n2)", Code::nodeset_syntax, "("},
-      {"n[12345678901234567890]", Code::nodeset_syntax, "12345678901234567890"},
-      {"n1234567890123456789", Code::bad_node_name, "1234567890123456789"},
-      {"n1[000000000000000000]", Code::nodeset_syntax, "[000000000000000000]"},
-      {"user@n[1-2]", Code::nodeset_syntax, "@"},
-      {"n[1-5],-n3", Code::bad_node_name, "-"},
-      {"n\x01", Code::bad_node_name, "\x01"},
-      {"n[1-2000000]", Code::nodeset_too_large, "n[1-2000000]"},
-      {"a[1-1001]b[1-1000]", Code::nodeset_too_large, "a[1-1001]b[1-1000]"},
-      {"a[1-999999],b[1-2]", Code::nodeset_too_large, "a[1-999999],b[1-2]"},
-      {"gpu*", Code::no_known_nodes, "gpu*"},
-      {"n1,@rack:r1", Code::no_known_nodes, "@rack:r1"},
+      {"n[1-03]", code::nodeset_padding, "1-03"},
+      {"n[01-3]", code::nodeset_padding, "01-3"},
+      {"n[01-100]", code::nodeset_padding, "01-100"},
+      {"n[1-3][4-5]", code::nodeset_syntax, "[4-5]"},
+      {"n[1-3]0[4-5]", code::nodeset_syntax, "[4-5]"},
+      {"n[1-6/2]0", code::nodeset_syntax, "[1-6/2]"},
+      {"n1[8-12]", code::nodeset_padding, "1[8-12]"},
+      {"n0[8-12]", code::nodeset_padding, "0[8-12]"},
+      {"n[5-1]", code::nodeset_syntax, "5-1"},
+      {"n[]", code::nodeset_syntax, "]"},
+      {"n[a-c]", code::nodeset_syntax, "a"},
+      {"n[1--3]", code::nodeset_syntax, "-"},
+      {"n[1-]", code::nodeset_syntax, "]"},
+      {"n[-1]", code::nodeset_syntax, "-"},
+      {"n[1-5/0]", code::nodeset_syntax, "0"},
+      {"n[1", code::nodeset_syntax, "["},
+      {"n[1,", code::nodeset_syntax, "["},
+      {"n1]", code::nodeset_syntax, "]"},
+      {"n1,,n2", code::nodeset_syntax, ","},
+      {",n1", code::nodeset_syntax, ","},
+      {"n1,", code::nodeset_syntax, ","},
+      {"n1!", code::nodeset_syntax, "!"},
+      {"n1 & ", code::nodeset_syntax, "&"},
+      {"(n1", code::nodeset_syntax, "("},
+      {"n1)", code::nodeset_syntax, ")"},
+      {"()", code::nodeset_syntax, ")"},
+      {"(n1)n2", code::nodeset_syntax, "n"},
+      {"n1(n2)", code::nodeset_syntax, "("},
+      {"n[12345678901234567890]", code::nodeset_syntax, "12345678901234567890"},
+      {"n1234567890123456789", code::bad_node_name, "1234567890123456789"},
+      {"n1[000000000000000000]", code::nodeset_syntax, "[000000000000000000]"},
+      {"user@n[1-2]", code::nodeset_syntax, "@"},
+      {"n[1-5],-n3", code::bad_node_name, "-"},
+      {"n\x01", code::bad_node_name, "\x01"},
+      {"n[1-2000000]", code::nodeset_too_large, "n[1-2000000]"},
+      {"a[1-1001]b[1-1000]", code::nodeset_too_large, "a[1-1001]b[1-1000]"},
+      {"a[1-999999],b[1-2]", code::nodeset_too_large, "a[1-999999],b[1-2]"},
+      {"gpu*", code::no_known_nodes, "gpu*"},
+      {"n1,@rack:r1", code::no_known_nodes, "@rack:r1"},
   };
   for (const Case& c : cases) {
     const auto parsed = NodeSet::parse(c.expression);
@@ -207,12 +209,12 @@ TEST_CASE("deep and costly expressions end with an error") {
   for (int i = 0; i < 100; ++i) repeated += ",n[1-1000000]";
   const auto too_often = NodeSet::parse(repeated);
   REQUIRE_FALSE(too_often);
-  CHECK(too_often.error().code == Code::nodeset_too_large);
+  CHECK(too_often.error().code == code::nodeset_too_large);
   std::string flipped = "n[1-1000000]";
   for (int i = 0; i < 500; ++i) flipped += "^n" + std::to_string(i);
   const auto too_costly = NodeSet::parse(flipped);
   REQUIRE_FALSE(too_costly);
-  CHECK(too_costly.error().code == Code::nodeset_too_large);
+  CHECK(too_costly.error().code == code::nodeset_too_large);
 }
 
 TEST_CASE("algebra agrees with itself") {
@@ -290,7 +292,7 @@ TEST_CASE("groups and wildcards") {
   CHECK(names("@@") == "group,rack");
   const auto unknown = NodeSet::parse("n1,@rack:r3", &groups);
   REQUIRE_FALSE(unknown);
-  CHECK(unknown.error().code == Code::unknown_group);
+  CHECK(unknown.error().code == code::unknown_group);
   CHECK(pointed_at("n1,@rack:r3", unknown.error()) == "@rack:r3");
   CHECK(unknown.error().suggestions.front() == "@rack:r1");
   const auto source = NodeSet::parse("@rak:r1", &groups);
@@ -301,7 +303,7 @@ TEST_CASE("groups and wildcards") {
   CHECK_FALSE(NodeSet::parse("@rack:", &groups));
   const auto nothing = NodeSet::parse("zzz*", &groups);
   REQUIRE_FALSE(nothing);
-  CHECK(nothing.error().code == Code::nodeset_no_match);
+  CHECK(nothing.error().code == code::nodeset_no_match);
   CHECK(expand_in_order("@rack:r2", &groups)->front() == "gpu05");
 }
 
@@ -312,7 +314,7 @@ TEST_CASE("plain names") {
   CHECK(NodeSet::from_names({"a1", "a2"})->fold() == "a[1-2]");
   const auto bad = NodeSet::from_names({"a1", "a[1-2]"});
   REQUIRE_FALSE(bad);
-  CHECK(bad.error().code == Code::bad_node_name);
+  CHECK(bad.error().code == code::bad_node_name);
   for (const char* name : {"n1", "a.b-c_d", "fe80::1%eth0", "10.0.0.1", "\xED\x95\x9C\xEA\xB5\xAD"}) CHECK(kfab::nodeset::check_name(name));
   for (const char* name : {"", "-n", "a b", "a\n", "a,b", "a@b", "\xFF", "a\x7F", "\xE2\x80\xAE", "1234567890123456789"})
     CHECK_FALSE(kfab::nodeset::check_name(name));

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "base/codes/provision.hpp"
 #include "unit/provision/support.hpp"
 
 using namespace kfab;
@@ -95,20 +96,20 @@ TEST_CASE("desired state: circles, ids used twice, unknown roles and profiles") 
   auto result = plan(site_with({role("r", {file("a", "/a", {"b"}), file("b", "/b", {"c"}), file("c", "/c", {"b"})})}));
   CHECK_FALSE(result.state);
   REQUIRE(result.diagnostics.size() == 1);
-  CHECK(result.diagnostics[0].code == Code::resource_cycle);
+  CHECK(result.diagnostics[0].code == code::resource_cycle);
   CHECK(result.diagnostics[0].message.find("b -> c -> b") != std::string::npos);
 
   result = plan(site_with({role("r", {file("a", "/a"), file("a", "/b")})}));
-  CHECK(result.diagnostics.at(0).code == Code::resource_id_duplicate);
+  CHECK(result.diagnostics.at(0).code == code::resource_id_duplicate);
 
   auto site = site_with({role("time-chrony", {})});
   site.profiles["hgx"].roles = {"time-chroni"};
   result = plan(site);
-  CHECK(result.diagnostics.at(0).code == Code::role_unknown);
+  CHECK(result.diagnostics.at(0).code == code::role_unknown);
   CHECK(result.diagnostics.at(0).suggestions.at(0) == "time-chrony");
   site.nodes.front().profile = "hgy";
   result = plan(site);
-  CHECK(result.diagnostics.at(0).code == Code::profile_unknown);
+  CHECK(result.diagnostics.at(0).code == code::profile_unknown);
 }
 
 TEST_CASE("desired state: the same thing said differently by two roles is warned of") {
@@ -116,7 +117,7 @@ TEST_CASE("desired state: the same thing said differently by two roles is warned
       {role("a", {file("f", "/etc/x")}), role("b", {resource("file", "f", {{"path", "/etc/x"}, {"content", "y"}})})}));
   REQUIRE(different.state);
   REQUIRE(different.diagnostics.size() == 1);
-  CHECK(different.diagnostics[0].code == Code::resource_conflict);
+  CHECK(different.diagnostics[0].code == code::resource_conflict);
   CHECK(plan(site_with({role("a", {file("f", "/etc/x")}), role("b", {file("f", "/etc/x")})})).diagnostics.empty());
 }
 

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include "base/codes/provision.hpp"
+
 using namespace kfab;
 using namespace kfab::provision;
 
@@ -49,7 +51,7 @@ TEST_CASE("template: four braces are two, and what is put in is not read again")
 TEST_CASE("template: an undefined name has its place and what was probably meant") {
   const auto problems = problems_of("first\n\xed\x95\x9c {{ nam }} and {{ ntp.servr }}\n");
   REQUIRE(problems.size() == 2);
-  CHECK(problems[0].code == Code::template_undefined);
+  CHECK(problems[0].code == code::template_undefined);
   CHECK(problems[0].span->line == 2);
   CHECK(problems[0].span->column == 6);   // in code points
   REQUIRE_FALSE(problems[0].suggestions.empty());
@@ -66,7 +68,7 @@ TEST_CASE("template: what cannot be read") {
                            "{{ 1a }}", "{{ a..b }}", "{{ .a }}", "{{ a. }}"}) {
     CAPTURE(text);
     const auto problems = problems_of(text);
-    CHECK(problems[0].code == Code::template_syntax);
+    CHECK(problems[0].code == code::template_syntax);
     CHECK(problems[0].span->line == 1);
     CHECK(problems[0].span->column == 1);
   }

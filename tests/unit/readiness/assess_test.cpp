@@ -3,6 +3,8 @@
 
 #include <random>
 
+#include "base/codes/commands.hpp"
+#include "base/codes/readiness.hpp"
 #include "fixture.hpp"
 #include "readiness/forecast.hpp"
 #include "readiness/json.hpp"
@@ -102,7 +104,7 @@ TEST_CASE("an unknown tranche is refused, with the nearest name") {
   auto r = assess(s, {}, context());
   const auto refused = select_tranches(r, {"pl"});
   CHECK_FALSE(refused.has_value());
-  CHECK(refused.error().code == Code::unknown_tranche);
+  CHECK(refused.error().code == code::unknown_tranche);
   CHECK(refused.error().suggestions.at(0) == "p1");
   CHECK(r.tranches.size() == 1);
 }
@@ -115,7 +117,7 @@ TEST_CASE("evidence about strangers counts for nothing and is told") {
   e.nodes.push_back(stranger);
   const auto r = assess(s, e, context());
   CHECK(r.counts.declared == 1);
-  CHECK(r.diagnostics.at(0).code == Code::evidence_of_unknown_node);
+  CHECK(r.diagnostics.at(0).code == code::evidence_of_unknown_node);
 }
 
 TEST_CASE("nodes of no tranche make none ready") {
@@ -135,7 +137,7 @@ TEST_CASE("blockers fold nodes of one reason and name a next step") {
     record(e, node, "provision").reason = "package chrony: held";
   }
   const auto t = assess(s, e, context()).tranches.at(0);
-  const auto found = std::find_if(t.blockers.begin(), t.blockers.end(), [](const auto& b) { return b.code == Code::node_not_provisioned; });
+  const auto found = std::find_if(t.blockers.begin(), t.blockers.end(), [](const auto& b) { return b.code == code::node_not_provisioned; });
   REQUIRE(found != t.blockers.end());
   CHECK(found->node_count == 3);
   CHECK(found->nodes == "n[00002-00004]");

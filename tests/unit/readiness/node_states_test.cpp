@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "base/codes/readiness.hpp"
 #include "fixture.hpp"
 #include "readiness/node_states.hpp"
 
@@ -31,7 +32,7 @@ TEST_CASE("a node without evidence is declared, and nothing is known of it") {
   const auto n = first(s, {});
   CHECK(n.state == NodeState::declared);
   CHECK(n.verdict == Verdict::not_judged);
-  CHECK(n.code == Code::evidence_missing);
+  CHECK(n.code == code::evidence_missing);
 }
 
 TEST_CASE("each step stands on the one before") {
@@ -87,7 +88,7 @@ TEST_CASE("a node that does not answer any more is not accepted, and not failed 
   const auto n = first(s, e);
   CHECK(n.state == NodeState::declared);
   CHECK(n.verdict == Verdict::not_judged);
-  CHECK(n.code == Code::node_not_reached);
+  CHECK(n.code == code::node_not_reached);
   CHECK(has(n.reason, "no route to host"));
 }
 
@@ -103,7 +104,7 @@ TEST_CASE("a change of what it was accepted with revokes") {
   const auto n = first(s, e);
   CHECK(n.state == NodeState::revoked);
   CHECK(n.verdict == Verdict::not_judged);
-  CHECK(n.code == Code::acceptance_revoked);
+  CHECK(n.code == code::acceptance_revoked);
 }
 
 TEST_CASE("empty digests on both sides are no agreement") {
@@ -132,7 +133,7 @@ TEST_CASE("several names of one machine are told apart by name only where the ma
   for (auto& r : e.nodes) r.board_serial = "the-one-board";
   for (const auto& n : judge_nodes(s, EvidenceIndex(e), context())) {
     CHECK(n.state == NodeState::failed);
-    CHECK(n.code == Code::duplicate_identity);
+    CHECK(n.code == code::duplicate_identity);
   }
   for (auto& node : s.nodes) node.identity_by_name = true;
   for (const auto& n : judge_nodes(s, EvidenceIndex(e), context())) CHECK(n.state == NodeState::accepted);
@@ -146,7 +147,7 @@ TEST_CASE("another board than the manifest's is a swap, not the node") {
   s.nodes[0].serial = "board-n00002";
   const auto n = first(s, e);
   CHECK(n.state == NodeState::failed);
-  CHECK(n.code == Code::hardware_differs);
+  CHECK(n.code == code::hardware_differs);
 }
 
 TEST_CASE("a processor never counts as an accelerator, however well it did") {
@@ -248,7 +249,7 @@ TEST_CASE("old evidence and evidence of tomorrow do not hold") {
   CHECK(first(s, evidence(s)).state == NodeState::accepted);
   const auto n = first(s, evidence(s, at("2026-09-01T00:00:00Z")));
   CHECK(n.state == NodeState::revoked);
-  CHECK(n.code == Code::evidence_stale);
+  CHECK(n.code == code::evidence_stale);
   CHECK(has(n.reason, "81 days old"));
   CHECK(first(s, evidence(s, at("2026-12-24T00:00:00Z"))).state == NodeState::revoked);
 }

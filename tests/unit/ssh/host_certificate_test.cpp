@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/codes/internal.hpp"
+#include "base/codes/ssh.hpp"
 #include "base/file.hpp"
 #include "base/ids.hpp"
 #include "base/text.hpp"
@@ -171,7 +173,7 @@ struct Site {
       if (!answer) return answer.error().code;
       if (*answer == HostKeyAnswer::trusted) return std::nullopt;
     }
-    return Code::internal;
+    return code::internal;
   }
   int looked = 0;
 };
@@ -187,22 +189,22 @@ TEST_CASE("an authority's certificate makes a key trusted, and nothing less does
     CHECK_FALSE(site.refusal("host_ed25519", certificate));
     CHECK_FALSE(site.refusal("host_ed25519", ""));
     CHECK(site.looked == 1);
-    CHECK(site.refusal("host_ecdsa", "") == Code::host_certificate_refused);   // it vouches for another key
+    CHECK(site.refusal("host_ecdsa", "") == code::host_certificate_refused);   // it vouches for another key
   }
-  SUBCASE("none") { CHECK(site.refusal("host_ed25519", "") == Code::host_certificate_missing); }
+  SUBCASE("none") { CHECK(site.refusal("host_ed25519", "") == code::host_certificate_missing); }
   SUBCASE("another authority's, also under trust on first use as if there were none") {
     const std::string foreign = keys().sign("host_ed25519", "ca_ecdsa", good);
-    CHECK(site.refusal("host_ed25519", foreign) == Code::host_certificate_missing);
+    CHECK(site.refusal("host_ed25519", foreign) == code::host_certificate_missing);
     site.target.host_keys = HostKeyPolicy::trust_on_first_use;
     CHECK_FALSE(site.refusal("host_ed25519", foreign));
   }
   SUBCASE("a bad one is not trusted on first use either") {
     site.target.host_keys = HostKeyPolicy::trust_on_first_use;
-    CHECK(site.refusal("host_ed25519", keys().sign("host_ed25519", "ca_ed25519", "-h -n gpu9")) == Code::host_certificate_refused);
-    CHECK(site.refusal("host_ed25519", "nonsense") == Code::host_certificate_refused);
+    CHECK(site.refusal("host_ed25519", keys().sign("host_ed25519", "ca_ed25519", "-h -n gpu9")) == code::host_certificate_refused);
+    CHECK(site.refusal("host_ed25519", "nonsense") == code::host_certificate_refused);
   }
   SUBCASE("a key that this libssh2 cannot check") {
-    CHECK(site.refusal("host_ed25519", keys().sign("host_rsa", "ca_ed25519", good)) == Code::host_certificate_missing);
+    CHECK(site.refusal("host_ed25519", keys().sign("host_rsa", "ca_ed25519", good)) == code::host_certificate_missing);
   }
   SUBCASE("a plain line is enough, and then no certificate is asked for") {
     site.knows("@cert-authority * " + Site::line("", "ca_ed25519").substr(1) + Site::line("[10.0.0.1]:2222", "host_ecdsa"));
@@ -213,14 +215,14 @@ TEST_CASE("an authority's certificate makes a key trusted, and nothing less does
   }
   SUBCASE("a changed key without a certificate is a changed key") {
     site.knows("@cert-authority * " + Site::line("", "ca_ed25519").substr(1) + Site::line("[10.0.0.1]:2222", "host_ecdsa"));
-    CHECK(site.refusal("host_ed25519", "") == Code::host_key_changed);
+    CHECK(site.refusal("host_ed25519", "") == code::host_key_changed);
   }
   SUBCASE("revoked: the authority, or the key") {
     site.knows("@cert-authority * " + Site::line("", "ca_ed25519").substr(1) + "@revoked * " + Site::line("", "ca_ed25519").substr(1));
-    CHECK(site.refusal("host_ed25519", certificate) == Code::host_key_revoked);
+    CHECK(site.refusal("host_ed25519", certificate) == code::host_key_revoked);
     Site other;
     other.knows("@cert-authority * " + Site::line("", "ca_ed25519").substr(1) + "@revoked * " + Site::line("", "host_ed25519").substr(1));
-    CHECK(other.refusal("host_ed25519", certificate) == Code::host_key_revoked);
+    CHECK(other.refusal("host_ed25519", certificate) == code::host_key_revoked);
   }
   SUBCASE("a hashed authority line") {
     const std::string salt(20, 's');
@@ -238,7 +240,7 @@ TEST_CASE("a file of authorities counts for its targets, and one that cannot be 
   Site other;
   other.target.host_ca_files = {other.dir + "/nowhere", keys().dir + "/host_rsa"};
   CHECK(other.host_keys.authority_trouble(other.target).size() == 2);
-  CHECK(other.refusal("host_ed25519", "") == Code::host_key_unknown);
+  CHECK(other.refusal("host_ed25519", "") == code::host_key_unknown);
 }
 
 TEST_CASE("what is known of a machine's keys is told without storing any") {

@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <thread>
 
+#include "base/codes/internal.hpp"
+#include "base/codes/ssh.hpp"
 #include "base/file.hpp"
 #include "base/ids.hpp"
 #include "base/text.hpp"
@@ -28,7 +30,7 @@ Status check(HostKeys& keys, const Target& target, const std::string& blob) {
     if (!answer) return answer.error();
     if (*answer == HostKeyAnswer::trusted) return ok();
   }
-  return error(Code::internal, "asked again and again");
+  return error(code::internal, "asked again and again");
 }
 
 // A directory with a user's known_hosts and a site's store, and a target that uses both.
@@ -68,7 +70,7 @@ TEST_CASE_FIXTURE(Fixture, "an unknown key is refused with its fingerprint and t
   const std::string blob = ed25519_blob('a');
   auto checked = check(keys, target, blob);
   REQUIRE_FALSE(checked);
-  CHECK(checked.error().code == Code::host_key_unknown);
+  CHECK(checked.error().code == code::host_key_unknown);
   CHECK(checked.error().message.find(fingerprint(blob)) != std::string::npos);
   bool shows_line = false;
   for (const std::string& help : checked.error().help) shows_line = shows_line || help.find("[10.0.0.1]:2222 ssh-ed25519 " + base64_encode(blob)) != std::string::npos;
@@ -79,25 +81,25 @@ TEST_CASE_FIXTURE(Fixture, "an unknown key is refused with its fingerprint and t
 TEST_CASE_FIXTURE(Fixture, "a key in the user's known_hosts is trusted, another one there is a changed key") {
   user_knows(line_of("[10.0.0.1]:2222", ed25519_blob('a')));
   CHECK_FALSE(refusal(ed25519_blob('a')));
-  CHECK(refusal(ed25519_blob('b')) == Code::host_key_changed);
+  CHECK(refusal(ed25519_blob('b')) == code::host_key_changed);
   target.host_keys = HostKeyPolicy::trust_on_first_use;
-  CHECK(refusal(ed25519_blob('b')) == Code::host_key_changed);
-  CHECK(refusal(blob_of("ecdsa-sha2-nistp256", 'c')) == Code::host_key_changed);
+  CHECK(refusal(ed25519_blob('b')) == code::host_key_changed);
+  CHECK(refusal(blob_of("ecdsa-sha2-nistp256", 'c')) == code::host_key_changed);
   CHECK(stored().empty());
 }
 
 TEST_CASE_FIXTURE(Fixture, "a host known only by a type that cannot be checked is unknown, not changed") {
   user_knows(line_of("[10.0.0.1]:2222", blob_of("ssh-rsa", 'r')));
-  CHECK(refusal(ed25519_blob('a')) == Code::host_key_unknown);
+  CHECK(refusal(ed25519_blob('a')) == code::host_key_unknown);
   target.host_keys = HostKeyPolicy::trust_on_first_use;
-  CHECK(refusal(ed25519_blob('a')) == Code::host_key_unknown);
+  CHECK(refusal(ed25519_blob('a')) == code::host_key_unknown);
 }
 
 TEST_CASE_FIXTURE(Fixture, "a revoked key is refused wherever the mark stands and whoever else trusts it") {
   const std::string blob = ed25519_blob('a');
   user_knows("@revoked " + line_of("*", blob));
   site_knows(line_of("n1", blob));
-  CHECK(refusal(blob) == Code::host_key_revoked);
+  CHECK(refusal(blob) == code::host_key_revoked);
 }
 
 TEST_CASE_FIXTURE(Fixture, "trust on first use stores once, then verifies") {
@@ -106,7 +108,7 @@ TEST_CASE_FIXTURE(Fixture, "trust on first use stores once, then verifies") {
   CHECK_FALSE(refusal(a));
   CHECK(stored() == line_of("n1,[10.0.0.1]:2222", a));
   CHECK_FALSE(refusal(a));
-  CHECK(refusal(ed25519_blob('b')) == Code::host_key_changed);
+  CHECK(refusal(ed25519_blob('b')) == code::host_key_changed);
   HostKeys later{""};
   CHECK(check(later, target, a));
   CHECK_FALSE(check(later, target, ed25519_blob('b')));
@@ -126,19 +128,19 @@ TEST_CASE_FIXTURE(Fixture, "two runs that meet a machine at once do not store tw
   REQUIRE(check(other, second, ed25519_blob('b')));
   auto late = check(keys, second, ed25519_blob('c'));
   REQUIRE_FALSE(late);
-  CHECK(late.error().code == Code::host_key_changed);
+  CHECK(late.error().code == code::host_key_changed);
 }
 
 TEST_CASE_FIXTURE(Fixture, "in the site's store the node's name decides, so an address given to another machine is noticed") {
   site_knows(line_of("n1,[10.0.0.9]:2222", ed25519_blob('a')) + line_of("n2,[10.0.0.1]:2222", ed25519_blob('b')));
   CHECK_FALSE(refusal(ed25519_blob('a')));
-  CHECK(refusal(ed25519_blob('b')) == Code::host_key_changed);
+  CHECK(refusal(ed25519_blob('b')) == code::host_key_changed);
 }
 
 TEST_CASE_FIXTURE(Fixture, "the node's name in the user's own file may confirm but not contradict") {
   user_knows(line_of("n1", ed25519_blob('a')));
   CHECK_FALSE(refusal(ed25519_blob('a')));
-  CHECK(refusal(ed25519_blob('b')) == Code::host_key_unknown);
+  CHECK(refusal(ed25519_blob('b')) == code::host_key_unknown);
 }
 
 TEST_CASE_FIXTURE(Fixture, "a line that a crash cut short does not swallow the next one") {
@@ -152,15 +154,15 @@ TEST_CASE_FIXTURE(Fixture, "without a store, or with a name no line can hold, fi
   target.host_keys = HostKeyPolicy::trust_on_first_use;
   Target storeless = target;
   storeless.site_store.clear();
-  CHECK(check(keys, storeless, ed25519_blob('a')).error().code == Code::host_key_not_stored);
+  CHECK(check(keys, storeless, ed25519_blob('a')).error().code == code::host_key_not_stored);
   Target hostile = target;
   hostile.node = "n1 ssh-ed25519 AAAA\nn2";
-  CHECK(check(keys, hostile, ed25519_blob('a')).error().code == Code::host_key_not_stored);
+  CHECK(check(keys, hostile, ed25519_blob('a')).error().code == code::host_key_not_stored);
 }
 
 TEST_CASE_FIXTURE(Fixture, "a known_hosts that exists but cannot be read checks nothing") {
   std::filesystem::create_directories(dir + "/known_hosts");
-  CHECK(refusal(ed25519_blob('a')) == Code::known_hosts_unreadable);
+  CHECK(refusal(ed25519_blob('a')) == code::known_hosts_unreadable);
 }
 
 TEST_CASE_FIXTURE(Fixture, "the types asked for are those that are known") {
@@ -192,7 +194,7 @@ TEST_CASE_FIXTURE(Fixture, "among hashed lines the types are guessed, and a mach
   SUBCASE("or it has none of that type any more") {
     answer = keys.judge(target, *inquiry, ed25519_blob('n'), checkable);
     REQUIRE_FALSE(answer);
-    CHECK(answer.error().code == Code::host_key_changed);
+    CHECK(answer.error().code == code::host_key_changed);
   }
   SUBCASE("and the next one who asks knows better") {
     auto next = keys.prepare(target);
@@ -205,19 +207,19 @@ TEST_CASE_FIXTURE(Fixture, "among hashed lines the types are guessed, and a mach
 TEST_CASE_FIXTURE(Fixture, "hashed lines: trusted, changed and unknown are told apart, with plain lines beside them") {
   user_knows(hashed("[10.0.0.1]:2222", 'a', ed25519_blob('a')) + line_of("[10.0.0.1]:2222", blob_of("ssh-rsa", 'r')) + hashed("[10.0.0.9]:2222", 'b', ed25519_blob('b')));
   CHECK_FALSE(refusal(ed25519_blob('a')));
-  CHECK(refusal(ed25519_blob('b')) == Code::host_key_changed);
+  CHECK(refusal(ed25519_blob('b')) == code::host_key_changed);
   target.address = "10.0.0.3";
-  CHECK(refusal(ed25519_blob('b')) == Code::host_key_unknown);
+  CHECK(refusal(ed25519_blob('b')) == code::host_key_unknown);
   user_knows("");
   target.known_hosts = {dir + "/other"};
   REQUIRE(write_file_atomically(dir + "/other", "@revoked " + hashed("[10.0.0.3]:2222", 'c', ed25519_blob('c'))));
-  CHECK(refusal(ed25519_blob('c')) == Code::host_key_revoked);
+  CHECK(refusal(ed25519_blob('c')) == code::host_key_revoked);
 }
 
 TEST_CASE_FIXTURE(Fixture, "a plain name confirms a key on another port, as ssh lets it, and contradicts none") {
   user_knows(line_of("10.0.0.1", ed25519_blob('a')));
   CHECK_FALSE(refusal(ed25519_blob('a')));
-  CHECK(refusal(ed25519_blob('b')) == Code::host_key_unknown);
+  CHECK(refusal(ed25519_blob('b')) == code::host_key_unknown);
 }
 
 TEST_CASE_FIXTURE(Fixture, "many threads look at once, and each first key is stored once") {
@@ -234,7 +236,7 @@ TEST_CASE_FIXTURE(Fixture, "many threads look at once, and each first key is sto
         mine.address = "10.1.0." + std::to_string(i);
         const bool right = static_cast<bool>(check(keys, mine, ed25519_blob(static_cast<char>(i))));
         auto bad = check(keys, mine, ed25519_blob(static_cast<char>(i + 1)));
-        if (!right || bad || bad.error().code != Code::host_key_changed) ++wrong;
+        if (!right || bad || bad.error().code != code::host_key_changed) ++wrong;
         mine.host_keys = HostKeyPolicy::trust_on_first_use;
         mine.node += "-new";   // the store decides where it knows the node
         mine.address = "10.2.0." + std::to_string(i);
@@ -262,11 +264,11 @@ TEST_CASE_FIXTURE(Fixture, "the store is changed as a whole: added to, replaced 
   CHECK(stored() == "# mine\n" + line_of("n9", ed25519_blob('o')) + "@revoked " + line_of("n1", ed25519_blob('r')) + line_of("n2", ed25519_blob('2')) + "not a line\n" +
                         line_of("n1,[10.0.0.1]:2222", ed25519_blob('x')) + line_of("n1,[10.0.0.1]:2222", blob_of("ecdsa-sha2-nistp256", 'y')));
   CHECK_FALSE(refusal(ed25519_blob('x')));
-  CHECK(refusal(ed25519_blob('o')) == Code::host_key_changed);
+  CHECK(refusal(ed25519_blob('o')) == code::host_key_changed);
 
   site_knows(line_of("n*", ed25519_blob('o')));
   done = update_store(target.site_store, {{&target, {ed25519_blob('x')}, true}});
   REQUIRE_FALSE(done);
-  CHECK(done.error().code == Code::host_key_not_stored);
+  CHECK(done.error().code == code::host_key_not_stored);
   CHECK(stored() == line_of("n*", ed25519_blob('o')));
 }

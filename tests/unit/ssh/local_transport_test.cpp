@@ -4,6 +4,8 @@
 
 #include "unit/ssh/recorder.hpp"
 
+#include "base/codes/ssh.hpp"
+
 using namespace kfab;
 using namespace kfab::ssh;
 using namespace kfab::ssh::test;
@@ -65,7 +67,7 @@ TEST_CASE("a deadline ends the whole process group") {
   auto ran = run_local("echo $$; sleep 600 & sleep 600", command);
   CHECK(ran->end->outcome == NodeOutcome::timed_out);
   CHECK(ran->end->phase == Phase::command);
-  CHECK(ran->end->why->code == Code::remote_command_timed_out);
+  CHECK(ran->end->why->code == code::remote_command_timed_out);
   const int group = std::stoi(ran->out);
   bool gone = false;
   for (int tries = 0; tries < 500 && !gone; ++tries) {   // killed children of init are reaped in their own time
@@ -105,7 +107,7 @@ TEST_CASE("many local commands run side by side, and abort ends one of them") {
     REQUIRE(recorders[static_cast<std::size_t>(i)]->end);
     CHECK((recorders[static_cast<std::size_t>(i)]->end->outcome == NodeOutcome::ok) == (i != 7));
   }
-  CHECK(recorders[7]->end->why->code == Code::remote_command_aborted);
+  CHECK(recorders[7]->end->why->code == code::remote_command_aborted);
 }
 
 TEST_CASE("destroying a transport calls nobody and leaves no process") {

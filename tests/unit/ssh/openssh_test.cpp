@@ -5,6 +5,8 @@
 
 #include "ssh/openssh.hpp"
 
+#include "base/codes/ssh.hpp"
+
 using namespace kfab;
 using namespace kfab::ssh;
 
@@ -164,21 +166,21 @@ TEST_CASE("openssh: ok and failed need the server's own word, and 255 is told ap
   end = judged(shared_start + "debug2: Control master terminated unexpectedly\n", 255, false);
   CHECK(end.outcome == NodeOutcome::unreachable);
   CHECK(end.phase == Phase::command);
-  CHECK(end.why->code == Code::ssh_connection_lost);
+  CHECK(end.why->code == code::ssh_connection_lost);
 }
 
 TEST_CASE("openssh: why it did not come to the command") {
   struct Row { const char* log; NodeOutcome outcome; Phase phase; Code code; };
   const Row rows[] = {
-      {"ssh: Could not resolve hostname x: Name or service not known\n", NodeOutcome::unreachable, Phase::resolve, Code::ssh_resolve_failed},
-      {"ssh: connect to host 10.0.0.1 port 2200: Connection refused\n", NodeOutcome::unreachable, Phase::connect, Code::ssh_connect_failed},
-      {"Connection timed out during banner exchange\nConnection to 10.0.0.1 port 2200 timed out\n", NodeOutcome::timed_out, Phase::banner, Code::ssh_timed_out},
-      {"kex_exchange_identification: Connection closed by remote host\n", NodeOutcome::unreachable, Phase::banner, Code::ssh_not_ssh},
-      {"Unable to negotiate with 10.0.0.1 port 2200: no matching cipher found. Their offer: 3des-cbc\n", NodeOutcome::unreachable, Phase::kex, Code::ssh_kex_failed},
-      {"@@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nOffending key in /k:3\nHost key verification failed.\n", NodeOutcome::refused, Phase::kex, Code::host_key_changed},
-      {"Host key verification failed.\n", NodeOutcome::refused, Phase::kex, Code::host_key_unknown},
-      {"Load key \"/k\": Permission denied\nops@10.0.0.1: Permission denied (publickey).\n", NodeOutcome::refused, Phase::auth, Code::ssh_auth_refused},
-      {"/tmp/c line 3: Bad configuration option: x\n/tmp/c: terminating, 1 bad configuration options\n", NodeOutcome::unreachable, Phase::resolve, Code::openssh_not_possible},
+      {"ssh: Could not resolve hostname x: Name or service not known\n", NodeOutcome::unreachable, Phase::resolve, code::ssh_resolve_failed},
+      {"ssh: connect to host 10.0.0.1 port 2200: Connection refused\n", NodeOutcome::unreachable, Phase::connect, code::ssh_connect_failed},
+      {"Connection timed out during banner exchange\nConnection to 10.0.0.1 port 2200 timed out\n", NodeOutcome::timed_out, Phase::banner, code::ssh_timed_out},
+      {"kex_exchange_identification: Connection closed by remote host\n", NodeOutcome::unreachable, Phase::banner, code::ssh_not_ssh},
+      {"Unable to negotiate with 10.0.0.1 port 2200: no matching cipher found. Their offer: 3des-cbc\n", NodeOutcome::unreachable, Phase::kex, code::ssh_kex_failed},
+      {"@@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nOffending key in /k:3\nHost key verification failed.\n", NodeOutcome::refused, Phase::kex, code::host_key_changed},
+      {"Host key verification failed.\n", NodeOutcome::refused, Phase::kex, code::host_key_unknown},
+      {"Load key \"/k\": Permission denied\nops@10.0.0.1: Permission denied (publickey).\n", NodeOutcome::refused, Phase::auth, code::ssh_auth_refused},
+      {"/tmp/c line 3: Bad configuration option: x\n/tmp/c: terminating, 1 bad configuration options\n", NodeOutcome::unreachable, Phase::resolve, code::openssh_not_possible},
   };
   for (const Row& row : rows) {
     CAPTURE(row.log);

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "base/codes/ssh.hpp"
 #include "ssh/input_queue.hpp"
 #include "ssh/outcome.hpp"
 #include "ssh/private_key.hpp"
@@ -15,7 +16,7 @@ TEST_CASE("ok needs every proof") {
   EndEvidence none = good;
   none.exit_status.reset();
   CHECK(judge(none, "n").outcome == NodeOutcome::unreachable);
-  CHECK(judge(none, "n").why->code == Code::ssh_no_exit_status);
+  CHECK(judge(none, "n").why->code == code::ssh_no_exit_status);
 
   EndEvidence open = good;
   open.closed = false;
@@ -29,14 +30,14 @@ TEST_CASE("ok needs every proof") {
   lost.transport_error = "reset";
   CHECK(judge(lost, "n").outcome == NodeOutcome::unreachable);
   CHECK(judge(lost, "n").phase == Phase::command);
-  CHECK(judge(lost, "n").why->code == Code::ssh_connection_lost);
+  CHECK(judge(lost, "n").why->code == code::ssh_connection_lost);
 }
 
 TEST_CASE("a signal and a status are failures, each with its own code") {
   EndEvidence killed{.end_of_output = true, .closed = true, .exit_status = {}, .signal = "KILL"};
   CHECK(judge(killed, "n").outcome == NodeOutcome::failed);
   CHECK(judge(killed, "n").signal == "KILL");
-  CHECK(judge(killed, "n").why->code == Code::remote_command_killed);
+  CHECK(judge(killed, "n").why->code == code::remote_command_killed);
   killed.exit_status = 0;   // what libssh2 makes of it
   CHECK(judge(killed, "n").outcome == NodeOutcome::failed);
 
@@ -69,7 +70,7 @@ TEST_CASE("an input queue keeps its front until it was consumed, and has a bound
 TEST_CASE("key files are told apart, and what is none is refused") {
   const auto refused = [](const std::string& text) {
     auto key = inspect_private_key("/k", text);
-    return !key && key.error().code == Code::ssh_key_unreadable;
+    return !key && key.error().code == code::ssh_key_unreadable;
   };
   CHECK(refused(""));
   CHECK(refused("ssh-ed25519 AAAA me"));

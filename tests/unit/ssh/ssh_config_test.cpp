@@ -8,6 +8,7 @@
 #include <random>
 #include <unistd.h>
 
+#include "base/codes/ssh.hpp"
 #include "base/ids.hpp"
 #include "base/text.hpp"
 #include "ssh/ssh_config.hpp"
@@ -94,7 +95,7 @@ TEST_CASE("ssh_config: what is not followed is said, and never weakens anything"
   auto a = resolved("Match exec \"touch /tmp/kfab-must-not-exist\"\n User evil\nHost *\n StrictHostKeyChecking no\n", "a");
   CHECK(a.user.empty());
   REQUIRE(a.findings.size() == 2);
-  for (const Diagnostic& finding : a.findings) CHECK(finding.code == Code::ssh_config_not_followed);
+  for (const Diagnostic& finding : a.findings) CHECK(finding.code == code::ssh_config_not_followed);
   CHECK_FALSE(std::filesystem::exists("/tmp/kfab-must-not-exist"));
   CHECK(resolved("Match !exec \"false\"\n User evil\n", "a").user.empty());
   CHECK(resolved("Match host b exec \"false\"\n User evil\n", "a").findings.empty());   // it could not have applied
@@ -133,7 +134,7 @@ TEST_CASE("ssh_config: includes are relative to ~/.ssh, sorted, conditional and 
   const std::string loop = dir.write("loop", "Include " + (dir.path / "loop").string() + "\n");
   auto circle = SshConfig::load({loop}, local, true);
   REQUIRE_FALSE(circle);
-  CHECK(circle.error().code == Code::ssh_config_malformed);
+  CHECK(circle.error().code == code::ssh_config_malformed);
   const std::string many = dir.write("many", "Include " + (dir.path / "many").string() + " " + (dir.path / "many").string() + "\n");
   CHECK_FALSE(SshConfig::load({many}, local, true));
   CHECK(SshConfig::load({(dir.path / "absent").string()}, local, false));

@@ -14,6 +14,7 @@
 #include <string>
 #include <thread>
 
+#include "base/codes/store.hpp"
 #include "store/store.hpp"
 #include "temp_dir.hpp"
 
@@ -173,7 +174,7 @@ TEST_CASE("where no more can be written the error says so and what was kept stay
   const int status = wait_for(child.pid);
   REQUIRE(WIFEXITED(status));
   const int code = 6000 + WEXITSTATUS(status);
-  CHECK((code == static_cast<int>(Code::store_unwritable) || code == static_cast<int>(Code::store_full)));
+  CHECK((code == static_cast<int>(code::store_unwritable) || code == static_cast<int>(code::store_full)));
   CHECK(told.size() > 10);
   const auto store = Store::open(dir.path(), "seoul");
   REQUIRE(store);

@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "base/codes/store.hpp"
 #include "base/file.hpp"
 #include "temp_dir.hpp"
 
@@ -57,7 +58,7 @@ TEST_CASE("runs come back as they were written, newest first") {
     REQUIRE(store->finish_run("r1", Outcome::incomplete, at(99)));
     CHECK_FALSE(store->begin_run(run_record("r1", 20)));
     CHECK_FALSE(store->finish_run("r1", Outcome::yes, at(100)));
-    CHECK(store->finish_run("nope", Outcome::yes, at(1)).error().code == Code::unknown_run);
+    CHECK(store->finish_run("nope", Outcome::yes, at(1)).error().code == code::unknown_run);
   }
   const auto store = open_store(dir);
   const auto runs = store->runs(10);
@@ -75,7 +76,7 @@ TEST_CASE("runs come back as they were written, newest first") {
   CHECK(first.outcome == Outcome::incomplete);
   CHECK(store->runs(1)->size() == 1);
   CHECK(store->run("r1")->command == "validate");
-  CHECK(store->run("r9").error().code == Code::unknown_run);
+  CHECK(store->run("r9").error().code == code::unknown_run);
 }
 
 TEST_CASE("records come back whole, and the newest one counts") {
@@ -186,7 +187,7 @@ TEST_CASE("what is put together is kept together or not at all") {
   REQUIRE(store->begin_run(run_record("r1")));
   const auto refused = store->put(Findings{{node_record("r1", "n1", "validate", 1), node_record("nope", "n2", "validate", 1)}, {}, {}});
   REQUIRE_FALSE(refused);
-  CHECK(refused.error().code == Code::unknown_run);
+  CHECK(refused.error().code == code::unknown_run);
   CHECK(store->evidence("seoul")->nodes.empty());
   CHECK(store->put(node_record("r1", "n1", "validate", 1)));
   CHECK(store->evidence("seoul")->nodes.size() == 1);
@@ -199,7 +200,7 @@ TEST_CASE("a killed run goes on where it stopped") {
   REQUIRE(store->put(Findings{{node_record("r1", "n2", "inventory", 1), node_record("r1", "n1", "inventory", 1), node_record("r1", "n1", "validate", 2)}, {}, {}}));
   CHECK(*store->nodes_done("r1") == std::vector<std::string>{"n1", "n2"});
   CHECK(*store->nodes_done("r1", "validate") == std::vector<std::string>{"n1"});
-  CHECK(store->nodes_done("r2").error().code == Code::unknown_run);
+  CHECK(store->nodes_done("r2").error().code == code::unknown_run);
 }
 
 TEST_CASE("events are kept in order, at the latest when the run ends") {
@@ -208,7 +209,7 @@ TEST_CASE("events are kept in order, at the latest when the run ends") {
   REQUIRE(store->begin_run(run_record("r1")));
   for (int i = 0; i < 450; ++i) REQUIRE(store->append_event("r1", {.type = "progress", .node = "n1", .step = "s", .message = "m", .done = double(i)}, at(i)));
   CHECK(store->events("r1")->size() == 400);
-  CHECK(store->append_event("nope", {.type = "message"}, at(1)).error().code == Code::unknown_run);
+  CHECK(store->append_event("nope", {.type = "message"}, at(1)).error().code == code::unknown_run);
   REQUIRE(store->finish_run("r1", Outcome::yes, at(1000)));
   const auto events = store->events("r1");
   REQUIRE(events->size() == 450);
@@ -257,9 +258,9 @@ TEST_CASE("damaged, foreign, newer and unreachable stores are told and left as t
     if (store) {
       const auto evidence = (*store)->evidence("seoul");
       REQUIRE_FALSE(evidence);
-      CHECK(evidence.error().code == Code::store_damaged);
+      CHECK(evidence.error().code == code::store_damaged);
     } else {
-      CHECK(store.error().code == Code::store_damaged);
+      CHECK(store.error().code == code::store_damaged);
     }
     CHECK(read_file(dir.path() / "kfab.db")->size() == bytes.size());
   }

@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "base/clock.hpp"
+#include "base/codes/cli.hpp"
 #include "base/text.hpp"
 #include "term/progress.hpp"
 #include "term/prompt.hpp"
@@ -226,6 +227,6 @@ TEST_CASE("a question needs somebody to answer it, and only yes is yes") {
   CHECK_FALSE(*ask("", {.may_ask = true}));
   const auto nobody = ask("y\n", {});
   REQUIRE_FALSE(nobody.has_value());
-  CHECK(nobody.error().code == Code::confirmation_missing);
+  CHECK(nobody.error().code == code::confirmation_missing);
   CHECK(nobody.error().message.find("--yes") != std::string::npos);
 }

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include "base/codes/validation.hpp"
+
 using namespace kfab;
 using namespace kfab::validation;
 
@@ -59,10 +61,10 @@ TEST_CASE("a plan says what is sent and how long it takes") {
 
   RequestOptions wrong;
   wrong.families = {"burn"};
-  CHECK(plan_tests(cpu, wrong).error().code == Code::unknown_test_family);
+  CHECK(plan_tests(cpu, wrong).error().code == code::unknown_test_family);
   manifest::Profile npu;
   npu.vendor = "furiosa";
-  CHECK(plan_tests(npu, {}).error().code == Code::no_tests_for_device);
+  CHECK(plan_tests(npu, {}).error().code == code::no_tests_for_device);
   CHECK(parse_level("standard") == Level::standard);
   CHECK_FALSE(parse_level("long"));
 }

@@ -4,6 +4,8 @@
 
 #include <limits>
 
+#include "base/codes/validation.hpp"
+
 using namespace kfab;
 using namespace kfab::validation;
 
@@ -54,7 +56,7 @@ TEST_CASE("hostile reports are refused, not believed") {
   reader.take(measurement(1).set("metric", ""));
   CHECK(reader.report().measurements.empty());
   CHECK(reader.report().refused.size() == 5);
-  CHECK(reader.report().refused[0].code == Code::measurement_refused);
+  CHECK(reader.report().refused[0].code == code::measurement_refused);
 
   reader.take(measurement(1).set("samples", json::Array{1, 2, 3, 4, 5}));
   CHECK(reader.report().measurements.back().samples.empty());
