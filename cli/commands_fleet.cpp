@@ -70,6 +70,12 @@ PositionalSpec site_manifest(bool required = true) {
   return {.name = "MANIFEST", .kind = Kind::manifest, .help = "the site's manifest; - is standard input", .required = required};
 }
 
+PositionalSpec plan_or_manifest(std::string_view help) { return {.name = "MANIFEST", .kind = Kind::manifest, .help = help}; }
+
+OptionSpec manifest_of_plan() {
+  return {.name = "manifest", .kind = Kind::manifest, .value = "MANIFEST", .help = "with a saved plan: the manifest it was made from, where that has moved"};
+}
+
 SiteOptions site_options(const Args& args) {
   SiteOptions site;
   site.manifest = args.command()->name == "copy" ? "" : args.positional("MANIFEST");
@@ -113,12 +119,26 @@ CommandOutput adapt_inventory(const Args& args, Env& env) {
   return run_inventory({agent_site_options(args), args.duration_s("timeout").value_or(180)}, env);
 }
 
+ProvisionOptions provision_options(const Args& args, provision::Mode mode) {
+  ProvisionOptions options;
+  options.site = agent_site_options(args);
+  options.mode = mode;
+  options.timeout_s = args.duration_s("timeout").value_or(3600);
+  options.manifest = args.text("manifest");
+  options.show_review = args.text("output") == "table";
+  options.unattended = args.flag("yes");
+  return options;
+}
+
 CommandOutput adapt_plan(const Args& args, Env& env) {
-  return run_provision({agent_site_options(args), provision::Mode::plan, args.flag("exit-code"), args.duration_s("timeout").value_or(3600)}, env);
+  ProvisionOptions options = provision_options(args, provision::Mode::plan);
+  options.exit_code = args.flag("exit-code");
+  options.out_file = args.text("out");
+  return run_provision(options, env);
 }
 
 CommandOutput adapt_provision(const Args& args, Env& env) {
-  return run_provision({agent_site_options(args), provision::Mode::apply, false, args.duration_s("timeout").value_or(3600)}, env);
+  return run_provision(provision_options(args, args.flag("check") ? provision::Mode::plan : provision::Mode::apply), env);
 }
 
 CommandOutput adapt_exec(const Args& args, Env& env) {
@@ -207,11 +227,17 @@ std::vector<CommandSpec> fleet_commands() {
        .help = "show what provision would change on every node, and change nothing",
        .description = "The roles of each node's profile become its desired state; the agent compares and reports the differences. "
                       "Nodes with the same differences are shown once.\n\n"
+                      "--out saves the plan: per node the exact desired state, what was found, and what both rest on. `kfab provision FILE` "
+                      "applies exactly that; `kfab plan FILE` shows it again and reaches nobody. The file is yours alone (mode 0600).\n\n"
                       "With --exit-code drift is the answer no and ends with 1, for cron and CI.",
        .examples = {{"kfab plan site.yaml", "differences of every node"},
+                    {"kfab plan site.yaml -t p1 --out p1.plan", "saved, to be reviewed and applied as it is"},
+                    {"kfab plan p1.plan", "what a saved plan holds"},
                     {"kfab plan site.yaml -t p1 --exit-code", "exit with 1 if any node of the tranche has drifted"}},
-       .positionals = {site_manifest()},
+       .positionals = {plan_or_manifest("the site's manifest, or a saved plan; - is standard input")},
        .options = with_agent({{.name = "exit-code", .help = "exit with 1 when something would change"},
+                              {.name = "out", .kind = Kind::path, .value = "FILE", .help = "save the plan to FILE"},
+                              manifest_of_plan(),
                               {.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "1h"}}),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
        .schema = "kfab.plan/1.1",
@@ -220,15 +246,23 @@ std::vector<CommandSpec> fleet_commands() {
       {.name = "provision",
        .help = "bring every node into its declared state",
        .description = "Each resource is checked, applied where it differs, and checked again. A second run changes nothing.\n\n"
-                      "Asks before it starts; --yes answers. A resource whose predecessor failed is skipped, the rest goes on.\n\n"
+                      "On a terminal it plans first, shows the plan, asks, and applies what was shown. With --yes it goes ahead at once, "
+                      "each node over one connection. A resource whose predecessor failed is skipped, the rest goes on.\n\n"
+                      "Of a plan that `kfab plan --out` saved it applies exactly that. Each node is compared with the plan first, in the same "
+                      "session: one that has changed since, or is another machine, is refused and left as it is; the others go on. What is "
+                      "already as planned is no drift. A plan whose manifest has changed is refused as a whole.\n\n"
                       "More than 32 nodes are not changed at once: one goes first and must be ok, then 2, 4, 8 and so on, each batch when the one "
                       "before has ended, and a batch of which more than half fails is the last. --canary, --batch and --ramp say otherwise; "
                       "--canary 0 takes all at once. The nodes that were not started are reported, with how to go on.",
-       .examples = {{"kfab provision site.yaml", "all nodes, after asking"},
+       .examples = {{"kfab provision site.yaml", "all nodes, after a review"},
+                    {"kfab provision p1.plan --yes", "a plan that was saved and reviewed"},
+                    {"kfab provision site.yaml --check", "the same as plan: changes nothing"},
                     {"kfab provision site.yaml -w 'gpu[001-004]' --yes", "four nodes, without asking"},
                     {"kfab provision site.yaml --yes --canary 2 --max-fail 2%", "two first, then 4, 8, ...; stop when more than 2 % have failed"}},
-       .positionals = {site_manifest()},
-       .options = with_agent({{.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "1h"}},
+       .positionals = {plan_or_manifest("the site's manifest, or a plan that was saved; - is standard input")},
+       .options = with_agent({{.name = "check", .help = "only plan: say what would change, and change nothing"},
+                              manifest_of_plan(),
+                              {.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "1h"}},
                             pace_options("start with N nodes, all of which must be ok before the others begin; default is 1 above 32 nodes, 0 is none")),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
        .schema = "kfab.provision/1.1",

@@ -10,10 +10,14 @@
 namespace kfab::commands {
 
 struct ProvisionOptions {
-  SiteOptions site;
+  SiteOptions site;              // its manifest may be a plan file (provision/plan_file.hpp)
   provision::Mode mode = provision::Mode::plan;
   bool exit_code = false;        // plan: drift is the answer no (exit 1), for cron and CI
   double timeout_s = 3600;       // of one node
+  std::string out_file{};        // plan: where the plan is saved
+  std::string manifest{};        // with a plan file: the manifest it was made from, where that has moved
+  bool unattended = false;       // provision: apply without a review (--yes); a plan file was reviewed before
+  bool show_review = false;      // write the plan to `out` before asking: the output is for people
 };
 
 struct ProvisionedNode {
@@ -30,12 +34,18 @@ struct ProvisionResult {
   OutcomeCounts counts;
   FleetSummary summary;
   int changes = 0;               // resources that would change, or were changed, over all nodes
+  std::string saved{};           // where the plan was saved; empty: nowhere
 };
 
 // mode, changes, counts{}, failures{}, cost{}, nodes[]: the row's keys and the plan's (provision/node_plan.hpp).
 json::Value to_json(const ProvisionResult&);
 void render(const ProvisionResult&, term::Writer&);   // nodes with the same changes once, with their diffs
+// "128 nodes: the same 14 changes", of a plan.
+std::string folded_changes(const ProvisionResult&);
 
+// A manifest is planned; for provision the plan is shown, and applied as it was shown once that is agreed to. Unattended
+// the nodes are brought into the declared state in one go, each over one connection. Of a plan file, plan shows what it
+// holds and reaches nobody; provision applies it, and refuses each node that has drifted since.
 CommandOutput run_provision(const ProvisionOptions&, Env&);
 
 }  // namespace kfab::commands

@@ -10,7 +10,6 @@
 #include "base/text.hpp"
 
 namespace kfab::commands {
-namespace {
 
 std::string who(const Env& env) {
   std::array<char, 256> host{};
@@ -18,8 +17,6 @@ std::string who(const Env& env) {
   const auto user = env.getenv("USER");
   return fmt::format("{}@{}", user ? *user : fmt::format("uid {}", ::getuid()), host.data());
 }
-
-}  // namespace
 
 Recorder::Recorder(std::unique_ptr<store::Store> store, Env& env) : store_(std::move(store)), env_(env) {}
 Recorder::~Recorder() = default;

@@ -10,6 +10,9 @@
 
 namespace kfab::commands {
 
+// The one who runs kfab: user@host.
+std::string who(const Env&);
+
 // The run in the store: opened before the first node is touched, so that evidence always has a place to go to, written
 // node by node as results come, closed with the run's outcome. A run without `finished_at` was killed.
 class Recorder {

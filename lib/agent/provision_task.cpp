@@ -6,12 +6,17 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include <fmt/format.h>
 
+#include "agent/facts_sections.hpp"
 #include "base/codes/agent.hpp"
+#include "base/codes/plan.hpp"
 #include "base/codes/provision.hpp"
+#include "base/file.hpp"
+#include "base/sha256.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent {
@@ -36,6 +41,7 @@ struct Outcome {
   std::string diff;
   std::optional<Diagnostic> problem;
   std::string note;
+  std::string found;
 };
 
 Outcome failed(Diagnostic problem, std::vector<Change> changes = {}, std::string diff = {}) {
@@ -79,9 +85,84 @@ Result<std::vector<Declared>> read_resources(const json::Value& request) {
   return resources;
 }
 
+constexpr std::string_view not_known_yet = "not known yet";
+
+// 128 bits of SHA-256 over what was found: enough that two different findings are never taken for one.
+std::string digest_of(std::initializer_list<std::string_view> parts) {
+  json::Array list;
+  for (const auto part : parts) list.emplace_back(part);
+  return sha256_hex(json::dump(list)).substr(0, 32);
+}
+
+std::vector<std::string> digests_of(const Outcome& outcome) {
+  std::vector<std::string> digests;
+  for (const auto& change : outcome.changes) digests.push_back(digest_of({change.what, change.before, change.after}));
+  if (!outcome.diff.empty() || !outcome.found.empty()) digests.push_back(digest_of({"found", outcome.found, outcome.diff}));
+  return digests;
+}
+
+// What a plan recorded of one resource.
+struct Planned {
+  bool failed = false, open = false;   // open: what it does was to be known only once earlier ones are applied
+  std::vector<std::string> digests;
+};
+
+struct Expectation {
+  json::Value board_serial, machine_id;
+  std::map<std::string, Planned> resources;
+};
+
+Expectation read_expectation(const json::Value& said) {
+  static const std::string open = digest_of({"state", not_known_yet, "as declared"});
+  Expectation expected{said["board_serial"], said["machine_id"], {}};
+  for (const auto& item : said.array_at("resources")) {
+    Planned planned{item.bool_or("failed", false), false, string_list(item["digests"])};
+    planned.open = std::find(planned.digests.begin(), planned.digests.end(), open) != planned.digests.end();
+    expected.resources[item.string_or("id")] = std::move(planned);
+  }
+  return expected;
+}
+
+bool has_drifted(const Outcome& found, const Planned* planned) {
+  if (planned == nullptr) return true;
+  if (found.status == ResourceStatus::failed || found.status == ResourceStatus::skipped) return !planned->failed && !planned->open;
+  if (planned->open) return false;
+  const auto digests = digests_of(found);
+  return !std::all_of(digests.begin(), digests.end(), [&](const std::string& digest) {
+    return std::find(planned->digests.begin(), planned->digests.end(), digest) != planned->digests.end();
+  });
+}
+
+struct Identity {
+  json::Value board_serial, machine_id;
+};
+
+// By the board, which stays when the system is installed again, and by the system, which is there without root's rights.
+Identity identity_of(const NodeEnvironment& node) {
+  Identity identity;
+  const json::Value facts = identity_facts(FactTree(node.root), {}).value;
+  identity.board_serial = facts["board_serial"].is_null() ? facts["product_serial"] : facts["board_serial"];
+  if (const auto text = read_file(node.root + "/etc/machine-id", 4096); text && !trim(*text).empty())
+    identity.machine_id = one_line(trim(*text), 64);
+  return identity;
+}
+
 class Run {
  public:
   Run(TaskContext& task, const NodeEnvironment& node, bool apply) : task_(task), context_{task, node}, apply_(apply) {}
+
+  // The outcome of each, in order; nothing is told of them.
+  std::vector<Outcome> look(const std::vector<Declared>& resources) {
+    std::vector<Outcome> outcomes;
+    for (std::size_t i = 0; i < resources.size(); ++i) {
+      const auto& resource = resources[i];
+      if (!task_.stop_requested()) task_.progress(resource.id, static_cast<double>(i), static_cast<double>(resources.size()), "comparing with the plan");
+      Outcome outcome = one(resource);
+      remember(resource, outcome);
+      outcomes.push_back(std::move(outcome));
+    }
+    return outcomes;
+  }
 
   void all(const std::vector<Declared>& resources) {
     for (std::size_t i = 0; i < resources.size(); ++i) {
@@ -91,14 +172,32 @@ class Run {
                        apply_ ? "applying" : "checking");
       const auto start = std::chrono::steady_clock::now();
       Outcome outcome = one(resource);
-      status_[resource.id] = outcome.status;
-      if (resource.type == "file") file_[resource.id] = resource.attributes.string_or("path");
-      something_would_change_ = something_would_change_ || outcome.status == ResourceStatus::would_change;
+      remember(resource, outcome);
       report(resource, outcome, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     }
   }
 
+  // Says of each of them that nothing was done, because some are not as they were planned.
+  void refuse(const std::vector<Declared>& resources, std::vector<Outcome> found, const std::vector<bool>& drifted) {
+    for (std::size_t i = 0; i < resources.size(); ++i) {
+      Outcome& outcome = found[i];
+      const bool cut = outcome.status == ResourceStatus::cancelled;
+      if (!cut) outcome.status = drifted[i] ? ResourceStatus::failed : ResourceStatus::skipped;
+      if (drifted[i] && !cut)
+        outcome.problem = error(code::node_drifted, outcome.problem ? "not as it was when it was planned: " + outcome.problem->message
+                                                                    : "not as it was when it was planned; nothing was applied");
+      else if (!cut) outcome = {ResourceStatus::skipped, {}, {}, error(code::drift_skipped, "others of this node have drifted since the plan"), {}, {}};
+      report(resources[i], outcome, 0);
+    }
+  }
+
  private:
+  void remember(const Declared& resource, const Outcome& outcome) {
+    status_[resource.id] = outcome.status;
+    if (resource.type == "file") file_[resource.id] = resource.attributes.string_or("path");
+    something_would_change_ = something_would_change_ || outcome.status == ResourceStatus::would_change;
+  }
+
   Outcome one(const Declared& declared) {
     if (task_.stop_requested()) return failed(error(code::agent_cancelled, "the run was stopped before it"));
     for (const auto* list : {&declared.after, &declared.restart_on})
@@ -112,7 +211,7 @@ class Run {
     const bool restart = restart_due(declared, resource, *found);
     if (found->in_sync() && !restart) return {};
     Outcome outcome{
-        apply_ ? ResourceStatus::changed : ResourceStatus::would_change, found->changes, found->diff, {}, {}};
+        apply_ ? ResourceStatus::changed : ResourceStatus::would_change, found->changes, found->diff, {}, {}, found->found};
     if (restart) outcome.changes.push_back({"restart", "running with what was before", "restarted"});
     return apply_ ? apply(resource, *found, restart, std::move(outcome)) : outcome;
   }
@@ -133,7 +232,7 @@ class Run {
   Outcome not_checked(Diagnostic problem) const {
     if (apply_ || !something_would_change_ || !may_come_with_an_earlier_one(problem.code))
       return failed(std::move(problem));
-    Outcome outcome{ResourceStatus::would_change, {{"state", "not known yet", "as declared"}}, {}, {}, {}};
+    Outcome outcome{ResourceStatus::would_change, {{"state", std::string(not_known_yet), "as declared"}}, {}, {}, {}, {}};
     outcome.note = "can be told only when earlier resources are applied: " + problem.message;
     return outcome;
   }
@@ -177,6 +276,8 @@ class Run {
     } else if (!outcome.note.empty()) {
       message = outcome.note;
     }
+    json::Array digests;
+    for (auto& digest : digests_of(outcome)) digests.emplace_back(std::move(digest));
     task_.emit(json::Object{{"type", "resource"},
                             {"id", resource.id},
                             {"resource_type", resource.type},
@@ -185,6 +286,7 @@ class Run {
                             {"diff", outcome.diff},
                             {"message", message},
                             {"code", code},
+                            {"digests", std::move(digests)},
                             {"duration_s", duration_s}});
   }
 
@@ -196,14 +298,48 @@ class Run {
   std::map<std::string, std::string> file_;   // path by id
 };
 
+std::string shown(const json::Value& value) { return value.as_string() == nullptr ? "none" : one_line(*value.as_string(), 64); }
+
+// An error where this node is not the one, or not as the one, that was planned for; what is not in order is told then.
+Status compare_with_plan(const Expectation& expected, const std::vector<Declared>& resources, TaskContext& context, const NodeEnvironment& node) {
+  const Identity here = identity_of(node);
+  const std::array pairs{std::tuple{"board serial", &expected.board_serial, &here.board_serial},
+                         std::tuple{"machine-id", &expected.machine_id, &here.machine_id}};
+  for (const auto& [what, planned, found] : pairs)
+    if (json::dump(*planned) != json::dump(*found))
+      return error(code::plan_other_machine, fmt::format("is not the machine that was planned for: its {} is {}, planned was {}; nothing was applied",
+                                                         what, shown(*found), shown(*planned)));
+  Run look(context, node, false);
+  std::vector<Outcome> found = look.look(resources);
+  if (context.stop_requested()) return error(code::agent_cancelled, "the run was stopped while it compared the node with the plan; nothing was applied");
+  std::vector<bool> drifted;
+  std::vector<std::string> ids;
+  for (std::size_t i = 0; i < resources.size(); ++i) {
+    const auto planned = expected.resources.find(resources[i].id);
+    drifted.push_back(has_drifted(found[i], planned == expected.resources.end() ? nullptr : &planned->second));
+    if (drifted.back()) ids.push_back(one_line(resources[i].id, 80));
+  }
+  if (ids.empty()) return ok();
+  look.refuse(resources, std::move(found), drifted);
+  std::string list = join({ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(ids.size(), 5))}, ", ");
+  if (ids.size() > 5) list += fmt::format(" and {} more", ids.size() - 5);
+  return error(code::node_drifted, fmt::format("has drifted since the plan: {}; nothing was applied, plan again", list));
+}
+
 }  // namespace
 
 Status run_provision_task(const json::Value& request, TaskContext& context, const NodeEnvironment& node) {
   const std::string mode = request.string_or("mode");
   if (mode != "plan" && mode != "apply") return error(code::agent_bad_request, "mode must be plan or apply");
   KFAB_TRY(resources, read_resources(request));
+  if (mode == "apply" && !request["expect"].is_null())
+    KFAB_TRY_VOID(compare_with_plan(read_expectation(request["expect"]), resources, context, node));
   Run run(context, node, mode == "apply");
   run.all(resources);
+  if (mode == "plan") {
+    Identity identity = identity_of(node);
+    context.emit(json::Object{{"type", "identity"}, {"board_serial", std::move(identity.board_serial)}, {"machine_id", std::move(identity.machine_id)}});
+  }
   return ok();
 }
 

@@ -19,6 +19,18 @@ namespace kfab::agent {
 // wrong. Plan mode writes nothing: checks read, and guards of commands are declared by their authors to read only. A
 // resource whose state cannot be told before an earlier one is applied (a unit of a package that is not there yet) is
 // would_change, with the reason as its message.
+//
+// Each of these messages also has "digests": one for every change that it lists, and one more for what was found in a
+// file where the changes do not tell it in full. Two findings with the same digests are the same. At the end of a run in
+// plan mode comes {"type":"identity","board_serial","machine_id"}: what tells this machine from others; null where it has none.
+//
+// With "expect" a request in apply mode does what was planned and nothing else:
+//   "expect":{"board_serial","machine_id","resources":[{"id","failed","digests":[...]}, ...]}
+// as a plan told them. Before anything is applied every resource is checked as in plan mode. A resource has drifted where
+// it would now be changed in a way that the plan does not list, where its check fails and did not then, or where the plan
+// does not name it; what is already as it is to be, wholly or in part, has not, so that a run which was cut goes on with
+// the same plan. If any has drifted nothing is applied: those are told as failed (node_drifted) with what was found, the others as
+// skipped, and the task ends with that error. Likewise plan_other_machine, where the identity is another.
 Status run_provision_task(const json::Value& request, TaskContext&);
 Status run_provision_task(const json::Value& request, TaskContext&, const NodeEnvironment&);
 

@@ -23,6 +23,7 @@ KFAB_EMBEDDED(schema_lint)
 KFAB_EMBEDDED(schema_nodeset)
 KFAB_EMBEDDED(schema_plan)
 KFAB_EMBEDDED(schema_plan_1_1)
+KFAB_EMBEDDED(schema_plan_file)
 KFAB_EMBEDDED(schema_provision)
 KFAB_EMBEDDED(schema_provision_1_1)
 KFAB_EMBEDDED(schema_readiness)
@@ -59,6 +60,7 @@ constexpr Source sources[] = {
     {"kfab.inventory/1.1", embedded_schema_inventory_1_1},
     {"kfab.lint/1.0", embedded_schema_lint},
     {"kfab.nodeset/1.0", embedded_schema_nodeset},
+    {"kfab.plan-file/1.0", embedded_schema_plan_file},
     {"kfab.plan/1.0", embedded_schema_plan},
     {"kfab.plan/1.1", embedded_schema_plan_1_1},
     {"kfab.provision/1.0", embedded_schema_provision},

@@ -97,21 +97,6 @@ class Planner {
     return std::move(result_);
   }
 
-  static json::Array resources_json(const DesiredState& state) {
-    json::Array resources;
-    for (const auto& resource : state.resources) {
-      json::Array after, restart_on;
-      for (const auto& id : resource.after) after.emplace_back(id);
-      for (const auto& id : resource.restart_on) restart_on.emplace_back(id);
-      resources.emplace_back(json::Object{{"id", resource.id},
-                                          {"type", resource.type},
-                                          {"attributes", resource.attributes},
-                                          {"after", std::move(after)},
-                                          {"restart_on", std::move(restart_on)}});
-    }
-    return resources;
-  }
-
  private:
   void unknown_role(const std::string& name, const manifest::Profile& profile) {
     Diagnostic problem =
@@ -285,11 +270,26 @@ Variables variables_of(const Site& site, const Node& node, const Role& role) {
   return variables;
 }
 
+json::Array resources_json(const DesiredState& state) {
+  json::Array resources;
+  for (const auto& resource : state.resources) {
+    json::Array after, restart_on;
+    for (const auto& id : resource.after) after.emplace_back(id);
+    for (const auto& id : resource.restart_on) restart_on.emplace_back(id);
+    resources.emplace_back(json::Object{{"id", resource.id},
+                                        {"type", resource.type},
+                                        {"attributes", resource.attributes},
+                                        {"after", std::move(after)},
+                                        {"restart_on", std::move(restart_on)}});
+  }
+  return resources;
+}
+
 DesiredStateResult desired_state(const Site& site, const Node& node) { return Planner(site, node).plan(); }
 
 json::Object agent_request(const DesiredState& state, Mode mode) {
   return json::Object{{"mode", mode == Mode::plan ? "plan" : "apply"}, {"desired_sha256", state.sha256},
-                      {"resources", Planner::resources_json(state)}};
+                      {"resources", resources_json(state)}};
 }
 
 }  // namespace kfab::provision

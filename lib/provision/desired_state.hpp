@@ -47,6 +47,9 @@ struct DesiredStateResult {
 };
 DesiredStateResult desired_state(const manifest::Site&, const manifest::Node&);
 
+// resources[{id, type, attributes, after[], restart_on[]}]: what a state's digest is made of.
+json::Array resources_json(const DesiredState&);
+
 // The members of the agent's request for task "provision" beside those of agent::request_header:
 // mode, desired_sha256, resources[{id, type, attributes, after[], restart_on[]}].
 json::Object agent_request(const DesiredState&, Mode);

@@ -6,12 +6,14 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/plan.hpp"
 #include "base/text.hpp"
 
 namespace kfab::provision {
 namespace {
 
 constexpr std::size_t max_changes = 200;
+constexpr std::size_t max_digests = 20'000;
 constexpr std::size_t max_text = 600;
 constexpr std::size_t max_diff_bytes = 64 * 1024;
 
@@ -45,6 +47,9 @@ void read_record(const json::Value& message, Mode mode, ResourceRecord& record) 
   record.message = one_line(message.string_or("message"), max_text);
   record.code = code_in(message);
   record.duration_s = message["duration_s"].as_double();
+  record.digests.clear();
+  for (const auto& digest : message.array_at("digests"))
+    if (digest.as_string() != nullptr && record.digests.size() < max_digests) record.digests.push_back(one_line(*digest.as_string(), 64));
   record.status = possible ? *status : ResourceStatus::not_reported;
   if (!possible)
     record.message = "the agent gave a status that cannot be: " + one_line(message.string_or("status"), 40);
@@ -78,6 +83,8 @@ void decide(NodePlan& plan, Verdict verdict, std::string reason, std::string cod
 
 // The rows stand in the order of weight: the first that holds is the verdict.
 void judge_node(NodePlan& plan, const json::Value& task_error) {
+  if (const auto told = parse_code(task_error.string_or("code")); told == code::node_drifted || told == code::plan_other_machine)
+    return decide(plan, Verdict::fail, task_error.string_or("message"), code_in(task_error));
   if (plan.failed > 0) {
     const auto* first = first_with(plan, ResourceStatus::failed);
     return decide(plan, Verdict::fail,
@@ -127,12 +134,14 @@ std::optional<ResourceStatus> parse_resource_status(std::string_view word) {
   return static_cast<ResourceStatus>(it - status_words.begin());
 }
 
-NodePlan judge(const DesiredState& desired, Mode mode, const std::vector<json::Value>& messages) {
+namespace {
+
+// The plan of a node that said nothing yet, and where each resource stands in it.
+NodePlan blank_plan(const DesiredState& desired, Mode mode, std::map<std::string, std::size_t>& index) {
   NodePlan plan;
   plan.node = desired.node;
   plan.mode = mode;
   plan.desired_sha256 = desired.sha256;
-  std::map<std::string, std::size_t> index;
   for (const auto& resource : desired.resources) {
     index[resource.id] = plan.resources.size();
     ResourceRecord record;
@@ -140,12 +149,34 @@ NodePlan judge(const DesiredState& desired, Mode mode, const std::vector<json::V
     record.type = resource.type;
     plan.resources.push_back(std::move(record));
   }
+  return plan;
+}
+
+}  // namespace
+
+NodePlan judge_records(const DesiredState& desired, Mode mode, const std::vector<ResourceRecord>& records) {
+  std::map<std::string, std::size_t> index;
+  NodePlan plan = blank_plan(desired, mode, index);
+  for (const auto& record : records)
+    if (const auto it = index.find(record.id); it != index.end()) plan.resources[it->second] = record;
+  plan.complete = !records.empty() || desired.resources.empty();
+  count(plan);
+  judge_node(plan, {});
+  return plan;
+}
+
+NodePlan judge(const DesiredState& desired, Mode mode, const std::vector<json::Value>& messages) {
+  std::map<std::string, std::size_t> index;
+  NodePlan plan = blank_plan(desired, mode, index);
   json::Value task_error;
   for (const auto& message : messages) {
     const std::string type = message.string_or("type");
     if (type == "resource") {
       if (const auto it = index.find(message.string_or("id")); it != index.end())
         read_record(message, mode, plan.resources[it->second]);
+    } else if (type == "identity") {
+      for (const auto& [key, value] : {std::pair{"board_serial", &plan.board_serial}, std::pair{"machine_id", &plan.machine_id}})
+        if (const auto* text = message[key].as_string()) *value = *text;
     } else if (type == "done") {
       plan.complete = message.bool_or("ok", false);
       task_error = message["error"];

@@ -32,6 +32,7 @@ struct ResourceRecord {
   std::string message;               // why it failed or was skipped
   std::string code;                  // "KF3004"; empty when nothing is wrong
   std::optional<double> duration_s;
+  std::vector<std::string> digests{};   // of what was found, as the agent compares it (agent/provision_task.hpp)
 };
 
 // What came of planning or provisioning one node. `resources` has every resource of the desired state, in its order.
@@ -45,13 +46,17 @@ struct NodePlan {
   Verdict verdict = Verdict::not_judged;
   std::string reason;                // why the verdict is not pass, one line
   std::string code;                  // of the reason, when the agent gave one
+  json::Value board_serial{}, machine_id{};   // of the machine that was planned for; null where it has none, or was not asked
 };
 
 // Judges the agent's messages (progress and others are ignored; the last word on a resource counts; resources that
 // were not asked for are ignored). Verdict: fail when any resource failed or was skipped because of one, or the agent
-// reported an error of the task; not_judged when "done" is missing, something was cancelled or not reported, and, in
+// reported an error of the task (that the node has drifted comes first); not_judged when "done" is missing, something was cancelled or not reported, and, in
 // plan mode, when something would change; pass when all is in sync or was changed and verified.
 NodePlan judge(const DesiredState&, Mode, const std::vector<json::Value>& messages);
+
+// The same from records that were judged before, of which those that are missing were not reported.
+NodePlan judge_records(const DesiredState&, Mode, const std::vector<ResourceRecord>&);
 
 // node, mode, verdict, reason, code, desired_sha256, complete, counts{...}, resources[{id, type, status, changes[],
 // diff, message, code, duration_s}].

@@ -12,6 +12,7 @@
 #include "agent/resources/ownership.hpp"
 #include "agent/resources/resource.hpp"
 #include "base/codes/provision.hpp"
+#include "base/sha256.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent {
@@ -137,6 +138,7 @@ class FileResource final : public Resource {
     if (bytes == content_) return ok();
     difference.changes.push_back(
         {"content", fmt::format("{} bytes", bytes.size()), fmt::format("{} bytes", content_.size())});
+    difference.found = sha256_hex(bytes);
     show(bytes, difference);
     return ok();
   }

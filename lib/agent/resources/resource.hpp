@@ -17,10 +17,11 @@ struct Change {
   std::string what, before, after;
 };
 
-// What a check found: no changes means in sync. `diff` is the text to show for a file's content.
+// What a check found: no changes means in sync. `diff` is the text to show for a file's content, cut where it is long.
 struct Difference {
   std::vector<Change> changes;
   std::string diff;
+  std::string found{};   // digest of what the changes do not tell in full, such as a file's bytes; compared, never shown
   bool in_sync() const { return changes.empty(); }
 };
 
@@ -31,6 +32,7 @@ struct NodeEnvironment {
   std::string proc_sys = "/proc/sys";
   std::string sysctl_file = "/etc/sysctl.d/60-kfab.conf";
   std::string systemd_marker = "/run/systemd/system";         // there when systemd runs
+  std::string root;                                           // before what tells the machine's identity; empty: this one
 };
 
 // What resources use to reach the node.

@@ -1,0 +1,156 @@
+#include <algorithm>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+#include "commands/provision.hpp"
+#include "fleet/fold.hpp"
+#include "nodeset/nodeset.hpp"
+
+// What planning and provisioning came to, as JSON and for people.
+namespace kfab::commands {
+namespace {
+
+using provision::Mode;
+using provision::ResourceStatus;
+
+std::string_view sign_of(ResourceStatus status) {
+  switch (status) {
+    case ResourceStatus::would_change:
+    case ResourceStatus::changed: return "~";
+    case ResourceStatus::failed: return "!";
+    case ResourceStatus::in_sync: return "=";
+    default: return "-";
+  }
+}
+
+term::Style style_of_status(ResourceStatus status) {
+  switch (status) {
+    case ResourceStatus::in_sync: return term::Style::good;
+    case ResourceStatus::would_change:
+    case ResourceStatus::changed: return term::Style::accent;
+    case ResourceStatus::failed: return term::Style::bad;
+    default: return term::Style::warning;
+  }
+}
+
+std::string words(ResourceStatus status) {
+  std::string text(to_string(status));
+  std::replace(text.begin(), text.end(), '_', ' ');
+  return text;
+}
+
+std::string headline(const ProvisionedNode& node) {
+  const auto& plan = node.plan;
+  if (node.outcome != NodeOutcome::ok) return fmt::format("{}, {}", to_string(node.outcome), one_line(node.reason));
+  std::vector<std::string> parts;
+  const auto add = [&](int count, std::string_view what) { if (count > 0) parts.push_back(fmt::format("{} {}", count, what)); };
+  add(plan.would_change, "would change");
+  add(plan.changed, "changed");
+  add(plan.failed, "failed");
+  add(plan.skipped, "skipped");
+  add(plan.cancelled, "cancelled");
+  add(plan.not_reported, "not reported");
+  add(plan.in_sync, "in sync");
+  return parts.empty() ? "no resources" : join(parts, ", ");
+}
+
+void render_resource(const provision::ResourceRecord& resource, term::Writer& out) {
+  if (resource.status == ResourceStatus::in_sync) return;
+  const auto style = style_of_status(resource.status);
+  out.text("  ").text(style, fmt::format("{} {}", sign_of(resource.status), resource.id));
+  out.text(term::Style::faint, "  " + words(resource.status)).line();
+  if (!resource.message.empty())
+    out.line(style, fmt::format("      {}{}", resource.code.empty() ? "" : resource.code + ": ", one_line(resource.message, 400)));
+  if (!resource.diff.empty()) {
+    for (const auto line : split_lines(resource.diff)) {
+      const auto colour = line.starts_with('+') ? term::Style::good : line.starts_with('-') ? term::Style::bad : term::Style::faint;
+      out.line(colour, "      " + std::string(line));
+    }
+    return;
+  }
+  for (const auto& change : resource.changes)
+    out.line(fmt::format("      {}: {} -> {}", one_line(change.what), change.before.empty() ? "(none)" : one_line(change.before),
+                         change.after.empty() ? "(none)" : one_line(change.after)));
+}
+
+// What two nodes must have in common to be shown as one: all but names, times and durations.
+std::string fold_key(const ProvisionedNode& node) {
+  std::string key = fmt::format("{}\1{}", to_string(node.outcome), headline(node));
+  for (const auto& resource : node.plan.resources) {
+    key += fmt::format("\2{}\1{}\1{}\1{}", resource.id, to_string(resource.status), resource.message, resource.diff);
+    for (const auto& change : resource.changes) key += fmt::format("\3{}\1{}\1{}", change.what, change.before, change.after);
+  }
+  return key;
+}
+
+// The last line, which is what people read: it must not sound done where it was not.
+std::string summary(const ProvisionResult& result) {
+  const auto all = static_cast<long long>(result.nodes.size());
+  long long failed = 0;
+  for (const auto& node : result.nodes) failed += node.plan.failed + node.plan.skipped;
+  const long long unknown = all - std::count_if(result.nodes.begin(), result.nodes.end(), [](const auto& node) {
+                              return node.plan.complete && node.plan.not_reported == 0 && node.plan.cancelled == 0;
+                            });
+  std::string text = result.mode == Mode::plan ? "Plan: " : unknown + failed > 0 ? "Not done: " : "Done: ";
+  text += fmt::format("{} on {}", plural(result.changes, "change"), plural(all, "node"));
+  if (failed > 0) text += fmt::format("; {} failed or skipped", plural(failed, "resource"));
+  if (unknown > 0) text += fmt::format("; of {} nothing, or not all, is known", plural(unknown, "node"));
+  return text + (result.mode == Mode::plan ? ". Nothing was changed." : ".");
+}
+
+}  // namespace
+
+std::string folded_changes(const ProvisionResult& result) {
+  std::map<std::string, int> sets;   // of changes, and how many there are in one
+  long long nodes = 0, changes = 0;
+  for (const auto& node : result.nodes) {
+    if (node.plan.would_change == 0) continue;
+    ++nodes;
+    changes += node.plan.would_change;
+    sets.emplace(fold_key(node), node.plan.would_change);
+  }
+  const std::string of = plural(nodes, "node") + ": ";
+  if (nodes == 0) return "no changes";
+  if (sets.size() == 1) return of + (nodes > 1 ? "the same " : "") + plural(sets.begin()->second, "change");
+  return of + fmt::format("{}, of {} kinds", plural(changes, "change"), sets.size());
+}
+
+json::Value to_json(const ProvisionResult& result) {
+  json::Array nodes;
+  for (const auto& node : result.nodes) {
+    json::Object row = node.row;
+    const json::Value plan = provision::to_json(node.plan);
+    for (const auto& [key, value] : plan.as_object()->members())
+      if (key != "node" && key != "code" && key != "reason") row.set(key, value);
+    if (row.find("reason")->is_null() && !node.plan.reason.empty()) row.set("reason", node.plan.reason);
+    if (row.find("code")->is_null() && !node.plan.code.empty()) row.set("code", node.plan.code);
+    nodes.emplace_back(std::move(row));
+  }
+  json::Object data{{"mode", result.mode == Mode::plan ? "plan" : "apply"}, {"changes", result.changes}, {"counts", result.counts.to_json()}};
+  add_to(data, result.summary);
+  return data.set("nodes", std::move(nodes));
+}
+
+void render(const ProvisionResult& result, term::Writer& out) {
+  std::vector<std::pair<std::string, std::string>> keyed;
+  std::map<std::string, const ProvisionedNode*> sample;
+  for (const auto& node : result.nodes) {
+    keyed.emplace_back(node.name, fold_key(node));
+    sample.emplace(keyed.back().second, &node);
+  }
+  for (const auto& group : fleet::fold(keyed)) {
+    const ProvisionedNode& node = *sample.at(group.text);
+    out.text(term::Style::strong, nodeset::fold_names(group.nodes));
+    if (group.nodes.size() > 1) out.text(term::Style::faint, fmt::format(" ({}, all the same)", plural(static_cast<long long>(group.nodes.size()), "node")));
+    out.text(": ").line(headline(node));
+    for (const auto& resource : node.plan.resources) render_resource(resource, out);
+  }
+  render(result.summary, out);
+  out.line(summary(result));
+  if (result.mode == Mode::plan && result.changes > 0) out.line(folded_changes(result) + ".");
+  if (!result.saved.empty()) out.line(fmt::format("Saved to {}; `kfab provision {}` applies exactly this.", one_line(result.saved, 200), one_line(result.saved, 200)));
+}
+
+}  // namespace kfab::commands
