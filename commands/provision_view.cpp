@@ -53,16 +53,19 @@ std::string headline(const ProvisionedNode& node) {
   add(plan.cancelled, "cancelled");
   add(plan.not_reported, "not reported");
   add(plan.in_sync, "in sync");
+  if (plan.reboot_required) parts.emplace_back("reboot needed");
   return parts.empty() ? "no resources" : join(parts, ", ");
 }
 
 void render_resource(const provision::ResourceRecord& resource, term::Writer& out) {
-  if (resource.status == ResourceStatus::in_sync) return;
+  if (resource.status == ResourceStatus::in_sync && resource.reboot_reason.empty()) return;
   const auto style = style_of_status(resource.status);
   out.text("  ").text(style, fmt::format("{} {}", sign_of(resource.status), resource.id));
   out.text(term::Style::faint, "  " + words(resource.status)).line();
   if (!resource.message.empty())
     out.line(style, fmt::format("      {}{}", resource.code.empty() ? "" : resource.code + ": ", one_line(resource.message, 400)));
+  if (!resource.reboot_reason.empty())
+    out.line(term::Style::warning, "      reboot needed: " + one_line(resource.reboot_reason, 200));
   if (!resource.diff.empty()) {
     for (const auto line : split_lines(resource.diff)) {
       const auto colour = line.starts_with('+') ? term::Style::good : line.starts_with('-') ? term::Style::bad : term::Style::faint;
@@ -79,7 +82,7 @@ void render_resource(const provision::ResourceRecord& resource, term::Writer& ou
 std::string fold_key(const ProvisionedNode& node) {
   std::string key = fmt::format("{}\1{}", to_string(node.outcome), headline(node));
   for (const auto& resource : node.plan.resources) {
-    key += fmt::format("\2{}\1{}\1{}\1{}", resource.id, to_string(resource.status), resource.message, resource.diff);
+    key += fmt::format("\2{}\1{}\1{}\1{}", resource.id, to_string(resource.status), resource.message, resource.diff) + resource.reboot_reason;
     for (const auto& change : resource.changes) key += fmt::format("\3{}\1{}\1{}", change.what, change.before, change.after);
   }
   return key;

@@ -42,6 +42,7 @@ struct Outcome {
   std::optional<Diagnostic> problem;
   std::string note;
   std::string found;
+  std::string reboot;   // why a reboot is needed before it is also what runs; empty: no need
 };
 
 Outcome failed(Diagnostic problem, std::vector<Change> changes = {}, std::string diff = {}) {
@@ -57,7 +58,9 @@ Outcome failed(Diagnostic problem, std::vector<Change> changes = {}, std::string
 // Codes that may mean no more than that an earlier resource, not applied in plan mode, will bring what is missing.
 bool may_come_with_an_earlier_one(Code code) {
   static constexpr std::array codes{code::service_unknown, code::owner_unknown,        code::sysctl_unknown,
-                                    code::program_missing, code::command_guard_failed, code::user_failed};
+                                    code::program_missing, code::command_guard_failed, code::user_failed,
+                                    code::timezone_unknown, code::module_unknown,       code::mount_failed,
+                                    code::boot_loader_unknown};
   return std::find(codes.begin(), codes.end(), code) != codes.end();
 }
 
@@ -186,7 +189,7 @@ class Run {
       if (drifted[i] && !cut)
         outcome.problem = error(code::node_drifted, outcome.problem ? "not as it was when it was planned: " + outcome.problem->message
                                                                     : "not as it was when it was planned; nothing was applied");
-      else if (!cut) outcome = {ResourceStatus::skipped, {}, {}, error(code::drift_skipped, "others of this node have drifted since the plan"), {}, {}};
+      else if (!cut) outcome = {ResourceStatus::skipped, {}, {}, error(code::drift_skipped, "others of this node have drifted since the plan"), {}, {}, {}};
       report(resources[i], outcome, 0);
     }
   }
@@ -194,7 +197,6 @@ class Run {
  private:
   void remember(const Declared& resource, const Outcome& outcome) {
     status_[resource.id] = outcome.status;
-    if (resource.type == "file") file_[resource.id] = resource.attributes.string_or("path");
     something_would_change_ = something_would_change_ || outcome.status == ResourceStatus::would_change;
   }
 
@@ -206,12 +208,16 @@ class Run {
     auto created = create_resource(declared.type, declared.attributes, context_);
     if (!created) return failed(std::move(created).error());
     Resource& resource = **created;
+    if (auto path = resource.written_path(); !path.empty()) file_[declared.id] = std::move(path);
     auto found = resource.check();
     if (!found) return not_checked(std::move(found).error());
     const bool restart = restart_due(declared, resource, *found);
-    if (found->in_sync() && !restart) return {};
-    Outcome outcome{
-        apply_ ? ResourceStatus::changed : ResourceStatus::would_change, found->changes, found->diff, {}, {}, found->found};
+    Outcome outcome{ResourceStatus::in_sync, {}, {}, {}, {}, {}, resource.reboot_reason()};
+    if (found->in_sync() && !restart) return outcome;
+    outcome.status = apply_ ? ResourceStatus::changed : ResourceStatus::would_change;
+    outcome.changes = found->changes;
+    outcome.diff = found->diff;
+    outcome.found = found->found;
     if (restart) outcome.changes.push_back({"restart", "running with what was before", "restarted"});
     return apply_ ? apply(resource, *found, restart, std::move(outcome)) : outcome;
   }
@@ -232,7 +238,7 @@ class Run {
   Outcome not_checked(Diagnostic problem) const {
     if (apply_ || !something_would_change_ || !may_come_with_an_earlier_one(problem.code))
       return failed(std::move(problem));
-    Outcome outcome{ResourceStatus::would_change, {{"state", std::string(not_known_yet), "as declared"}}, {}, {}, {}, {}};
+    Outcome outcome{ResourceStatus::would_change, {{"state", std::string(not_known_yet), "as declared"}}, {}, {}, {}, {}, {}};
     outcome.note = "can be told only when earlier resources are applied: " + problem.message;
     return outcome;
   }
@@ -257,6 +263,7 @@ class Run {
       if (auto done = resource.restart(); !done) return failed(std::move(done).error(), outcome.changes, outcome.diff);
     const auto after = resource.check();
     if (!after) return failed(after.error(), outcome.changes, outcome.diff);
+    outcome.reboot = resource.reboot_reason();
     if (after->in_sync()) return outcome;
     std::vector<std::string> left;
     for (const auto& change : after->changes)
@@ -287,6 +294,8 @@ class Run {
                             {"message", message},
                             {"code", code},
                             {"digests", std::move(digests)},
+                            {"reboot_required", !outcome.reboot.empty()},
+                            {"reboot_reason", outcome.reboot.empty() ? json::Value() : json::Value(outcome.reboot)},
                             {"duration_s", duration_s}});
   }
 

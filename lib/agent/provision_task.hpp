@@ -13,7 +13,7 @@ namespace kfab::agent {
 //
 // One message for each resource, in that order:
 //   {"type":"resource","id","resource_type","status","changes":[{"what","before","after"}],"diff","message","code",
-//    "duration_s"}
+//    "reboot_required","reboot_reason","duration_s"}
 // status: in_sync | would_change (plan) | changed (applied, and found right afterwards) | failed | skipped (something
 // it waits for failed) | cancelled (the run was stopped before or during it). message and code are null when nothing is
 // wrong. Plan mode writes nothing: checks read, and guards of commands are declared by their authors to read only. A
@@ -31,6 +31,12 @@ namespace kfab::agent {
 // does not name it; what is already as it is to be, wholly or in part, has not, so that a run which was cut goes on with
 // the same plan. If any has drifted nothing is applied: those are told as failed (node_drifted) with what was found, the others as
 // skipped, and the task ends with that error. Likewise plan_other_machine, where the identity is another.
+//
+// reboot_required is true where the node must be rebooted before what is declared is also what runs (a kernel argument
+// that the running kernel was started without, a module that is kept from being loaded and is loaded); reboot_reason
+// then says why in words, and is null otherwise. It goes along with in_sync, would_change and changed: what is on the
+// disk may be right while the reboot is still to come, and every later run says so until it has been. No resource
+// reboots.
 Status run_provision_task(const json::Value& request, TaskContext&);
 Status run_provision_task(const json::Value& request, TaskContext&, const NodeEnvironment&);
 

@@ -23,9 +23,11 @@ KFAB_EMBEDDED(schema_lint)
 KFAB_EMBEDDED(schema_nodeset)
 KFAB_EMBEDDED(schema_plan)
 KFAB_EMBEDDED(schema_plan_1_1)
+KFAB_EMBEDDED(schema_plan_1_2)
 KFAB_EMBEDDED(schema_plan_file)
 KFAB_EMBEDDED(schema_provision)
 KFAB_EMBEDDED(schema_provision_1_1)
+KFAB_EMBEDDED(schema_provision_1_2)
 KFAB_EMBEDDED(schema_readiness)
 KFAB_EMBEDDED(schema_report)
 KFAB_EMBEDDED(schema_schema)
@@ -63,8 +65,10 @@ constexpr Source sources[] = {
     {"kfab.plan-file/1.0", embedded_schema_plan_file},
     {"kfab.plan/1.0", embedded_schema_plan},
     {"kfab.plan/1.1", embedded_schema_plan_1_1},
+    {"kfab.plan/1.2", embedded_schema_plan_1_2},
     {"kfab.provision/1.0", embedded_schema_provision},
     {"kfab.provision/1.1", embedded_schema_provision_1_1},
+    {"kfab.provision/1.2", embedded_schema_provision_1_2},
     {"kfab.readiness/1.0", embedded_schema_readiness},
     {"kfab.report/1.0", embedded_schema_report},
     {"kfab.schema/1.0", embedded_schema_schema},

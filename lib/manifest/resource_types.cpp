@@ -6,96 +6,19 @@
 #include <fmt/format.h>
 
 #include "base/text.hpp"
+#include "manifest/resource_tables.hpp"
 
 namespace kfab::manifest {
 namespace {
 
 using enum AttributeType;
 
-constexpr std::array package_attributes{
-    AttributeSpec{"names", string_list, true, "", "", "the packages, by the distribution's names"},
-    AttributeSpec{"state", string, false, "present|absent", "present", "installed, or removed (configuration stays)"},
-    AttributeSpec{"version", string, false, "", "any", "exactly this version; for one package only"},
-    AttributeSpec{"hold", boolean, false, "", "left as it is", "kept at its version by the package manager"},
-    AttributeSpec{"refresh", boolean, false, "", "false",
-                  "read the package lists anew before something is installed"},
-    AttributeSpec{"lock_timeout_s", integer, false, "", "120",
-                  "how long to wait while another package manager holds the lock"},
-    AttributeSpec{"timeout_s", integer, false, "", "1800", "how long the package manager may take"},
-};
-
-constexpr std::array file_attributes{
-    AttributeSpec{"path", path, true, "", "", "the file"},
-    AttributeSpec{"content", string, false, "", "", "the whole text of the file; templates in it are expanded"},
-    AttributeSpec{"source", string, false, "", "",
-                  "a file beside the manifest whose text is the content; read when the manifest is loaded"},
-    AttributeSpec{"verbatim", boolean, false, "", "false", "do not expand templates in the content"},
-    AttributeSpec{"link_to", string, false, "", "", "make it a symbolic link to this, instead of a file with content"},
-    AttributeSpec{"owner", string, false, "", "left as it is; root for a new file", "user name or number"},
-    AttributeSpec{"group", string, false, "", "left as it is", "group name or number"},
-    AttributeSpec{"mode", mode, false, "", "left as it is; 0644 for a new file", "permission bits"},
-    AttributeSpec{"sensitive", boolean, false, "", "false", "never show its content or a diff of it"},
-    AttributeSpec{"state", string, false, "present|absent", "present", "there, or removed"},
-};
-
-constexpr std::array directory_attributes{
-    AttributeSpec{"path", path, true, "", "", "the directory; missing parents are made with mode 0755"},
-    AttributeSpec{"owner", string, false, "", "left as it is", "user name or number"},
-    AttributeSpec{"group", string, false, "", "left as it is", "group name or number"},
-    AttributeSpec{"mode", mode, false, "", "left as it is; 0755 for a new directory", "permission bits"},
-    AttributeSpec{"state", string, false, "present|absent", "present", "there, or removed if it is empty"},
-};
-
-constexpr std::array service_attributes{
-    AttributeSpec{"name", string, true, "", "", "the systemd unit: chrony, nvidia-persistenced.service"},
-    AttributeSpec{"state", string, false, "running|stopped", "left as it is", "what it shall be doing now"},
-    AttributeSpec{"enabled", boolean, false, "", "left as it is", "whether it starts at boot"},
-    AttributeSpec{"timeout_s", integer, false, "", "120", "how long starting or stopping may take"},
-};
-
-constexpr std::array sysctl_attributes{
-    AttributeSpec{"name", string, true, "", "", "the kernel parameter: vm.max_map_count"},
-    AttributeSpec{"value", scalar, true, "", "", "its value, now and in /etc/sysctl.d/60-kfab.conf for the next boot"},
-};
-
-constexpr std::array user_attributes{
-    AttributeSpec{"name", string, true, "", "", "the login name"},
-    AttributeSpec{"uid", integer, false, "", "the next free one", "the user's number"},
-    AttributeSpec{"group", string, false, "", "one of its own", "the primary group, which must exist"},
-    AttributeSpec{"groups", string_list, false, "", "left as they are",
-                  "further groups the user must be in; memberships in others are left alone"},
-    AttributeSpec{"shell", string, false, "", "left as it is", "the login shell"},
-    AttributeSpec{"home", path, false, "", "left as it is", "the home directory, made for a new user"},
-    AttributeSpec{"system", boolean, false, "", "false", "a system account; matters only when it is created"},
-    AttributeSpec{"state", string, false, "present|absent", "present", "there, or removed (the home directory stays)"},
-};
-
-constexpr std::array command_attributes{
-    AttributeSpec{"run", string_list, false, "", "", "the command and its arguments, run as they are"},
-    AttributeSpec{"shell", string, false, "", "", "text given to /bin/sh -c, instead of run"},
-    AttributeSpec{"unless", command, false, "", "", "do nothing when this command succeeds"},
-    AttributeSpec{"only_if", command, false, "", "", "do nothing when this command fails"},
-    AttributeSpec{"creates", path, false, "", "", "do nothing when this path is there; it must be there afterwards"},
-    AttributeSpec{"directory", path, false, "", "/", "where it runs"},
-    AttributeSpec{"timeout_s", integer, false, "", "300", "how long it may take; each guard has 60 s"},
-};
-
 constexpr std::array common_keys{
-    AttributeSpec{"type", string, true, "package|file|directory|service|sysctl|user|command", "", "what it is"},
+    AttributeSpec{"type", string, true, "", "", "what it is: the name of a type"},
     AttributeSpec{"id", string, false, "", "<type>:<name or path>", "its name in the role"},
     AttributeSpec{"after", string_list, false, "", "", "ids in this role that must be right before it"},
     AttributeSpec{"restart_on", string_list, false, "", "",
                   "for a service: restarted when one of these ids in this role changed"},
-};
-
-constexpr std::array types{
-    ResourceType{"package", "packages of the distribution (apt)", "names", package_attributes},
-    ResourceType{"file", "a file with its whole content, or a symbolic link", "path", file_attributes},
-    ResourceType{"directory", "a directory", "path", directory_attributes},
-    ResourceType{"service", "a systemd unit", "name", service_attributes},
-    ResourceType{"sysctl", "a kernel parameter, now and after the next boot", "name", sysctl_attributes},
-    ResourceType{"user", "a user account", "name", user_attributes},
-    ResourceType{"command", "a command with a guard that says whether it is needed", "run", command_attributes},
 };
 
 std::string found(const json::Value& value) {
@@ -157,73 +80,15 @@ std::optional<std::string> type_problem(AttributeType type, const json::Value& v
   return std::nullopt;
 }
 
-bool present(const json::Value& attributes, std::string_view name) { return !attributes[name].is_null(); }
-
-void check_package(const json::Value& attributes, std::vector<ResourceProblem>& problems) {
-  const auto* names = attributes["names"].as_array();
-  if (names && names->empty()) problems.push_back({"names", "no package is named"});
-  if (present(attributes, "version") && names && names->size() > 1)
-    problems.push_back({"version", "a version can be asked for one package only; declare the packages separately"});
-  if (attributes.string_or("state") == "absent" && (present(attributes, "version") || present(attributes, "hold")))
-    problems.push_back({"state", "a package that shall be absent has no version and no hold"});
+const std::vector<ResourceRow>& rows() {
+  static const std::vector<ResourceRow> all = [] {
+    std::vector<ResourceRow> list;
+    for (const auto area : {base_resource_rows(), access_resource_rows(), system_resource_rows()})
+      list.insert(list.end(), area.begin(), area.end());
+    return list;
+  }();
+  return all;
 }
-
-void check_file(const json::Value& attributes, std::vector<ResourceProblem>& problems) {
-  const bool content = present(attributes, "content"), source = present(attributes, "source"),
-             link = present(attributes, "link_to");
-  const bool absent = attributes.string_or("state") == "absent";
-  // The loader keeps `source` beside the `content` that it read from there, so both together are no contradiction.
-  if (link && (content || source)) problems.push_back({"link_to", "a link has no content: say content or link_to"});
-  if (absent && (content || source || link))
-    problems.push_back({"state", "a file that shall be absent has no content and is no link"});
-  if (!absent && !content && !source && !link)
-    problems.push_back({"path", "say what is in the file: content, source or link_to"});
-  if (link && present(attributes, "mode")) problems.push_back({"mode", "a symbolic link has no mode of its own"});
-  if (attributes.string_or("path").ends_with('/')) problems.push_back({"path", "a file's path does not end with '/'"});
-}
-
-void check_service(const json::Value& attributes, std::vector<ResourceProblem>& problems) {
-  if (attributes.string_or("name").find('/') != std::string::npos)
-    problems.push_back({"name", "a unit's name holds no '/'"});
-}
-
-void check_sysctl(const json::Value& attributes, std::vector<ResourceProblem>& problems) {
-  const std::string name = attributes.string_or("name");
-  if (name.find("..") != std::string::npos || name.starts_with('/') ||
-      name.find_first_of(" \t\n=") != std::string::npos)
-    problems.push_back({"name", "expected a kernel parameter such as vm.max_map_count"});
-  if (attributes.string_or("value").find('\n') != std::string::npos)
-    problems.push_back({"value", "a kernel parameter's value is one line"});
-}
-
-void check_user(const json::Value& attributes, std::vector<ResourceProblem>& problems) {
-  if (const auto uid = attributes["uid"].as_int(); uid && (*uid < 0 || *uid > 4294967293))
-    problems.push_back({"uid", "a user's number is between 0 and 4294967293"});
-  const std::string name = attributes.string_or("name");
-  if (name.find("{{") == std::string::npos &&
-      (name.find_first_of(":/ \t\n") != std::string::npos || name.starts_with('-')))
-    problems.push_back({"name", "a login name holds no blank, ':' or '/' and does not start with '-'"});
-  if (name == "root" && attributes.string_or("state") == "absent")
-    problems.push_back({"state", "root is never removed"});
-}
-
-void check_command(const json::Value& attributes, std::vector<ResourceProblem>& problems) {
-  const bool run = present(attributes, "run"), shell = present(attributes, "shell");
-  if (run == shell)
-    problems.push_back({run ? "shell" : "", run ? "say run or shell, not both" : "say what to run: run or shell"});
-  if (!present(attributes, "unless") && !present(attributes, "only_if") && !present(attributes, "creates"))
-    problems.push_back({"", "a command needs a guard (unless, only_if or creates), or it would run again each time"});
-  if (const auto* words = attributes["run"].as_array(); words && words->empty())
-    problems.push_back({"run", "the command is empty"});
-}
-
-using CheckFunction = void (*)(const json::Value&, std::vector<ResourceProblem>&);
-constexpr std::array<std::pair<std::string_view, CheckFunction>, 6> checks{{{"package", check_package},
-                                                                            {"file", check_file},
-                                                                            {"service", check_service},
-                                                                            {"sysctl", check_sysctl},
-                                                                            {"user", check_user},
-                                                                            {"command", check_command}}};
 
 }  // namespace
 
@@ -247,16 +112,24 @@ const AttributeSpec* ResourceType::find(std::string_view attribute) const {
   return it == attributes.end() ? nullptr : &*it;
 }
 
-std::span<const ResourceType> resource_types() { return types; }
+std::span<const ResourceType> resource_types() {
+  static const std::vector<ResourceType> types = [] {
+    std::vector<ResourceType> list;
+    for (const auto& row : rows()) list.push_back(row.type);
+    return list;
+  }();
+  return types;
+}
 
 const ResourceType* find_resource_type(std::string_view name) {
+  const auto types = resource_types();
   const auto it = std::find_if(types.begin(), types.end(), [&](const ResourceType& type) { return type.name == name; });
   return it == types.end() ? nullptr : &*it;
 }
 
 std::vector<std::string> resource_type_names() {
   std::vector<std::string> names;
-  for (const auto& type : types) names.emplace_back(type.name);
+  for (const auto& type : resource_types()) names.emplace_back(type.name);
   return names;
 }
 
@@ -281,9 +154,41 @@ std::optional<std::string> attribute_problem(const AttributeSpec& spec, const js
 
 std::vector<ResourceProblem> resource_problems(const ResourceType& type, const json::Value& attributes) {
   std::vector<ResourceProblem> problems;
-  for (const auto& [name, check] : checks)
-    if (name == type.name) check(attributes, problems);
+  for (const auto& row : rows())
+    if (row.type.name == type.name && row.check) row.check(attributes, problems);
   return problems;
+}
+
+void check_validate(const json::Value& attributes, std::vector<ResourceProblem>& problems) {
+  const auto* words = attributes["validate"].as_array();
+  if (!words) return;
+  const bool named = std::any_of(words->begin(), words->end(), [](const json::Value& word) {
+    return word.is_string() && word.as_string()->find("%s") != std::string::npos;
+  });
+  if (!named) problems.push_back({"validate", "the command must name the new file by %s, or it would check another"});
+}
+
+bool made_of(std::string_view text, std::string_view more) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [&](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           more.find(c) != std::string_view::npos;
+  });
+}
+
+std::string resource_identity(const ResourceType& type, const json::Value& attributes) {
+  if (type.name == "package" || type.name == "command" || type.name == "assertion") return {};
+  const std::string name =
+      type.name == "hugepages" ? json::dump(attributes["size_kib"]) : attributes.string_or(type.names_it);
+  if (name.empty()) return {};
+  if (type.name == "swap") return "swap\n" + attributes.string_or("device");
+  if (type.name == "file" || type.name == "directory") return "path\n" + name;
+  // Several lines of one file, and one line of several files, are different things.
+  if (type.name == "line") return "line\n" + attributes.string_or("path") + "\n" + attributes.string_or("match", name);
+  std::string key = fmt::format("{}\n{}", type.name, name);
+  if (type.name == "drop_in") key += "\n" + attributes.string_or("name");
+  if (type.name == "limits") key += "\n" + attributes.string_or("kind") + "\n" + json::dump(attributes["domains"]);
+  if (type.name == "ssh_key" && !attributes.bool_or("exclusive", false)) return {};
+  return key;
 }
 
 std::string default_resource_id(const ResourceType& type, const json::Value& attributes) {
@@ -291,6 +196,7 @@ std::string default_resource_id(const ResourceType& type, const json::Value& att
   if (value->is_null()) value = &attributes["shell"];   // a command is named by what it runs
   std::string name;
   if (const auto* text = value->as_string()) name = *text;
+  else if (!value->is_null() && !value->as_array()) name = json::dump(*value);
   if (const auto* items = value->as_array()) {
     for (const auto& item : *items) {
       const std::string word = item.as_string() ? *item.as_string() : json::dump(item);

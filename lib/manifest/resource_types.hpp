@@ -42,7 +42,7 @@ struct ResourceType {
   const AttributeSpec* find(std::string_view attribute) const;
 };
 
-// In the order of the documentation: package file directory service sysctl user command.
+// In the order of the documentation.
 std::span<const ResourceType> resource_types();
 const ResourceType* find_resource_type(std::string_view name);
 std::vector<std::string> resource_type_names();
@@ -65,5 +65,9 @@ std::vector<ResourceProblem> resource_problems(const ResourceType&, const json::
 
 // "package:chrony", "file:/etc/motd": the id of a resource that names none.
 std::string default_resource_id(const ResourceType&, const json::Value& attributes);
+
+// What on a node a resource is about: two resources with one identity declare the same thing, and would undo each other
+// where they differ. Empty for those of which any number may be declared.
+std::string resource_identity(const ResourceType&, const json::Value& attributes);
 
 }  // namespace kfab::manifest

@@ -236,9 +236,9 @@ class Planner {
   // The same file, service, ... from two roles, said differently: each run would change it back and forth.
   void warn_of_conflict(const Role& role, const ResourceDecl& declared, const DesiredResource& resource) {
     const auto* type = manifest::find_resource_type(resource.type);
-    if (type == nullptr || type->name == "package" || type->name == "command") return;
-    const bool by_path = type->name == "file" || type->name == "directory";
-    const std::string key = (by_path ? "path" : resource.type) + "\n" + resource.attributes.string_or(type->names_it);
+    if (type == nullptr) return;
+    const std::string key = manifest::resource_identity(*type, resource.attributes);
+    if (key.empty()) return;
     const auto [it, fresh] = declared_things_.emplace(key, std::pair(resource.id, json::dump(resource.attributes)));
     if (fresh || it->second.second == json::dump(resource.attributes)) return;
     result_.diagnostics.push_back(

@@ -50,6 +50,11 @@ void read_record(const json::Value& message, Mode mode, ResourceRecord& record) 
   record.digests.clear();
   for (const auto& digest : message.array_at("digests"))
     if (digest.as_string() != nullptr && record.digests.size() < max_digests) record.digests.push_back(one_line(*digest.as_string(), 64));
+  record.reboot_reason.clear();
+  if (message.bool_or("reboot_required", false)) {
+    record.reboot_reason = one_line(message.string_or("reboot_reason"), max_text);
+    if (record.reboot_reason.empty()) record.reboot_reason = "the agent gave no reason";
+  }
   record.status = possible ? *status : ResourceStatus::not_reported;
   if (!possible)
     record.message = "the agent gave a status that cannot be: " + one_line(message.string_or("status"), 40);
@@ -57,6 +62,7 @@ void read_record(const json::Value& message, Mode mode, ResourceRecord& record) 
 
 void count(NodePlan& plan) {
   for (const auto& record : plan.resources) {
+    plan.reboot_required = plan.reboot_required || !record.reboot_reason.empty();
     switch (record.status) {
       case ResourceStatus::in_sync: ++plan.in_sync; break;
       case ResourceStatus::would_change: ++plan.would_change; break;
@@ -121,6 +127,8 @@ json::Value to_json(const ResourceRecord& record) {
                       {"diff", or_null(record.diff)},
                       {"message", or_null(record.message)},
                       {"code", or_null(record.code)},
+                      {"reboot_required", !record.reboot_reason.empty()},
+                      {"reboot_reason", or_null(record.reboot_reason)},
                       {"duration_s", json::Value(record.duration_s)}};
 }
 
@@ -198,6 +206,7 @@ json::Value to_json(const NodePlan& plan) {
                       {"code", or_null(plan.code)},
                       {"desired_sha256", plan.desired_sha256},
                       {"complete", plan.complete},
+                      {"reboot_required", plan.reboot_required},
                       {"counts", json::Object{{"in_sync", plan.in_sync},
                                               {"would_change", plan.would_change},
                                               {"changed", plan.changed},

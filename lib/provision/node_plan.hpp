@@ -33,6 +33,7 @@ struct ResourceRecord {
   std::string code;                  // "KF3004"; empty when nothing is wrong
   std::optional<double> duration_s;
   std::vector<std::string> digests{};   // of what was found, as the agent compares it (agent/provision_task.hpp)
+  std::string reboot_reason{};       // why the node must be rebooted before this is also what runs; empty: no need
 };
 
 // What came of planning or provisioning one node. `resources` has every resource of the desired state, in its order.
@@ -41,6 +42,7 @@ struct NodePlan {
   Mode mode = Mode::plan;
   std::vector<ResourceRecord> resources;
   int in_sync = 0, would_change = 0, changed = 0, failed = 0, skipped = 0, cancelled = 0, not_reported = 0;
+  bool reboot_required = false;      // some resource asks for it
   bool complete = false;             // the agent's "done" came
   std::string desired_sha256;
   Verdict verdict = Verdict::not_judged;
@@ -59,7 +61,7 @@ NodePlan judge(const DesiredState&, Mode, const std::vector<json::Value>& messag
 NodePlan judge_records(const DesiredState&, Mode, const std::vector<ResourceRecord>&);
 
 // node, mode, verdict, reason, code, desired_sha256, complete, counts{...}, resources[{id, type, status, changes[],
-// diff, message, code, duration_s}].
+// diff, message, code, reboot_required, reboot_reason, duration_s}], reboot_required.
 json::Value to_json(const NodePlan&);
 
 }  // namespace kfab::provision

@@ -4,72 +4,23 @@
 
 #include <array>
 #include <cerrno>
-#include <utility>
 
 #include <fmt/format.h>
 
-#include "agent/diff.hpp"
+#include "agent/resources/disk_file.hpp"
 #include "agent/resources/ownership.hpp"
 #include "agent/resources/resource.hpp"
 #include "base/codes/provision.hpp"
-#include "base/sha256.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent {
 namespace {
-
-constexpr std::size_t max_compared_bytes = std::size_t{64} << 20;
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() { if (fd_ >= 0) ::close(fd_); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-  int release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
-
-std::string directory_of(const std::string& path) {
-  const auto slash = path.rfind('/');
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
-std::string kind_of(mode_t mode) {
-  if (S_ISDIR(mode)) return "directory";
-  if (S_ISLNK(mode)) return "symbolic link";
-  if (S_ISREG(mode)) return "file";
-  return "device or socket";
-}
-
-Result<std::string> read_whole(const std::string& path) {
-  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  if (file.get() < 0) return system_failure(errno, "open", path);
-  std::string bytes;
-  std::array<char, 65536> chunk;
-  for (;;) {
-    const auto n = ::read(file.get(), chunk.data(), chunk.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return system_failure(errno, "read", path);
-    if (n == 0 || bytes.size() > max_compared_bytes) return bytes;   // longer than any declared content: differs anyway
-    bytes.append(chunk.data(), static_cast<std::size_t>(n));
-  }
-}
 
 Result<std::string> read_link(const std::string& path) {
   std::array<char, 4096> target;
   const auto n = ::readlink(path.c_str(), target.data(), target.size());
   if (n < 0) return system_failure(errno, "read the link", path);
   return std::string(target.data(), static_cast<std::size_t>(n));
-}
-
-// The name of the directory entry must be on the disk as well as the bytes.
-void sync_directory(const std::string& path) {
-  const Descriptor directory(::open(directory_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.get() >= 0) ::fsync(directory.get());
 }
 
 // A file with its whole content, a symbolic link, or neither. Content and links are made beside the path and renamed
@@ -83,11 +34,9 @@ class FileResource final : public Resource {
         absent_(attributes.string_or("state") == "absent"),
         link_to_(attributes.string_or("link_to")),
         content_(attributes.string_or("content")),
-        sensitive_(attributes.bool_or("sensitive", false)) {
-    const auto name = path_.substr(path_.rfind('/') + 1);
-    beside_ = directory_of(path_) + "/." + name +
-              ".kfab-new";   // a fixed name: what a crash left is replaced by the next run
-  }
+        validate_(string_list(attributes["validate"])),
+        sensitive_(attributes.bool_or("sensitive", false)),
+        backup_(attributes.bool_or("backup", true)) {}
 
   Result<Difference> check() override {
     KFAB_TRY(ownership, read_ownership(attributes_, context_));
@@ -104,47 +53,35 @@ class FileResource final : public Resource {
     }
     Status compared = link_to_.empty() ? compare_content(found, difference) : compare_link(found, difference);
     if (!compared) return std::move(compared).error();
-    found_ = found;
     if (exists_ && (S_ISREG(found.st_mode) || !link_to_.empty()))
       for (auto& change : ownership_changes(declared_, found)) difference.changes.push_back(std::move(change));
     return difference;
   }
 
   Status apply(const Difference& found) override {
-    if (absent_) {
-      if (::unlink(path_.c_str()) != 0) return system_failure(errno, "remove", path_);
-      sync_directory(path_);
-      return ok();
-    }
-    if (!link_to_.empty()) return apply_link();
+    if (absent_) return remove_disk_file(path_, backup_, context_);
+    if (!link_to_.empty()) return replace_with_link(path_, link_to_, declared_);
     bool whole = false;   // whether the content is to be written, or only owner and mode to be set
     for (const auto& change : found.changes)
       whole = whole || change.what == "content" || change.what == "state" || change.what == "type";
     return whole ? write_content() : set_in_place();
   }
 
+  std::string written_path() const override { return path_; }
+
  private:
   Status compare_content(const struct stat& found, Difference& difference) {
     if (!exists_) {
-      difference.changes.push_back({"state", "absent", fmt::format("file of {} bytes", content_.size())});
-      show("", difference);
+      compare_text({}, content_, path_, sensitive_, difference);
       return ok();
     }
     if (!S_ISREG(found.st_mode)) {
       difference.changes.push_back({"type", kind_of(found.st_mode), "file"});
       return ok();
     }
-    KFAB_TRY(bytes, read_whole(path_));
-    if (bytes == content_) return ok();
-    difference.changes.push_back(
-        {"content", fmt::format("{} bytes", bytes.size()), fmt::format("{} bytes", content_.size())});
-    difference.found = sha256_hex(bytes);
-    show(bytes, difference);
+    KFAB_TRY(file, read_disk_file(path_));
+    compare_text(file, content_, path_, sensitive_, difference);
     return ok();
-  }
-
-  void show(std::string_view before, Difference& difference) const {
-    difference.diff = sensitive_ ? "(content is sensitive and not shown)\n" : unified_diff(before, content_, path_);
   }
 
   Status compare_link(const struct stat& found, Difference& difference) {
@@ -159,44 +96,15 @@ class FileResource final : public Resource {
     return ok();
   }
 
-  Status apply_link() {
-    ::unlink(beside_.c_str());
-    if (::symlink(link_to_.c_str(), beside_.c_str()) != 0) return parent_failure("create");
-    const auto owner = declared_.owner.value_or(static_cast<uid_t>(-1));
-    const auto group = declared_.group.value_or(static_cast<gid_t>(-1));
-    if ((declared_.owner || declared_.group) && ::lchown(beside_.c_str(), owner, group) != 0)
-      return give_up(errno, "set the owner of");
-    return replace();
-  }
-
-  Status write_content() {
-    ::unlink(beside_.c_str());
-    Descriptor file(::open(beside_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (file.get() < 0) return parent_failure("create");
-    std::string_view rest = content_;
-    while (!rest.empty()) {
-      const auto n = ::write(file.get(), rest.data(), rest.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return give_up(errno, "write");
-      rest.remove_prefix(static_cast<std::size_t>(n));
-    }
-    if (auto set = set_ownership(file.get(), wanted(), path_); !set) {
-      ::unlink(beside_.c_str());
-      return set;
-    }
-    if (::fsync(file.get()) != 0) return give_up(errno, "sync");
-    if (::close(file.release()) != 0) return give_up(errno, "close");
-    return replace();
-  }
-
-  // What is not declared stays as the file had it; a new file is root's (or the agent's user's) with 0644.
-  Ownership wanted() const {
-    Ownership result = declared_;
-    const bool replaces_file = exists_ && S_ISREG(found_.st_mode);
-    if (!result.mode) result.mode = replaces_file ? found_.st_mode & 07777 : 0644;
-    if (replaces_file && !result.owner && found_.st_uid != ::geteuid()) result.owner = found_.st_uid;
-    if (replaces_file && !result.group && found_.st_gid != ::getegid()) result.group = found_.st_gid;
-    return result;
+  Status write_content() const {
+    NewFile file;
+    file.path = path_;
+    file.bytes = content_;
+    file.ownership = declared_;
+    file.validate = validate_;
+    file.sensitive = sensitive_;
+    file.backup = backup_;
+    return replace_disk_file(file, context_);
   }
 
   Status set_in_place() {
@@ -205,35 +113,15 @@ class FileResource final : public Resource {
     return set_ownership(file.get(), declared_, path_);
   }
 
-  Status replace() {
-    if (::rename(beside_.c_str(), path_.c_str()) != 0) return give_up(errno, "replace");
-    sync_directory(path_);
-    return ok();
-  }
-
-  Status give_up(int error_number, std::string_view doing) {
-    ::unlink(beside_.c_str());
-    return system_failure(error_number, doing, path_);
-  }
-
-  Status parent_failure(std::string_view doing) {
-    const int error_number = errno;
-    if (error_number == ENOENT)
-      return error(code::provision_path_blocked, fmt::format("the directory {} is not on the node; declare it before",
-                                                             one_line(directory_of(path_))));
-    return system_failure(error_number, doing, path_);
-  }
-
   json::Value attributes_;
   ResourceContext context_;
   std::string path_;
   bool absent_;
   std::string link_to_, content_;
-  bool sensitive_;
-  std::string beside_;
+  std::vector<std::string> validate_;
+  bool sensitive_, backup_;
   Ownership declared_;
   bool exists_ = false;
-  struct stat found_ {};
 };
 
 // A directory and the parents it needs.
@@ -276,9 +164,7 @@ class DirectoryResource final : public Resource {
     bool fresh = false;
     for (const auto& change : found.changes) fresh = fresh || change.what == "state";
     if (fresh) {
-      for (auto slash = path_.find('/', 1); slash != std::string::npos; slash = path_.find('/', slash + 1))
-        KFAB_TRY_VOID(make(path_.substr(0, slash)));
-      KFAB_TRY_VOID(make(path_));
+      KFAB_TRY_VOID(make_directories(path_));
     }
     const Descriptor directory(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (directory.get() < 0) return system_failure(errno, "open", path_);
@@ -288,17 +174,6 @@ class DirectoryResource final : public Resource {
   }
 
  private:
-  static Status make(const std::string& path) {
-    struct stat found {};
-    if (::stat(path.c_str(), &found) == 0) {
-      if (S_ISDIR(found.st_mode)) return ok();
-      return error(code::provision_path_blocked, fmt::format("{} is not a directory on the node", one_line(path)));
-    }
-    if (::mkdir(path.c_str(), 0755) != 0) return system_failure(errno, "make", path);
-    ::chmod(path.c_str(), 0755);
-    return ok();
-  }
-
   json::Value attributes_;
   ResourceContext context_;
   std::string path_;

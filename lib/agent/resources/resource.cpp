@@ -17,14 +17,21 @@ namespace {
 struct TypeRow {
   std::string_view name;
   std::string_view required;   // the attribute without which nothing can be done; empty when several may
-  std::unique_ptr<Resource> (*make)(const json::Value&, const ResourceContext&);
+  MakeResource* make;
 };
 
 constexpr std::array types{
     TypeRow{"package", "names", make_package},    TypeRow{"file", "path", make_file},
     TypeRow{"directory", "path", make_directory}, TypeRow{"service", "name", make_service},
     TypeRow{"sysctl", "name", make_sysctl},       TypeRow{"user", "name", make_user},
-    TypeRow{"command", "", make_command},
+    TypeRow{"command", "", make_command},         TypeRow{"group", "name", make_group},
+    TypeRow{"line", "path", make_line},           TypeRow{"sudoers", "name", make_sudoers},
+    TypeRow{"ssh_key", "user", make_ssh_key},     TypeRow{"limits", "item", make_limits},
+    TypeRow{"hostname", "name", make_hostname},   TypeRow{"timezone", "name", make_timezone},
+    TypeRow{"kernel_module", "name", make_kernel_module},
+    TypeRow{"kernel_argument", "name", make_kernel_argument},
+    TypeRow{"hugepages", "", make_hugepages},     TypeRow{"drop_in", "unit", make_drop_in},
+    TypeRow{"mount", "path", make_mount},         TypeRow{"swap", "", make_swap},
 };
 
 Code code_of(int error_number) {

@@ -28,11 +28,14 @@ struct Difference {
 // Where a node keeps what resources manage. Tests point these elsewhere; the paths of files and directories are always
 // what the role says.
 struct NodeEnvironment {
+  std::string root;                                           // before every fixed path of the system; empty on a node
+  std::string backup_directory;                               // empty: what backup.cpp says
   std::vector<std::string> process_environment;               // for every child process, "PATH=..." in tests
   std::string proc_sys = "/proc/sys";
   std::string sysctl_file = "/etc/sysctl.d/60-kfab.conf";
   std::string systemd_marker = "/run/systemd/system";         // there when systemd runs
-  std::string root;                                           // before what tells the machine's identity; empty: this one
+
+  std::string at(std::string_view path) const { return root + std::string(path); }   // "/etc/fstab" of this node
 };
 
 // What resources use to reach the node.
@@ -53,6 +56,11 @@ class Resource {
   // Brings the node from what `found` says to what is declared. Called only when something differs; check() is asked
   // again afterwards.
   virtual Status apply(const Difference& found) = 0;
+  // After a check: why the node must be rebooted before what is declared (as it is, or once it is applied) is also what
+  // runs. Empty: no need.
+  virtual std::string reboot_reason() const { return {}; }
+  // The file that apply() writes and that a service may have read before; empty: none.
+  virtual std::string written_path() const { return {}; }
   // After one of restart_on changed: does what that means and says it in a change. Nothing for most types.
   virtual bool restartable() const { return false; }
   // True when what runs was started before the file was last written, as after a run that was cut between the two.
@@ -63,13 +71,12 @@ class Resource {
 Result<std::unique_ptr<Resource>> create_resource(std::string_view type, const json::Value& attributes,
                                                   const ResourceContext&);
 
-std::unique_ptr<Resource> make_package(const json::Value& attributes, const ResourceContext&);
-std::unique_ptr<Resource> make_file(const json::Value& attributes, const ResourceContext&);
-std::unique_ptr<Resource> make_directory(const json::Value& attributes, const ResourceContext&);
-std::unique_ptr<Resource> make_service(const json::Value& attributes, const ResourceContext&);
-std::unique_ptr<Resource> make_sysctl(const json::Value& attributes, const ResourceContext&);
-std::unique_ptr<Resource> make_user(const json::Value& attributes, const ResourceContext&);
-std::unique_ptr<Resource> make_command(const json::Value& attributes, const ResourceContext&);
+// One for each row of the table in resource.cpp.
+using MakeResource = std::unique_ptr<Resource>(const json::Value& attributes, const ResourceContext&);
+MakeResource make_package, make_file, make_directory, make_service, make_sysctl, make_user, make_command;
+MakeResource make_group, make_line, make_sudoers, make_ssh_key;
+MakeResource make_limits, make_hostname, make_timezone;
+MakeResource make_kernel_module, make_kernel_argument, make_hugepages, make_drop_in, make_mount, make_swap;
 
 // A list of strings, or one string as a list of one.
 std::vector<std::string> string_list(const json::Value&);

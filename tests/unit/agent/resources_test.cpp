@@ -9,9 +9,6 @@ using namespace kfab::agent::test;
 
 namespace {
 
-std::string resource(const std::string& type, const std::string& attributes, const std::string& more = "") {
-  return R"([{"id":"r","type":")" + type + R"(","attributes":)" + attributes + more + "}]";
-}
 const json::Value& only(const std::vector<json::Value>& records) {
   REQUIRE(records.size() == 1);
   return records.front();
@@ -42,29 +39,6 @@ exit 0)");
   node.program("apt-mark", R"(
 verb=$1; shift; [ $verb = hold ] && mark=hi || mark=ii
 for name in "$@"; do sed -i "s/^$name	../$name	$mark/" "$FAKE/packages"; done)");
-}
-
-// systemctl over $FAKE/units/NAME.{active,enabled,reload}; a unit without .active is unknown.
-void install_fake_systemd(Provisioner& node, const TemporaryDirectory& directory) {
-  std::filesystem::create_directories(directory / "systemd");
-  std::filesystem::create_directories(directory / "fake/units");
-  node.program("systemctl", R"sh(
-echo "$@" >> "$FAKE/systemctl-log"
-verb=$1; for name in "$@"; do :; done
-unit="$FAKE/units/$name"
-if [ $verb = show ]; then
-  [ -f "$unit.active" ] || { printf 'LoadState=not-found\nActiveState=inactive\nUnitFileState=\nNeedDaemonReload=no\n'; exit 0; }
-  printf 'LoadState=loaded\nActiveState=%s\nUnitFileState=%s\nNeedDaemonReload=no\nActiveEnterTimestampMonotonic=%s\n' "$(cat $unit.active)" "$(cat $unit.enabled)" "$(cat $unit.since 2>/dev/null)"
-  exit 0
-fi
-if [ -f "$FAKE/systemctl-fails" ]; then cat "$FAKE/systemctl-fails" >&2; exit 1; fi
-case $verb in
-  start|restart) echo active > "$unit.active"
-    if [ -f "$unit.since" ]; then awk '{printf "%.0f", $1*1000000}' /proc/uptime > "$unit.since"; fi;;
-  stop) echo inactive > "$unit.active";;
-  enable) echo enabled > "$unit.enabled";;
-  disable) echo disabled > "$unit.enabled";;
-esac)sh");
 }
 
 }  // namespace

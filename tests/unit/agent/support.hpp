@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
@@ -98,7 +99,9 @@ class RecordingContext final : public TaskContext {
 class Provisioner {
  public:
   explicit Provisioner(const TemporaryDirectory& directory) : directory_(directory) {
-    node.process_environment = {"PATH=" + (directory / "bin") + ":/usr/bin:/bin", "FAKE=" + (directory / "fake")};
+    node.process_environment = {"PATH=" + (directory / "bin") + ":/usr/bin:/bin", "FAKE=" + (directory / "fake"), "ROOT=" + (directory / "root")};
+    node.root = directory / "root";
+    node.backup_directory = directory / "root/var/lib/kfab/backups";
     node.proc_sys = directory / "proc-sys";
     node.sysctl_file = directory / "sysctl.d/60-kfab.conf";
     node.systemd_marker = directory / "systemd";
@@ -130,6 +133,58 @@ class Provisioner {
  private:
   const TemporaryDirectory& directory_;
 };
+
+// systemctl over $FAKE/units/NAME.{active,enabled,reload}; a unit without .active is unknown.
+inline void install_fake_systemd(Provisioner& node, const TemporaryDirectory& directory) {
+  std::filesystem::create_directories(directory / "systemd");
+  std::filesystem::create_directories(directory / "fake/units");
+  node.program("systemctl", R"sh(
+echo "$@" >> "$FAKE/systemctl-log"
+verb=$1; for name in "$@"; do :; done
+unit="$FAKE/units/$name"
+if [ $verb = show ]; then
+  [ -f "$unit.active" ] || { printf 'LoadState=not-found\nActiveState=inactive\nUnitFileState=\nNeedDaemonReload=no\n'; exit 0; }
+  printf 'LoadState=loaded\nActiveState=%s\nUnitFileState=%s\nNeedDaemonReload=no\nActiveEnterTimestampMonotonic=%s\n' "$(cat $unit.active)" "$(cat $unit.enabled)" "$(cat $unit.since 2>/dev/null)"
+  exit 0
+fi
+if [ -f "$FAKE/systemctl-fails" ]; then cat "$FAKE/systemctl-fails" >&2; exit 1; fi
+case $verb in
+  start|restart) echo active > "$unit.active"
+    if [ -f "$unit.since" ]; then awk '{printf "%.0f", $1*1000000}' /proc/uptime > "$unit.since"; fi;;
+  stop) echo inactive > "$unit.active";;
+  enable) echo enabled > "$unit.enabled";;
+  disable) echo disabled > "$unit.enabled";;
+esac)sh");
+}
+
+// A request with one resource of the id "r".
+inline std::string resource(const std::string& type, const std::string& attributes, const std::string& more = "") {
+  return R"([{"id":"r","type":")" + type + R"(","attributes":)" + attributes + more + "}]";
+}
+
+// What the only record says: "in_sync", or "failed KF3070".
+inline std::string said(const std::vector<json::Value>& records) {
+  if (records.size() != 1) return "not one record";
+  const auto code = records.front().string_or("code");
+  return records.front().string_or("status") + (code.empty() ? "" : " " + code);
+}
+
+// The files of the directory in which copies are kept, in order.
+inline std::vector<std::string> backups(const TemporaryDirectory& directory) {
+  std::vector<std::string> names;
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator(directory / "root/var/lib/kfab/backups", none))
+    names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// No temporary of an unfinished write is left anywhere below.
+inline bool nothing_left_over(const TemporaryDirectory& directory) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory.string()))
+    if (entry.path().filename().string().find("kfab-new") != std::string::npos) return false;
+  return true;
+}
 
 inline std::string changes_of(const json::Value& record) {
   std::string text;
