@@ -11,7 +11,11 @@
 # The word "ready" is the last: after it comes only what the command itself says. As root "begun" is the first: sudo has
 # asked what it wanted to.
 if [ "$kf_mode" = root ]; then say begun ""; fi;
-for kf_name in head timeout cat sed sleep; do tool "$kf_name"; done;
+for kf_name in grep sleep; do tool "$kf_name"; done;
+# Where the shell can wait for a byte by itself, nothing is started for it.
+kf_reads=yes;
+read -r -n 1 -t 1 kf_byte </dev/null 2>/dev/null;
+if [ "$?" -ne 1 ]; then kf_reads=; tool head; tool timeout; fi;
 
 # Ends this process when a file has not grown for 12 seconds: nobody sends any more.
 growing() {
@@ -31,7 +35,7 @@ while [ "$kf_count" -gt 0 ]; do
 done;
 kf_spool=/dev/null;
 if [ "$3" -gt 0 ]; then
-  for kf_name in mktemp wc rm; do tool "$kf_name"; done;
+  for kf_name in head mktemp wc rm; do tool "$kf_name"; done;
   kf_mask=$(umask); umask 077;
   kf_spool=$(mktemp "${TMPDIR:-/tmp}/.kfab-exec.XXXXXX" 2>/dev/null) || fail no_space "${TMPDIR:-/tmp}";
   trap "rm -f \"\$kf_spool\"" EXIT; trap "exit 143" HUP INT TERM;
@@ -47,13 +51,35 @@ inode() {
   while read -r kf_key kf_value; do if [ "$kf_key" = ino: ]; then kf_ino=$kf_value; fi; done </proc/$$/fdinfo/$1;
   if [ -z "$kf_ino" ]; then kf_ino=$(readlink /proc/$$/fd/$1); kf_ino=${kf_ino#*:?}; kf_ino=${kf_ino%?}; fi;
 };
-# Processes of the session, but for those that ended and for the watcher itself. cat goes on where one ends meanwhile.
+# Processes of the session, but for those that ended and for the watcher itself. grep goes on where one ends meanwhile.
+# To look at every process of a node costs more than most commands. Members are younger than their leader and so have
+# higher numbers, as long as the numbers did not start over.
 members() {
-  kf_left=;
-  for kf_pid in $(cat /proc/[0-9]*/stat | sed -n "s/^\([0-9]*\) (.*) [^ZX] [0-9]* [0-9]* $kf_session .*/\1/p"); do
+  kf_left=; kf_files=;
+  if young; then
+    for kf_dir in /proc/[0-9]*; do
+      kf_pid=${kf_dir#/proc/};
+      if [ "$kf_pid" -ge $$ ] && [ "$kf_pid" -ne "$kf_self" ]; then kf_files="$kf_files $kf_dir/stat"; fi;
+    done;
+    [ -n "$kf_files" ] || return 1;
+  else
+    kf_files="/proc/[0-9]*/stat";
+  fi;
+  for kf_dir in $(LC_ALL=C grep -ls "^[0-9]* (.*) [^ZX] [0-9]* [0-9]* $kf_session " $kf_files); do
+    kf_pid=${kf_dir#/proc/}; kf_pid=${kf_pid%/stat};
     if [ "$kf_pid" -ne "$kf_self" ] && kill -0 "$kf_pid"; then kf_left="$kf_left $kf_pid"; fi;
   done;
   [ -n "$kf_left" ];
+};
+# Whether they cannot have: it would have taken more than 65,536 new processes a second.
+young() {
+  { read -r kf_most </proc/sys/kernel/pid_max && uptime && read -r kf_now kf_now kf_now kf_now kf_newest </proc/loadavg; } || return 1;
+  [ -n "$kf_begin" ] && [ $(( (kf_up - kf_begin) * 656 )) -lt "$kf_most" ] && [ "$kf_self" -gt $$ ] && [ "$kf_newest" -ge "$kf_self" ];
+};
+# Hundredths of a second since the start of the node, in $kf_up.
+uptime() {
+  { read -r kf_up kf_now </proc/uptime; } || return 1;
+  kf_now=${kf_up#*.}; kf_up=${kf_up%.*}${kf_now};
 };
 running() {
   { read -r kf_stat </proc/$$/stat; } || return 1;
@@ -79,7 +105,11 @@ watch() {
   exec <&3 3<&- >/dev/null 2>&1;
   trap "" HUP INT QUIT PIPE ALRM TERM USR1 USR2;
   read -r kf_self kf_stat </proc/self/stat;
-  while [ -n "$(timeout -s KILL 12 head -c 1)" ]; do :; done;
+  if [ -n "$kf_reads" ]; then
+    while read -r -n 1 -t 12 kf_byte && [ -n "$kf_byte" ]; do :; done;
+  else
+    while [ -n "$(timeout -s KILL 12 head -c 1)" ]; do :; done;
+  fi;
   exec </dev/null;
   if running; then finish; return; fi;
   # The command is over. The server closed our input then, whether kfab is there or not; that shows by the server.
@@ -91,6 +121,7 @@ watch() {
     kf_last=$kf_beat; sleep 3;
   done;
 };
+uptime 2>/dev/null; kf_begin=$kf_up;
 inode 1; kf_out=$kf_ino; inode 2; kf_err=$kf_ino;
 exec 3<&0 <"$kf_spool";
 if [ "$3" -gt 0 ]; then trap - EXIT HUP INT TERM; rm -f "$kf_spool"; fi;

@@ -14,7 +14,9 @@
 #include <array>
 #include <asio.hpp>
 #include <atomic>
+#include <cctype>
 #include <cerrno>
+#include <charconv>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
@@ -131,6 +133,7 @@ struct Shared {
 
 #include "ssh/link.inc"
 #include "ssh/jump_connection.inc"
+#include "ssh/jump_probe.inc"
 
 Parked::Parked() = default;
 Parked::~Parked() = default;

@@ -159,6 +159,66 @@ TEST_CASE("a dead node behind a jump host ends at its own deadline, and the othe
   CHECK(wall < 20);
 }
 
+TEST_CASE("many dead nodes behind a jump host are told from the others at once, and hold up none of them") {
+  struct Row { int nodes, dead; };
+  for (const Row row : {Row{40, 10}, Row{160, 80}}) {
+    CAPTURE(row.nodes);
+    std::vector<std::unique_ptr<Silence>> silences;
+    const auto outer = site().hop(site().outer, "outer");
+    std::vector<ssh::Target> targets;
+    for (int i = 0; i < row.nodes; ++i) {
+      targets.push_back(site().node.target("n" + std::to_string(i)));
+      targets.back().via = {outer};
+      if (i * row.dead / row.nodes == (i + 1) * row.dead / row.nodes) continue;
+      silences.push_back(std::make_unique<Silence>());   // each a machine of its own: another port
+      targets.back().port = silences.back()->port;
+      REQUIRE(targets.back().port > 0);
+    }
+    const std::string counted = "grep -c 'Accepted publickey' " + site().outer.dir + "/log";
+    const int before = std::atoi(shell(counted).out.c_str());
+    const auto begin = std::chrono::steady_clock::now();
+    const auto results = run_all(targets, "true");   // with the usual deadlines: 10 s for the connection
+    const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    int dead = 0;
+    double slowest_s = 0;
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      const auto& result = results[i];
+      if (targets[i].port != site().node.port) {
+        ++dead;
+        CHECK_MESSAGE(result.outcome == NodeOutcome::timed_out, told(result));
+        CHECK(result.phase == ssh::Phase::connect);
+      } else {
+        CHECK_MESSAGE(result.outcome == NodeOutcome::ok, told(result));
+        slowest_s = std::max(slowest_s, result.duration_s);
+      }
+    }
+    CHECK(dead == row.dead);
+    CHECK(wall < 15);
+    CHECK(slowest_s < 5);   // before the first dead one is given up
+    const int logins = std::atoi(shell(counted).out.c_str()) - before;
+    CHECK(logins <= 24);    // not one for each dead node
+    MESSAGE(row.nodes << " nodes, " << row.dead << " of them dead: " << wall << " s, the slowest of the others " << slowest_s << " s, "
+                      << logins << " connections to the jump host");
+  }
+}
+
+TEST_CASE("a jump host that runs no commands is a jump host all the same") {
+  const Silence silence;
+  PrivateSshd hop("ForceCommand /bin/false");
+  const auto outer = site().hop(hop, "outer");
+  std::vector<ssh::Target> targets;
+  for (int i = 0; i < 20; ++i) {
+    targets.push_back(site().node.target("n" + std::to_string(i)));
+    targets.back().via = {outer};
+    if (i % 5 == 1) targets.back().port = silence.port;
+  }
+  FleetOptions options;
+  options.deadlines.connect = std::chrono::seconds(3);
+  const auto results = run_all(targets, "true", options);
+  for (std::size_t i = 0; i < results.size(); ++i)
+    CHECK_MESSAGE(results[i].outcome == (i % 5 == 1 ? NodeOutcome::timed_out : NodeOutcome::ok), told(results[i]));
+}
+
 TEST_CASE("a jump host that cannot be reached, does not let us in or forwards nothing: said of the jump host, for every node") {
   struct Row { std::string what; ssh::Target hop; NodeOutcome outcome; Code code; };
   auto closed = site().outer.target("outer");
