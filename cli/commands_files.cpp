@@ -4,9 +4,11 @@
 #include "cli/args.hpp"
 #include "commands/evidence.hpp"
 #include "commands/lint.hpp"
+#include "commands/lock.hpp"
 #include "commands/nodeset.hpp"
 #include "commands/readiness.hpp"
 #include "commands/report.hpp"
+#include "commands/runs.hpp"
 #include "commands/show.hpp"
 
 // The commands about manifests and what is known: they read files and reach nobody.
@@ -69,6 +71,22 @@ CommandOutput adapt_report(const Args& args, Env& env) {
   return to_output(std::move(result), options, loaded);
 }
 
+CommandOutput adapt_runs(const Args& args, Env& env) {
+  return run_runs({args.positional("RUN"), static_cast<std::size_t>(args.integer("limit").value_or(20))}, env);
+}
+
+CommandOutput adapt_lock(const Args& args, Env& env) {
+  LockOptions options;
+  options.manifest = args.positional("MANIFEST");
+  options.tranches = args.list("tranche");
+  options.reason = args.given("break") ? args.text("break") : args.text("reason");
+  options.for_s = args.duration_s("for").value_or(0);
+  const int asked = static_cast<int>(args.flag("list")) + static_cast<int>(args.flag("release")) + static_cast<int>(args.given("break"));
+  if (asked > 1) return not_started(error(code::bad_value, "--list, --release and --break exclude each other"));
+  if (asked == 1) options.action = args.flag("list") ? LockAction::list : args.flag("release") ? LockAction::release : LockAction::break_;
+  return run_lock(options, env);
+}
+
 PositionalSpec manifest_argument(std::string_view help) { return {.name = "MANIFEST", .kind = Kind::manifest, .help = help}; }
 
 }  // namespace
@@ -115,6 +133,37 @@ std::vector<CommandSpec> file_commands() {
        .schema = "kfab.nodeset/1.0",
        .takes_sets = true,
        .run = adapt_nodeset},
+      {.name = "runs",
+       .help = "list what was done: when, by whom, how it ended, what was left",
+       .description = "From the records in the state directory; no node is asked. A run without an end was killed, or still goes on. With RUN also "
+                      "the nodes that are not done, why, and what happened beside it.",
+       .examples = {{"kfab runs", "the last twenty"}, {"kfab runs 20261121T164158Z-7f3a9c", "one, with the nodes it left"}},
+       .positionals = {{.name = "RUN", .kind = Kind::text, .help = "id of a run", .required = false}},
+       .options = {{.name = "limit", .kind = Kind::integer, .value = "N", .help = "at most N runs, the newest", .fallback = "20", .min = 1, .max = 100000}},
+       .exit_codes = {0},
+       .schema = "kfab.runs/1.0",
+       .run = adapt_runs},
+      {.name = "lock",
+       .help = "keep others from working on a tranche or the site, and see who does",
+       .description = "provision locks the tranches of its nodes by itself while it runs; a second one is refused (exit code 2) and told who, since "
+                      "when and why. With `kfab lock` a person does so on purpose, for a repair or a visit; the one who holds the lock may "
+                      "still provision.\n\n"
+                      "A lock of a run that was killed stays and names the dead process: `kfab resume` takes it over. --break ends any lock; the "
+                      "reason is recorded with who broke it (`kfab runs`). Locks are kept in the state directory, so operators share one.",
+       .examples = {{"kfab lock site.yaml -t p1 --reason 'RMA of rack 7' --for 4h", "nobody else provisions p1 for four hours"},
+                    {"kfab lock site.yaml --list", "who holds what"},
+                    {"kfab lock site.yaml -t p1 --release", "give it back"},
+                    {"kfab lock site.yaml -t p1 --break 'its owner is on leave'", "end somebody else's"}},
+       .positionals = {manifest_argument("the site's manifest; - is standard input")},
+       .options = {{.name = "reason", .kind = Kind::text, .value = "TEXT", .help = "what others are told"},
+                   {.name = "for", .kind = Kind::duration, .value = "TIME", .help = "how long it holds; default is until it is released"},
+                   {.name = "list", .help = "show the locks that are held"},
+                   {.name = "release", .help = "give back what you hold"},
+                   {.name = "break", .kind = Kind::text, .value = "REASON", .help = "end locks, whoever holds them"}},
+       .exit_codes = {0},
+       .schema = "kfab.lock/1.0",
+       .selects_tranches = true,
+       .run = adapt_lock},
       {.name = "readiness",
        .help = "say which tranches are ready, and if not, why and when",
        .description = "Derived from the manifest and the newest evidence in the state directory; nothing is measured and no node is reached. "

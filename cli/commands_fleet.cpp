@@ -1,8 +1,15 @@
+#include <filesystem>
+
+#include <fmt/format.h>
+
 #include "base/codes/cli.hpp"
+#include "base/codes/plan.hpp"
+#include "base/codes/store.hpp"
 #include "base/text.hpp"
 #include "cli/args.hpp"
 #include "cli/option_table.hpp"
 #include "cli/build_info.hpp"
+#include "cli/parse.hpp"
 #include "commands/copy.hpp"
 #include "commands/demo.hpp"
 #include "commands/doctor.hpp"
@@ -10,6 +17,7 @@
 #include "commands/hostkeys.hpp"
 #include "commands/inventory.hpp"
 #include "commands/provision.hpp"
+#include "commands/resume.hpp"
 #include "commands/validate.hpp"
 
 // The rows of the commands that reach nodes, and how their words become options.
@@ -141,6 +149,22 @@ CommandOutput adapt_provision(const Args& args, Env& env) {
   return run_provision(provision_options(args, args.flag("check") ? provision::Mode::plan : provision::Mode::apply), env);
 }
 
+// The options are those of the run as it was typed, read by the same tables, in the folder where it was.
+CommandOutput adapt_resume(const Args& args, Env& env) {
+  auto run = find_resumable(args.positional("RUN"), env);
+  if (!run) return not_started(std::move(run).error());
+  Parsed typed = parse(run->argv, env.getenv);
+  if (typed.wish != Parsed::Wish::run || typed.args.command()->name != "provision")
+    return not_started(error(code::nothing_to_resume, fmt::format("what was typed for {} cannot be read any more: kfab {}", run->run_id, one_line(join(run->argv, " "), 200))));
+  std::error_code problem;
+  std::filesystem::current_path(run->directory, problem);
+  if (problem) return not_started(error(code::file_unreadable, fmt::format("{}, where {} was started: {}", one_line(run->directory, 160), run->run_id, problem.message())));
+  ProvisionOptions options = provision_options(typed.args, provision::Mode::apply);
+  options.unattended = args.flag("yes");
+  if (args.given("window")) options.site.reach.window = static_cast<std::size_t>(args.integer("window").value_or(512));
+  return run_resume(*run, std::move(options), env);
+}
+
 CommandOutput adapt_exec(const Args& args, Env& env) {
   return run_exec({paced_site_options(args), args.rest(), args.duration_s("timeout").value_or(0), args.text("stdin"), args.list("env"), args.text("output-dir"), args.flag("plain")}, env);
 }
@@ -268,6 +292,20 @@ std::vector<CommandSpec> fleet_commands() {
        .schema = "kfab.provision/1.2",
        .selects_nodes = true,
        .run = adapt_provision},
+      {.name = "resume",
+       .help = "go on with the nodes that a run of provision left undone",
+       .description = "What was recorded decides: nodes that were brought into their declared state are neither asked nor touched again; the "
+                      "others go on from where they are, as the run was typed, with the plan that it applied. Nothing is done twice, because "
+                      "each resource is checked before it is applied.\n\n"
+                      "For when kfab was killed, the control host went down, or nodes failed and were repaired. Without RUN the last run of "
+                      "provision is meant; `kfab runs` lists them. A node whose declared state has changed since is left alone.",
+       .examples = {{"kfab resume", "the last run of provision"},
+                    {"kfab resume 20261121T164158Z-7f3a9c --yes", "a certain run, without asking"}},
+       .positionals = {{.name = "RUN", .kind = Kind::text, .help = "id of the run; default is the last one of provision", .required = false}},
+       .options = {{.name = "window", .kind = Kind::integer, .value = "N", .help = "most nodes at work at the same time, instead of the run's", .min = 1, .max = 20000}},
+       .exit_codes = {0, 1, 2, 3, 4, 130, 143},
+       .schema = "kfab.provision/1.1",
+       .run = adapt_resume},
       {.name = "exec",
        .help = "run a command on many nodes and fold identical output",
        .description = "The words after -- are joined by blanks and run by the user's shell on each node, with --become by root's /bin/sh. "

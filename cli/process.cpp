@@ -1,5 +1,7 @@
 #include "cli/process.hpp"
 
+#include <sstream>
+
 #include <fmt/format.h>
 
 #include "base/codes/cli.hpp"
@@ -111,6 +113,8 @@ Env Process::make_env() {
     progress_ = std::make_unique<term::ProgressSink>(world_.err, err_facts_, world_.clock, verbosity_);
     events = progress_.get();
   }
+  clean_events_ = std::make_unique<json::RedactingSink>(*events, *redactor_);
+  events = clean_events_.get();
   const bool interactive = world_.input_is_terminal && err_facts_.terminal && !no_input_;
   Env env{.out = world_.out,
           .err = world_.err,
@@ -140,7 +144,8 @@ Env Process::make_env() {
           .out_facts = out_facts_,
           .err_facts = err_facts_,
           .transport = {},
-          .usage = own_usage};
+          .usage = own_usage,
+          .redactor = redactor_};
   return env;
 }
 
@@ -158,6 +163,8 @@ int Process::run_command(const Args& args) {
 }
 
 int Process::finish(CommandOutput output) {
+  output.data = json::redacted(output.data, *redactor_);
+  output.diagnostics = json::redacted(std::move(output.diagnostics), *redactor_);
   const int code = exit_code(output.outcome, output.signal);
   if (format_ != Format::table) {
     const json::Envelope envelope{.schema = output.schema.empty() ? std::string(command_->schema) : output.schema,
@@ -178,8 +185,10 @@ int Process::finish(CommandOutput output) {
     return code;
   }
   if (output.render) {
-    term::Writer writer(world_.out, out_facts_);
+    std::ostringstream text;   // whole first, so that a secret is found wherever its parts were written
+    term::Writer writer(redactor_->empty() ? world_.out : text, out_facts_);
     output.render(writer);
+    if (!redactor_->empty()) world_.out << redactor_->text(text.str());
     world_.out.flush();
   }
   world_.err << render_diagnostics(output.diagnostics, output.sources,
@@ -193,7 +202,7 @@ int Process::finish(CommandOutput output) {
 
 int Process::report_bug(std::string_view what) {
   if (progress_) progress_->finish();
-  Diagnostic bug = error(code::internal, "kfab has a bug: " + one_line(what, 500));
+  Diagnostic bug = error(code::internal, "kfab has a bug: " + redactor_->text(one_line(what, 500)));
   bug.help.push_back("nothing that was recorded is lost; please report this with the command line and `kfab version`");
   world_.err << render_diagnostics({bug}, {}, {}, err_facts_);
   world_.err.flush();

@@ -14,6 +14,7 @@
 #include "commands/command.hpp"
 #include "commands/env.hpp"
 #include "json/envelope.hpp"
+#include "json/redact.hpp"
 #include "term/progress.hpp"
 
 namespace kfab::cli {
@@ -65,6 +66,8 @@ class Process {
   NullEventSink nowhere_;
   std::unique_ptr<term::ProgressSink> progress_;
   std::unique_ptr<json::NdjsonSink> ndjson_;
+  std::shared_ptr<Redactor> redactor_ = std::make_shared<Redactor>();
+  std::unique_ptr<json::RedactingSink> clean_events_;
 };
 
 }  // namespace kfab::cli

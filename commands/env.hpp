@@ -12,6 +12,7 @@
 #include "base/cancel.hpp"
 #include "base/clock.hpp"
 #include "base/event.hpp"
+#include "base/redact.hpp"
 #include "base/result.hpp"
 #include "base/secret.hpp"
 #include "base/usage.hpp"
@@ -50,6 +51,9 @@ struct Env {
   // means the command makes the ordinary one from the site's settings.
   std::function<std::shared_ptr<ssh::Transport>()> transport{};
   std::function<ProcessUsage()> usage{};         // what kfab has taken of this machine; empty: nobody tells
+  // Knows the secrets of this run; whatever leaves the process goes through it. The process does so for results, findings
+  // and events, Recorder for the store; a command that writes elsewhere does it itself.
+  std::shared_ptr<Redactor> redactor = std::make_shared<Redactor>();
 };
 
 }  // namespace kfab

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <filesystem>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -7,6 +8,7 @@
 #include "base/codes/plan.hpp"
 #include "base/text.hpp"
 #include "commands/provision_pass.hpp"
+#include "commands/secrets.hpp"
 #include "nodeset/nodeset.hpp"
 
 // Plans between the file, the manifest and the nodes.
@@ -35,6 +37,17 @@ CommandOutput of_plan(const provision::PlanFile& plan, Diagnostic why) {
   return output;
 }
 
+// What nodes said may hold what was sent to them.
+provision::NodePlan redacted(provision::NodePlan plan, const Redactor& redactor) {
+  if (redactor.empty()) return plan;
+  for (auto& record : plan.resources) {
+    for (auto* text : {&record.diff, &record.message}) *text = redactor.text(std::move(*text));
+    for (auto& change : record.changes)
+      for (auto* text : {&change.what, &change.before, &change.after}) *text = redactor.text(std::move(*text));
+  }
+  return plan;
+}
+
 NodeOutcome outcome_of(std::string_view word) {
   for (const NodeOutcome outcome : all_node_outcomes)
     if (to_string(outcome) == word) return outcome;
@@ -53,12 +66,13 @@ provision::PlanFile plan_file_of(const ProvisionWork& work, const ProvisionResul
   std::error_code problem;
   if (options.site.manifest != "-") plan.manifest = fs::absolute(options.site.manifest, problem).lexically_normal().string();
   plan.manifest_sha256 = work.session.loaded->sha256;
+  for (const auto& [id, value] : work.secrets) plan.secrets.emplace(id, provision::secret_digest(plan.run_id, value));
   for (std::size_t i = 0; i < result.nodes.size(); ++i) {
     const ProvisionedNode& node = result.nodes[i];
     const json::Value row = node.row;
-    provision::add_node(plan, work.states[i], node.plan,
+    provision::add_node(plan, work.states[i], redacted(node.plan, *env.redactor),
                         {.node = node.name, .outcome = std::string(to_string(node.outcome)), .phase = row.string_or("phase"),
-                         .code = row.string_or("code"), .reason = one_line(node.reason, 400), .desired = {}, .found = {}, .board_serial = {}, .machine_id = {}});
+                         .code = row.string_or("code"), .reason = env.redactor->text(one_line(node.reason, 400)), .desired = {}, .found = {}, .board_serial = {}, .machine_id = {}});
   }
   return plan;
 }
@@ -77,7 +91,7 @@ std::variant<ProvisionWork, CommandOutput> work_of_plan(const provision::PlanFil
   }
   auto opened = open_site(site, env);
   if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
-  ProvisionWork all{std::move(std::get<SiteSession>(opened)), {}, {}, {}};
+  ProvisionWork all{std::move(std::get<SiteSession>(opened)), {}, {}, {}, {}};
   std::vector<std::size_t> able;
   std::vector<ProvisionedNode> left_out;
   for (std::size_t i = 0; i < all.session.nodes.size(); ++i) {
@@ -94,6 +108,12 @@ std::variant<ProvisionWork, CommandOutput> work_of_plan(const provision::PlanFil
     all.expect.back() = provision::expectation(plan, *planned);
     able.push_back(i);
   }
+  std::set<std::string> ids;
+  for (const auto& state : all.states) ids.insert(state.secrets.begin(), state.secrets.end());
+  auto secrets = read_secrets(ids, *all.session.site, env);
+  if (!secrets) return of_plan(plan, std::move(secrets).error());
+  if (auto same = provision::check_secrets(plan, provision::declared_secrets(*all.session.site), *secrets); !same) return of_plan(plan, std::move(same).error());
+  all.secrets = std::move(*secrets);
   ProvisionWork work = part_of(all, able);
   work.left_out = std::move(left_out);
   return work;

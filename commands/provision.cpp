@@ -1,15 +1,23 @@
 #include "commands/provision.hpp"
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
+#include <map>
+#include <set>
+#include <sstream>
 
 #include <fmt/format.h>
 
 #include "base/codes/cli.hpp"
 #include "base/codes/commands.hpp"
+#include "base/codes/plan.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "commands/provision_pass.hpp"
+#include "commands/run_lock.hpp"
+#include "commands/runs.hpp"
+#include "commands/secrets.hpp"
 
 namespace kfab::commands {
 namespace {
@@ -25,10 +33,25 @@ struct DesiredStates {
   Diagnostics diagnostics;
 };
 
-DesiredStates desired_states(const SiteSession& session) {
+// What was last told of each node, where a role asks for it. A store that cannot be read knows nothing.
+std::map<std::string, json::Value> known_facts(const SiteSession& session, const Env& env) {
+  std::map<std::string, json::Value> facts;
+  if (!provision::asks_for_facts(*session.site) || !std::filesystem::exists(env.state_dir / "kfab.db")) return facts;
+  const auto store = store::Store::open(env.state_dir, session.site->metadata.name);
+  if (!store) return facts;
+  auto evidence = (*store)->evidence(session.site->metadata.name, {}, {.full_details = true, .figures = store::EvidenceScope::Figures::none});
+  if (!evidence) return facts;
+  for (auto& record : evidence->nodes)
+    if (record.step == "inventory") facts[record.node] = record.detail["facts"];
+  return facts;
+}
+
+DesiredStates desired_states(const SiteSession& session, const Env& env) {
   DesiredStates out;
+  const auto facts = known_facts(session, env);
   for (const manifest::Node* node : session.nodes) {
-    auto desired = provision::desired_state(*session.site, *node);
+    const auto known = facts.find(node->name);
+    auto desired = provision::desired_state(*session.site, *node, known == facts.end() ? json::Value() : known->second);
     // A mistake in a role is the same on every node; one telling is enough.
     for (auto& why : desired.diagnostics)
       if (out.diagnostics.size() < 20 && std::none_of(out.diagnostics.begin(), out.diagnostics.end(), [&](const Diagnostic& told) {
@@ -46,6 +69,64 @@ std::optional<CommandOutput> refused(Env& env, const std::string& what) {
   if (!agreed) return not_started(std::move(agreed).error());
   if (!*agreed) return not_started(error(code::confirmation_missing, "not confirmed; nothing was changed"));
   return std::nullopt;
+}
+
+// Keeps what this run is about to do, with the plan that it follows, so that another can go on with it.
+Status keep_work(const ProvisionWork& work, const std::string& plan_text, const ProvisionOptions& options, const Env& env, Recorder& recorder) {
+  std::string plan;
+  if (!plan_text.empty()) {
+    const auto folder = env.state_dir / "runs" / env.run_id;
+    std::error_code problem;
+    std::filesystem::create_directories(folder, problem);
+    std::filesystem::permissions(folder, std::filesystem::perms::owner_all, problem);
+    plan = (folder / "plan").string();
+    KFAB_TRY_VOID(write_file_atomically(plan, plan_text, own_only));
+  }
+  std::vector<std::pair<std::string, std::string>> nodes;
+  for (std::size_t i = 0; i < work.states.size(); ++i) nodes.emplace_back(work.session.nodes[i]->name, work.states[i].sha256);
+  recorder.work(work_document(options.argv.empty() ? env.command_line : options.argv, plan, nodes));
+  return ok();
+}
+
+// Of a run that is gone on with: the nodes whose declared state is still what it was. The others are left out.
+ProvisionWork still_wanted(ProvisionWork work, const ProvisionOptions& options) {
+  std::vector<std::size_t> same;
+  std::vector<ProvisionedNode> left_out;
+  for (std::size_t i = 0; i < work.states.size(); ++i) {
+    const std::string& node = work.session.nodes[i]->name;
+    const auto then = options.resumed_states.find(node);
+    if (then != options.resumed_states.end() && then->second == work.states[i].sha256) same.push_back(i);
+    else left_out.push_back(left_out_node(node, error(code::resume_state_changed, "its declared state is not what it was when the run was started")));
+  }
+  ProvisionWork part = part_of(work, same);
+  part.left_out = std::move(left_out);
+  return part;
+}
+
+// None of the selected nodes is worked on; why, of the first few.
+CommandOutput nothing_left(const std::vector<ProvisionedNode>& left_out, const SiteRef& site) {
+  CommandOutput output = not_started(error(code::no_target, "nothing can be done on any of the selected nodes"));
+  output.site = site;
+  for (const auto& node : left_out) {
+    if (output.diagnostics.front().help.size() == 5) break;
+    output.diagnostics.front().help.push_back(fmt::format("{}: {}", node.name, node.reason));
+  }
+  return output;
+}
+
+// The lock for the whole of the work, or the output of a command that does not get it.
+std::optional<CommandOutput> take_lock(std::unique_ptr<RunLock>& lock, const ProvisionWork& work, const std::string& manifest, const ProvisionOptions& options, Env& env) {
+  auto taken = RunLock::take(env, work.session, manifest, "kfab " + join(env.command_line, " "), options.resumed_run);
+  if (taken) return lock = std::move(*taken), std::nullopt;
+  CommandOutput output = not_started(std::move(taken).error());
+  output.site = work.session.ref();
+  return output;
+}
+
+std::string what_is_asked(const ProvisionWork& work, const ProvisionOptions& options, std::string_view what) {
+  const std::string nodes = plural(static_cast<long long>(work.session.nodes.size()), "node");
+  if (!options.resumed_run.empty()) return fmt::format("Go on with {}: {} of {} left?", options.resumed_run, nodes, options.resumed_of);
+  return fmt::format("{} {} of {}", what, nodes, work.session.site->metadata.name);
 }
 
 std::vector<std::size_t> nodes_to_change(const ProvisionResult& planned) {
@@ -73,19 +154,25 @@ CommandOutput provision_reviewed(ProvisionWork& work, CommandOutput output, cons
     return finished(std::move(result), std::move(output), options, env, recorder);
   }
   if (options.show_review) {
-    term::Writer review(env.out, env.out_facts);
+    std::ostringstream text;
+    term::Writer review(text, env.out_facts);
     render(result, review);
     review.line();
-    env.out.flush();
+    env.out << env.redactor->text(text.str()) << std::flush;
   }
   if (auto stopped = refused(env, fmt::format("{}. Apply exactly this?", folded_changes(result)))) {
     stopped->site = output.site;
     recorder.finish(*stopped);
     return std::move(*stopped);
   }
-  const provision::PlanFile plan = plan_file_of(work, result, options, env);
+  provision::PlanFile plan = plan_file_of(work, result, options, env);
   ProvisionWork part = part_of(work, indices);
   for (const auto* node : part.session.nodes) part.expect.push_back(provision::expectation(plan, *plan.find(node->name)));
+  if (auto kept = keep_work(part, provision::to_text(plan), options, env, recorder); !kept) {
+    CommandOutput stopped = not_started(std::move(kept).error());
+    recorder.finish(stopped);
+    return stopped;
+  }
   replace(result, run_pass(part, Mode::apply, options, env, recorder));
   return finished(std::move(result), std::move(output), options, env, recorder);
 }
@@ -93,25 +180,42 @@ CommandOutput provision_reviewed(ProvisionWork& work, CommandOutput output, cons
 CommandOutput provision_manifest(const ProvisionOptions& options, Env& env) {
   auto opened = open_site(options.site, env);
   if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
-  ProvisionWork work{std::move(std::get<SiteSession>(opened)), {}, {}, {}};
-  auto desired = desired_states(work.session);
+  ProvisionWork work{std::move(std::get<SiteSession>(opened)), {}, {}, {}, {}};
+  auto desired = desired_states(work.session, env);
   if (has_errors(desired.diagnostics)) {
     CommandOutput output = not_started(std::move(desired.diagnostics), work.session.loaded->sources);
     output.site = work.session.ref();
     return output;
   }
   work.states = std::move(desired.states);
-  const bool apply = options.mode == Mode::apply, review = apply && !options.unattended && env.interactive;
+  std::set<std::string> ids;
+  for (const auto& state : work.states) ids.insert(state.secrets.begin(), state.secrets.end());
+  auto secrets = read_secrets(ids, *work.session.site, env);
+  if (!secrets) {
+    CommandOutput output = not_started(std::move(secrets).error());
+    output.site = work.session.ref();
+    return output;
+  }
+  work.secrets = std::move(*secrets);
+  for (auto& state : work.states) provision::seal(state, work.secrets);
+  const bool resumes = !options.resumed_run.empty(), apply = options.mode == Mode::apply;
+  const bool review = apply && !resumes && !options.unattended && env.interactive;
+  if (resumes) work = still_wanted(std::move(work), options);
+  if (work.states.empty()) return nothing_left(work.left_out, work.session.ref());
   if (apply && !review)
-    if (auto stopped = refused(env, fmt::format("Bring {} of {} into the declared state?", plural(static_cast<long long>(work.session.nodes.size()), "node"),
-                                                work.session.site->metadata.name)))
-      return std::move(*stopped);
+    if (auto stopped = refused(env, resumes ? what_is_asked(work, options, "") : what_is_asked(work, options, "Bring") + " into the declared state?")) return std::move(*stopped);
+  std::unique_ptr<RunLock> lock;
+  if (apply)
+    if (auto stopped = take_lock(lock, work, options.site.manifest, options, env)) return std::move(*stopped);
   auto recorder = Recorder::begin(env, apply ? "provision" : "plan", work.session.ref());
   if (!recorder) return not_started(std::move(recorder).error());
   CommandOutput output = work.session.output();
   output.diagnostics.insert(output.diagnostics.end(), desired.diagnostics.begin(), desired.diagnostics.end());
   if (review) return provision_reviewed(work, std::move(output), options, env, **recorder);
+  if (apply)
+    if (auto kept = keep_work(work, "", options, env, **recorder); !kept) return not_started(std::move(kept).error());
   ProvisionResult result = run_pass(work, options.mode, options, env, **recorder);
+  append(result, std::move(work.left_out));
   if (!options.out_file.empty() && !env.cancel.requested()) {
     provision::PlanFile plan = plan_file_of(work, result, options, env);
     if (auto written = write_file_atomically(options.out_file, provision::to_text(plan), own_only); !written) {
@@ -125,26 +229,20 @@ CommandOutput provision_manifest(const ProvisionOptions& options, Env& env) {
   return finished(std::move(result), std::move(output), options, env, **recorder);
 }
 
-CommandOutput provision_plan(const provision::PlanFile& plan, const ProvisionOptions& options, Env& env) {
+CommandOutput provision_plan(const provision::PlanFile& plan, const std::string& text, const ProvisionOptions& options, Env& env) {
   auto opened = work_of_plan(plan, options, env);
   if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
   auto& work = std::get<ProvisionWork>(opened);
   CommandOutput output = work.session.output();
   output.site = {plan.site, plan.manifest_sha256};
-  if (work.session.nodes.empty()) {
-    output = not_started(error(code::no_target, "none of the selected nodes can be provisioned by this plan"));
-    output.site = {plan.site, plan.manifest_sha256};
-    for (const auto& node : work.left_out) {
-      if (output.diagnostics.front().help.size() == 5) break;
-      output.diagnostics.front().help.push_back(fmt::format("{}: {}", node.name, node.reason));
-    }
-    return output;
-  }
-  if (auto stopped = refused(env, fmt::format("Apply the plan of {} by {} to {} of {}?", to_rfc3339(plan.created_at), one_line(plan.created_by, 80),
-                                              plural(static_cast<long long>(work.session.nodes.size()), "node"), plan.site)))
-    return std::move(*stopped);
+  if (work.session.nodes.empty()) return nothing_left(work.left_out, output.site);
+  const std::string what = fmt::format("Apply the plan of {} by {} to", to_rfc3339(plan.created_at), one_line(plan.created_by, 80));
+  if (auto stopped = refused(env, what_is_asked(work, options, what) + (options.resumed_run.empty() ? "?" : ""))) return std::move(*stopped);
+  std::unique_ptr<RunLock> lock;
+  if (auto stopped = take_lock(lock, work, options.manifest.empty() ? plan.manifest : options.manifest, options, env)) return std::move(*stopped);
   auto recorder = Recorder::begin(env, "provision", output.site);
   if (!recorder) return not_started(std::move(recorder).error());
+  if (auto kept = keep_work(work, text, options, env, **recorder); !kept) return not_started(std::move(kept).error());
   ProvisionResult result = run_pass(work, Mode::apply, options, env, **recorder);
   append(result, std::move(work.left_out));
   return finished(std::move(result), std::move(output), options, env, **recorder);
@@ -172,7 +270,7 @@ CommandOutput run_provision(const ProvisionOptions& options, Env& env) {
   if (!text) return not_started(text.error());
   const auto plan = provision::read_plan_file(*text, options.site.manifest);
   if (!plan) return not_started(plan.error());
-  return options.mode == Mode::apply ? provision_plan(*plan, options, env) : show_plan(*plan, options, env);
+  return options.mode == Mode::apply ? provision_plan(*plan, *text, options, env) : show_plan(*plan, options, env);
 }
 
 }  // namespace kfab::commands

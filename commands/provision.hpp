@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,12 @@ struct ProvisionOptions {
   std::string manifest{};        // with a plan file: the manifest it was made from, where that has moved
   bool unattended = false;       // provision: apply without a review (--yes); a plan file was reviewed before
   bool show_review = false;      // write the plan to `out` before asking: the output is for people
+  // Of a run that goes on with another (resume.hpp): its id, the nodes that it left with the digests of their states, how many
+  // it had, and what was typed then.
+  std::string resumed_run{};
+  std::map<std::string, std::string> resumed_states{};
+  std::size_t resumed_of = 0;
+  std::vector<std::string> argv{};
 };
 
 struct ProvisionedNode {

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/text.hpp"
+#include "json/redact.hpp"
 
 namespace kfab::commands {
 namespace {
@@ -45,7 +46,7 @@ void summarize_again(FleetSummary& summary) { summary.failures = fleet::summariz
 }  // namespace
 
 ProvisionWork part_of(const ProvisionWork& work, const std::vector<std::size_t>& indices) {
-  ProvisionWork part{work.session, {}, {}, {}};
+  ProvisionWork part{work.session, {}, {}, {}, work.secrets};
   part.session.nodes.clear();
   part.session.targets.clear();
   part.session.sudo.clear();
@@ -65,7 +66,7 @@ ProvisionResult run_pass(ProvisionWork& work, Mode mode, const ProvisionOptions&
   result.mode = mode;
   result.nodes.resize(work.session.nodes.size());
   const auto request_of = [&](std::size_t index) {
-    json::Object request = provision::agent_request(work.states[index], mode);
+    json::Object request = provision::agent_request(work.states[index], mode, work.secrets);
     request.set("task", "provision").set("run_id", env.run_id);
     if (apply && !work.expect.empty()) request.set("expect", work.expect[index]);
     return fleet::AgentTask{std::move(request), work.session.sudo[index], std::chrono::seconds(std::max(1LL, static_cast<long long>(options.timeout_s))),
@@ -73,6 +74,9 @@ ProvisionResult run_pass(ProvisionWork& work, Mode mode, const ProvisionOptions&
   };
   const ReachOptions reach = paced(options.site.reach, apply, work.session.nodes.size());
   result.summary = run_agents(work.session, env, reach, apply ? "provisioning" : "planning", request_of, [&](AgentRun run) {
+    // Before anything is cut: half a secret would not be found.
+    if (!env.redactor->empty())
+      for (auto& message : run.messages) message = json::redacted(message, *env.redactor);
     ProvisionedNode node = judged(work.states[run.index], mode, run);
     // A plan that was cut off says nothing; an apply that was may have left the node half way, and that must be known.
     if (!was_cancelled(run.end)) recorder.put({{reach_record(env, run.end), provision_record(env, run.end, node)}, {}, {}});

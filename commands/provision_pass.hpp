@@ -17,6 +17,7 @@ struct ProvisionWork {
   std::vector<provision::DesiredState> states;
   std::vector<json::Value> expect;             // the agent compares the node with it first; null, or empty: nothing
   std::vector<ProvisionedNode> left_out{};     // selected nodes to which nothing is done, and why
+  provision::SecretValues secrets{};           // of the states, by id
 };
 
 // The part of the work that is of these nodes.

@@ -8,6 +8,7 @@
 
 #include "base/codes/commands.hpp"
 #include "base/text.hpp"
+#include "json/redact.hpp"
 
 namespace kfab::commands {
 
@@ -36,8 +37,33 @@ Result<std::unique_ptr<Recorder>> Recorder::begin(Env& env, std::string command,
   return std::unique_ptr<Recorder>(new Recorder(std::move(opened), env));
 }
 
+namespace {
+
+store::Findings redacted(store::Findings found, const Redactor& redactor) {
+  for (auto& record : found.nodes) {
+    record.reason = redactor.text(std::move(record.reason));
+    record.detail = json::redacted(record.detail, redactor);
+  }
+  for (auto& record : found.accelerators) record.reason = redactor.text(std::move(record.reason));
+  for (auto& record : found.measurements) record.detail = redactor.text(std::move(record.detail));
+  return found;
+}
+
+}  // namespace
+
 void Recorder::put(const store::Findings& found) {
-  if (auto kept = store_->put(found); !kept) problems_.push_back(std::move(kept).error());
+  auto kept = env_.redactor->empty() ? store_->put(found) : store_->put(redacted(found, *env_.redactor));
+  if (!kept) problems_.push_back(std::move(kept).error());
+}
+
+void Recorder::event(const Event& event) {
+  Event clean = event;
+  clean.message = env_.redactor->text(std::move(clean.message));
+  if (auto kept = store_->append_event(env_.run_id, clean, env_.clock.now()); !kept) problems_.push_back(std::move(kept).error());
+}
+
+void Recorder::work(const json::Value& document) {
+  if (auto kept = store_->put_work(env_.run_id, document); !kept) problems_.push_back(std::move(kept).error());
 }
 
 void Recorder::finish(CommandOutput& output) {

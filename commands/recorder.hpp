@@ -23,6 +23,10 @@ class Recorder {
 
   // Commits at once. A failure is remembered and told by finish(): the run goes on, its result says that it is not kept.
   void put(const store::Findings&);
+  // Something that happened; written with what comes next.
+  void event(const Event&);
+  // What the run sets out to do, before it begins (Store::put_work).
+  void work(const json::Value& document);
   // Closes the run. What could not be kept is told in the output (not_recorded), which is incomplete then.
   void finish(CommandOutput&);
 

@@ -20,6 +20,7 @@ KFAB_EMBEDDED(schema_hostkeys)
 KFAB_EMBEDDED(schema_inventory)
 KFAB_EMBEDDED(schema_inventory_1_1)
 KFAB_EMBEDDED(schema_lint)
+KFAB_EMBEDDED(schema_lock)
 KFAB_EMBEDDED(schema_nodeset)
 KFAB_EMBEDDED(schema_plan)
 KFAB_EMBEDDED(schema_plan_1_1)
@@ -30,6 +31,7 @@ KFAB_EMBEDDED(schema_provision_1_1)
 KFAB_EMBEDDED(schema_provision_1_2)
 KFAB_EMBEDDED(schema_readiness)
 KFAB_EMBEDDED(schema_report)
+KFAB_EMBEDDED(schema_runs)
 KFAB_EMBEDDED(schema_schema)
 KFAB_EMBEDDED(schema_show)
 KFAB_EMBEDDED(schema_validate)
@@ -61,6 +63,7 @@ constexpr Source sources[] = {
     {"kfab.inventory/1.0", embedded_schema_inventory},
     {"kfab.inventory/1.1", embedded_schema_inventory_1_1},
     {"kfab.lint/1.0", embedded_schema_lint},
+    {"kfab.lock/1.0", embedded_schema_lock},
     {"kfab.nodeset/1.0", embedded_schema_nodeset},
     {"kfab.plan-file/1.0", embedded_schema_plan_file},
     {"kfab.plan/1.0", embedded_schema_plan},
@@ -71,6 +74,7 @@ constexpr Source sources[] = {
     {"kfab.provision/1.2", embedded_schema_provision_1_2},
     {"kfab.readiness/1.0", embedded_schema_readiness},
     {"kfab.report/1.0", embedded_schema_report},
+    {"kfab.runs/1.0", embedded_schema_runs},
     {"kfab.schema/1.0", embedded_schema_schema},
     {"kfab.show/1.0", embedded_schema_show},
     {"kfab.validate/1.0", embedded_schema_validate},

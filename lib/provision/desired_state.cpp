@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/plan.hpp"
 #include "base/codes/provision.hpp"
 #include "base/sha256.hpp"
 #include "base/text.hpp"
@@ -19,6 +20,22 @@ using manifest::Node;
 using manifest::ResourceDecl;
 using manifest::Role;
 using manifest::Site;
+
+// A node's own words go into files on the node, and must not be taken for a mark of a secret.
+json::Value without_control_characters(const json::Value& value) {
+  if (const auto* text = value.as_string()) return printable(*text);
+  if (const auto* items = value.as_array()) {
+    json::Array out;
+    for (const auto& item : *items) out.push_back(without_control_characters(item));
+    return out;
+  }
+  if (const auto* object = value.as_object()) {
+    std::vector<json::Member> out;
+    for (const auto& [key, member] : object->members()) out.emplace_back(printable(key), without_control_characters(member));
+    return json::Object::from_members(std::move(out));
+  }
+  return value;
+}
 
 // Attributes that only the host understands.
 bool is_hosts_own(std::string_view attribute) { return attribute == "source" || attribute == "verbatim"; }
@@ -71,7 +88,7 @@ std::vector<std::size_t> circle(const std::vector<std::set<std::size_t>>& waits_
 
 class Planner {
  public:
-  Planner(const Site& site, const Node& node) : site_(site), node_(node) {}
+  Planner(const Site& site, const Node& node, const json::Value& facts) : site_(site), node_(node), facts_(facts) {}
 
   DesiredStateResult plan() {
     const auto profile = site_.profiles.find(node_.profile);
@@ -86,6 +103,8 @@ class Planner {
       return std::move(result_);
     }
     state_.node = node_.name;
+    check_secrets("profiles." + profile->second.name, profile->second.vars, profile->second.span);
+    check_secrets("nodes." + node_.name, node_.vars, std::nullopt);
     for (const auto& name : profile->second.roles) {
       const auto role = site_.roles.find(name);
       if (role == site_.roles.end()) unknown_role(name, profile->second);
@@ -112,7 +131,8 @@ class Planner {
 
   void add_role(const Role& role) {
     if (!roles_added_.insert(role.name).second) return;   // named twice: once is enough
-    const Variables variables = variables_of(site_, node_, role);
+    const Variables variables = variables_of(site_, node_, role, facts_);
+    check_secrets("roles." + role.name, role.vars, std::nullopt);
     std::vector<DesiredResource> resources;
     std::map<std::string, std::size_t> index;   // by the id as declared
     for (const auto& declared : role.resources) {
@@ -192,7 +212,45 @@ class Planner {
     }
     resource.attributes = std::move(expanded);
     if (good) check(role, declared, *type, resource);
+    guard_secrets(role, declared, *type, resource);
     return resource;
+  }
+
+  // A secret may stand where the agent can be told not to show it, and nowhere else: ids and paths are in every message,
+  // and what is in a command is in the node's list of processes.
+  void guard_secrets(const Role& role, const ResourceDecl& declared, const manifest::ResourceType& type, DesiredResource& resource) {
+    bool any = !secrets_in(resource.id).empty();
+    if (any) refuse_secret(role, declared, "id");
+    for (const auto& [name, value] : resource.attributes.as_object()->members()) {
+      const auto ids = secrets_in(value);
+      if (ids.empty()) continue;
+      if (name != "content" || type.find("sensitive") == nullptr) refuse_secret(role, declared, name);
+      state_.secrets.insert(ids.begin(), ids.end());
+      any = true;
+    }
+    if (!any) return;
+    json::Object attributes = *resource.attributes.as_object();
+    resource.attributes = std::move(attributes.set("sensitive", true));
+  }
+
+  void refuse_secret(const Role& role, const ResourceDecl& declared, std::string_view attribute) {
+    result_.diagnostics.push_back(about(node_, role, declared, code::secret_not_allowed, attribute,
+                                        fmt::format("a secret cannot stand in {} of {}, where it would be seen", attribute, one_line(declared.id, 80))));
+  }
+
+  // A declaration that is none would be taken for an ordinary mapping.
+  void check_secrets(const std::string& where, const std::map<std::string, json::Value>& variables, const std::optional<SourceSpan>& span) {
+    for (const auto& [name, value] : variables) {
+      Diagnostics problems;
+      (void)with_marks(value, problems);
+      for (auto& problem : problems) {
+        problem.path = where + ".vars." + name;
+        problem.span = span;
+        problem.node = node_.name;
+        problem.message = fmt::format("{}: {}", one_line(name, 60), problem.message);
+        result_.diagnostics.push_back(std::move(problem));
+      }
+    }
   }
 
   std::optional<json::Value> expand(const Role& role, const ResourceDecl& declared, const std::string& attribute,
@@ -248,6 +306,7 @@ class Planner {
 
   const Site& site_;
   const Node& node_;
+  const json::Value& facts_;
   DesiredState state_;
   DesiredStateResult result_;
   std::set<std::string> known_ids_, roles_added_;
@@ -256,18 +315,29 @@ class Planner {
 
 }  // namespace
 
-Variables variables_of(const Site& site, const Node& node, const Role& role) {
+Variables variables_of(const Site& site, const Node& node, const Role& role, const json::Value& facts) {
   Variables variables;
-  for (const auto& [name, value] : role.vars) add_variable(variables, name, value);
-  if (const auto profile = site.profiles.find(node.profile); profile != site.profiles.end())
-    for (const auto& [name, value] : profile->second.vars) add_variable(variables, name, value);
-  for (const auto& [name, value] : node.vars) add_variable(variables, name, value);
+  Diagnostics told_elsewhere;
+  const auto add = [&](const std::map<std::string, json::Value>& declared) {
+    for (const auto& [name, value] : declared) add_variable(variables, name, with_marks(value, told_elsewhere));
+  };
+  if (facts.is_object()) add_variable(variables, "facts", without_control_characters(facts));
+  add(role.vars);
+  if (const auto profile = site.profiles.find(node.profile); profile != site.profiles.end()) add(profile->second.vars);
+  add(node.vars);
   const std::pair<const char*, const std::string&> given[] = {
       {"node.name", node.name},          {"node.address", node.address}, {"node.rack", node.rack},
       {"node.slot", node.slot},          {"node.serial", node.serial},   {"node.group", node.group},
       {"site.name", site.metadata.name}, {"tranche.name", node.tranche}, {"profile.name", node.profile}};
   for (const auto& [name, value] : given) variables[name] = value;
   return variables;
+}
+
+bool asks_for_facts(const Site& site) {
+  for (const auto& [name, role] : site.roles)
+    for (const auto& resource : role.resources)
+      if (json::dump(resource.attributes).find("facts") != std::string::npos) return true;
+  return false;
 }
 
 json::Array resources_json(const DesiredState& state) {
@@ -285,11 +355,16 @@ json::Array resources_json(const DesiredState& state) {
   return resources;
 }
 
-DesiredStateResult desired_state(const Site& site, const Node& node) { return Planner(site, node).plan(); }
+DesiredStateResult desired_state(const Site& site, const Node& node, const json::Value& facts) { return Planner(site, node, facts).plan(); }
 
-json::Object agent_request(const DesiredState& state, Mode mode) {
+void seal(DesiredState& state, const SecretValues& values) {
+  if (!state.secrets.empty()) state.sha256 = sha256_hex(json::dump(with_digests(resources_json(state), values)));
+}
+
+json::Object agent_request(const DesiredState& state, Mode mode, const SecretValues& values) {
+  json::Value resources = resources_json(state);
   return json::Object{{"mode", mode == Mode::plan ? "plan" : "apply"}, {"desired_sha256", state.sha256},
-                      {"resources", resources_json(state)}};
+                      {"resources", state.secrets.empty() ? std::move(resources) : filled(resources, values)}};
 }
 
 }  // namespace kfab::provision

@@ -72,7 +72,14 @@ DesiredState read_state(const json::Value& line) {
     state.resources.push_back({item.string_or("id"), item.string_or("type"), item["attributes"], texts_of(item.array_at("after")),
                                texts_of(item.array_at("restart_on"))});
   state.sha256 = line.string_or("sha256");
+  state.secrets = secrets_in(resources_json(state));
   return state;
+}
+
+json::Array secrets_json(const PlanFile& plan) {
+  json::Array list;
+  for (const auto& [id, digest] : plan.secrets) list.emplace_back(json::Object{{"id", id}, {"sha256", digest}});
+  return list;
 }
 
 json::Object to_json(const PlannedNode& node) {
@@ -134,6 +141,17 @@ void add_node(PlanFile& plan, const DesiredState& desired, const NodePlan& judge
   plan.nodes.push_back(std::move(how));
 }
 
+Status check_secrets(const PlanFile& plan, const SecretSources& sources, const SecretValues& values) {
+  for (const auto& [id, value] : values) {
+    const auto planned = plan.secrets.find(id);
+    if (planned != plan.secrets.end() && planned->second == secret_digest(plan.run_id, value)) continue;
+    const auto source = sources.find(id);
+    return error(code::secret_changed, fmt::format("the secret {} is not what it was when the plan was made",
+                                                   source == sources.end() ? id : one_line(source->second.name, 60)));
+  }
+  return ok();
+}
+
 json::Value expectation(const PlanFile& plan, const PlannedNode& node) {
   json::Array resources;
   if (const auto records = plan.found.find(node.found); records != plan.found.end())
@@ -156,7 +174,8 @@ std::string to_text(PlanFile& plan) {
                                              {"run_id", plan.run_id},
                                              {"site", plan.site},
                                              {"manifest", or_null(plan.manifest)},
-                                             {"manifest_sha256", plan.manifest_sha256}}) + "\n";
+                                             {"manifest_sha256", plan.manifest_sha256},
+                                             {"secrets", secrets_json(plan)}}) + "\n";
   const auto add = [&](json::Object line) { text += json::dump(line) + "\n"; };
   for (const auto& [digest, state] : plan.states)
     add({{"type", "state"}, {"sha256", digest}, {"resources", resources_json(state)}});
@@ -193,6 +212,7 @@ Result<PlanFile> read_plan_file(std::string_view text, std::string_view name) {
   plan.site = header.string_or("site");
   plan.manifest = header.string_or("manifest");
   plan.manifest_sha256 = header.string_or("manifest_sha256");
+  for (const auto& secret : header.array_at("secrets")) plan.secrets.emplace(secret.string_or("id"), secret.string_or("sha256"));
   for (std::size_t i = 1; i + 1 < lines.size(); ++i) {
     const json::Value line = read(lines[i]);
     const std::string type = line.string_or("type");

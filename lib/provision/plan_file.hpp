@@ -12,6 +12,7 @@
 #include "json/value.hpp"
 #include "provision/desired_state.hpp"
 #include "provision/node_plan.hpp"
+#include "provision/secrets.hpp"
 
 // A plan as it is saved, reviewed and applied. A file of JSON lines: the header, the desired states and what was found
 // (each once, however many nodes have it), one line per node, and as the last the SHA-256 of all bytes before it.
@@ -32,6 +33,7 @@ struct PlanFile {
   std::string site, manifest, manifest_sha256;   // manifest: its absolute path; empty when it came from standard input
   std::map<std::string, DesiredState> states;    // by sha256; `node` is not set
   std::map<std::string, std::vector<ResourceRecord>> found;
+  std::map<std::string, std::string> secrets;    // secret_digest(run_id, value) of those that stand in the states, by id
   std::vector<PlannedNode> nodes;
   std::map<std::string, std::size_t, std::less<>> places;   // of nodes, by name
   std::string sha256;                            // of the file, when it was read or written
@@ -43,6 +45,9 @@ struct PlanFile {
 
 // Adds what planning a node came to. A plan that is not complete leaves the node without a found state.
 void add_node(PlanFile&, const DesiredState&, const NodePlan&, PlannedNode how_it_ended);
+
+// Whether the secrets are those of the plan; secret_changed otherwise, naming the variable.
+Status check_secrets(const PlanFile&, const SecretSources&, const SecretValues&);
 
 // What the agent holds the node against before it applies the plan (agent/provision_task.hpp, "expect").
 json::Value expectation(const PlanFile&, const PlannedNode&);

@@ -14,7 +14,7 @@ namespace {
 // Step n brings a database of version n to n + 1. Never changed once released: databases out there went through it.
 // Times are milliseconds since 1970 in UTC. The records are only ever inserted; newest_* are an index over them that
 // says which one counts today and can be made again from them.
-constexpr std::array<const char*, 1> steps{R"sql(
+constexpr std::array<const char*, 2> steps{R"sql(
 CREATE TABLE runs (
   seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, command TEXT NOT NULL, argv TEXT NOT NULL, site TEXT NOT NULL,
   manifest_sha256 TEXT NOT NULL, who TEXT NOT NULL, kfab_version TEXT NOT NULL, started_at INTEGER NOT NULL) STRICT;
@@ -52,6 +52,16 @@ CREATE TABLE newest_accelerators (
   site TEXT NOT NULL, node TEXT NOT NULL, id TEXT NOT NULL, device TEXT NOT NULL, level TEXT NOT NULL,
   judged INTEGER NOT NULL, at INTEGER NOT NULL, record INTEGER NOT NULL,
   PRIMARY KEY (site, node, id, device, level, judged)) STRICT, WITHOUT ROWID;
+)sql",
+R"sql(
+CREATE TABLE locks (
+  seq INTEGER PRIMARY KEY, site TEXT NOT NULL, scope TEXT NOT NULL, owner TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,
+  process TEXT NOT NULL, run TEXT NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL, expires_at INTEGER) STRICT;
+CREATE INDEX locks_of_site ON locks(site);
+CREATE TABLE lock_ends (
+  lock INTEGER PRIMARY KEY REFERENCES locks, how TEXT NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
+CREATE TABLE run_work (
+  run INTEGER PRIMARY KEY REFERENCES runs, document TEXT NOT NULL) STRICT;
 )sql"};
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 #include "base/clock.hpp"
 #include "base/event.hpp"
 #include "base/result.hpp"
+#include "store/locks.hpp"
 #include "store/records.hpp"
 
 namespace kfab::store {
@@ -73,6 +75,21 @@ class Store {
   // The nodes of which the run has kept a record of the step, or of any for an empty one: sorted, each once. A run
   // that was killed goes on with the others.
   Result<std::vector<std::string>> nodes_done(std::string_view run_id, std::string_view step = {}) const;
+
+  // What a run set out to do, a document of its command: kept once, before the first node is touched, so that another run
+  // can go on with it. Null where none was kept. Errors: unknown_run.
+  Status put_work(std::string_view run_id, const json::Value& document);
+  Result<json::Value> work(std::string_view run_id) const;
+  // The newest record of each node that the run has kept of the step, by node, without details. Errors: unknown_run.
+  Result<std::vector<NodeRecord>> node_records(std::string_view run_id, std::string_view step) const;
+
+  // The locks of a site that are held at that moment, the oldest first.
+  Result<std::vector<LockRecord>> locks(std::string_view site, Timestamp now) const;
+  // Takes all of them, or none and gives back one that is in the way: one that collides and that `may_pass` does not let
+  // by. Their `seq` is set when they were taken. No two processes can both take what collides.
+  Result<std::optional<LockRecord>> take_locks(std::vector<LockRecord>& wanted, Timestamp now, const std::function<bool(const LockRecord& held)>& may_pass);
+  // Ends one; of one that has ended nothing changes.
+  Status end_lock(std::int64_t seq, LockEnd, std::string_view by, std::string_view reason, Timestamp at);
 
   // The newest evidence about a site: of each node and step the newest record; of each accelerator (node, id, device)
   // the newest record for every level it was tested at, because a short test says nothing about a long one, and of these the

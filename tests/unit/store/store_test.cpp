@@ -276,8 +276,20 @@ TEST_CASE("damaged, foreign, newer and unreachable stores are told and left as t
     { const auto store = open_store(dir); }
     raw_sql(dir, "PRAGMA user_version = 99");
     CHECK(code_of(dir.path()) == "store_newer");
-    raw_sql(dir, "PRAGMA user_version = 1");
+    raw_sql(dir, "PRAGMA user_version = 2");
     CHECK(code_of(dir.path()) == "opened");
+  }
+  SUBCASE("older") {
+    const TempDir dir;
+    {
+      const auto store = open_store(dir);
+      REQUIRE(store->begin_run(run_record("r1")));
+    }
+    raw_sql(dir, "DROP TABLE locks; DROP TABLE lock_ends; DROP TABLE run_work; PRAGMA user_version = 1");   // as the first version left it
+    const auto store = open_store(dir);
+    CHECK(store->locks("seoul", Timestamp{})->empty());
+    CHECK(store->put_work("r1", json::Object{}));
+    CHECK(store->runs(5)->size() == 1);
   }
   SUBCASE("a file where the directory should be") {
     const TempDir dir;

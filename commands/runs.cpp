@@ -1,0 +1,178 @@
+#include "commands/runs.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "base/codes/plan.hpp"
+#include "base/text.hpp"
+#include "commands/run_lock.hpp"
+#include "nodeset/nodeset.hpp"
+#include "term/table.hpp"
+
+namespace kfab::commands {
+namespace {
+
+constexpr std::string_view state_words[] = {"finished", "running", "killed", "not finished"};
+std::string_view word_of(RunState state) { return state_words[static_cast<std::size_t>(state)]; }
+
+// Whether the process of a run without an end still lives, by the locks that it holds.
+RunState state_of(const store::RunRecord& run, const store::Store& store, const Env& env) {
+  if (run.finished_at) return RunState::finished;
+  const auto locks = store.locks(run.site, env.clock.now());
+  if (!locks) return RunState::unknown;
+  for (const auto& lock : *locks)
+    if (lock.run_id == run.id && lock.pid != 0) return is_stale(lock, env) ? RunState::killed : RunState::running;
+  return RunState::unknown;
+}
+
+// The nodes that a run was to bring somewhere, with the digests of where to.
+std::vector<std::pair<std::string, std::string>> nodes_of(const json::Value& work) {
+  std::vector<std::pair<std::string, std::string>> nodes;
+  for (const auto& node : work.array_at("nodes")) nodes.emplace_back(node.string_or("node"), node.string_or("desired_sha256"));
+  return nodes;
+}
+
+Result<RunRow> row_of(const store::RunRecord& run, const store::Store& store, const Env& env, bool whole) {
+  RunRow row{run, state_of(run, store, env)};
+  KFAB_TRY(work, store.work(run.id));
+  const auto nodes = nodes_of(work);
+  if (nodes.empty()) {
+    KFAB_TRY(seen, store.nodes_done(run.id));
+    row.nodes = row.done = seen.size();
+    return row;
+  }
+  KFAB_TRY(records, store.node_records(run.id, "provision"));
+  std::map<std::string, store::NodeRecord> by_node;
+  for (auto& record : records) by_node.emplace(record.node, std::move(record));
+  row.nodes = nodes.size();
+  for (const auto& [node, desired] : nodes) {
+    const auto record = by_node.find(node);
+    if (record != by_node.end() && record->second.verdict == Verdict::pass) {
+      ++row.done;
+    } else if (whole) {
+      row.left.push_back(record == by_node.end() ? store::NodeRecord{} : record->second);
+      row.left.back().node = node;
+    }
+  }
+  return row;
+}
+
+std::string outcome_text(const RunRow& row) {
+  return row.run.outcome ? std::string(to_string(*row.run.outcome)) : std::string(word_of(row.state));
+}
+
+std::string shown_argv(const store::RunRecord& run) { return one_line("kfab " + join(run.argv, " "), 100); }
+
+}  // namespace
+
+json::Value to_json(const RunsResult& result) {
+  json::Array runs;
+  for (const auto& row : result.runs) {
+    json::Array argv, left, events;
+    for (const auto& word : row.run.argv) argv.emplace_back(word);
+    for (const auto& node : row.left)
+      left.emplace_back(json::Object{{"node", node.node}, {"verdict", to_string(node.verdict)}, {"reason", node.reason.empty() ? json::Value() : json::Value(node.reason)}});
+    for (const auto& [at, event] : row.events)
+      events.emplace_back(json::Object{{"at", to_rfc3339(at)}, {"type", event.type}, {"node", event.node.empty() ? json::Value() : json::Value(event.node)}, {"message", event.message}});
+    json::Object run{{"id", row.run.id}, {"command", row.run.command}, {"argv", std::move(argv)}, {"site", row.run.site}, {"who", row.run.who}};
+    run.set("kfab_version", row.run.kfab_version).set("started_at", to_rfc3339(row.run.started_at));
+    run.set("finished_at", row.run.finished_at ? json::Value(to_rfc3339(*row.run.finished_at)) : json::Value());
+    run.set("outcome", row.run.outcome ? json::Value(to_string(*row.run.outcome)) : json::Value()).set("state", word_of(row.state));
+    run.set("nodes", row.nodes).set("done", row.done).set("left", row.nodes - row.done);
+    run.set("left_nodes", result.one ? json::Value(std::move(left)) : json::Value()).set("events", result.one ? json::Value(std::move(events)) : json::Value());
+    runs.emplace_back(std::move(run));
+  }
+  return json::Object{{"runs", std::move(runs)}};
+}
+
+void render(const RunsResult& result, term::Writer& out) {
+  if (result.runs.empty()) return out.line("No run is recorded."), void();
+  term::Table table({{"Run"}, {"Started"}, {"Who"}, {"Site"}, {"Outcome"}, {"Nodes", term::Align::right}, {"Left", term::Align::right}, {"Command", term::Align::left, true}});
+  for (const auto& row : result.runs) {
+    const std::string outcome = outcome_text(row);
+    table.row({row.run.id, to_rfc3339(row.run.started_at).substr(0, 16), one_line(row.run.who, 40), one_line(row.run.site, 40), {outcome, term::style_of(outcome)},
+               with_thousands(static_cast<long long>(row.nodes)), with_thousands(static_cast<long long>(row.nodes - row.done)), shown_argv(row.run)});
+  }
+  out.table(table);
+  if (!result.one) return;
+  const RunRow& row = result.runs.front();
+  std::map<std::string, std::vector<std::string>> by_reason;
+  for (const auto& node : row.left) by_reason[node.reason.empty() ? "not ended" : node.reason].push_back(node.node);
+  if (!by_reason.empty()) out.line();
+  for (const auto& [reason, names] : by_reason) out.text(term::Style::strong, nodeset::fold_names(names)).line(": " + one_line(reason, 300));
+  for (const auto& [at, event] : row.events) out.line(fmt::format("{}  {}", to_rfc3339(at), one_line(event.message, 400)));
+  if (!row.left.empty() && row.run.command == "provision") out.line().line(fmt::format("To go on with them: kfab resume {}", row.run.id));
+}
+
+CommandOutput run_runs(const RunsOptions& options, Env& env) {
+  auto store = store::Store::open(env.state_dir);
+  if (!store) return not_started(std::move(store).error());
+  RunsResult result;
+  result.one = !options.run.empty();
+  std::vector<store::RunRecord> records;
+  if (result.one) {
+    auto run = (*store)->run(options.run);
+    if (!run) return not_started(std::move(run).error());
+    records.push_back(std::move(*run));
+  } else {
+    auto runs = (*store)->runs(options.limit);
+    if (!runs) return not_started(std::move(runs).error());
+    records = std::move(*runs);
+  }
+  for (const auto& record : records) {
+    auto row = row_of(record, **store, env, result.one);
+    if (!row) return not_started(std::move(row).error());
+    if (result.one)
+      if (auto events = (*store)->events(record.id)) row->events = std::move(*events);
+    result.runs.push_back(std::move(*row));
+  }
+  CommandOutput output;
+  output.data = to_json(result);
+  output.render = [result = std::move(result)](term::Writer& out) { render(result, out); };
+  return output;
+}
+
+json::Value work_document(const std::vector<std::string>& argv, const std::string& plan, const std::vector<std::pair<std::string, std::string>>& nodes) {
+  json::Array words, list;
+  for (const auto& word : argv) words.emplace_back(word);
+  for (const auto& [node, desired] : nodes) list.emplace_back(json::Object{{"node", node}, {"desired_sha256", desired}});
+  std::error_code problem;
+  return json::Object{{"argv", std::move(words)}, {"directory", std::filesystem::current_path(problem).string()},
+                      {"plan", plan.empty() ? json::Value() : json::Value(plan)}, {"nodes", std::move(list)}};
+}
+
+Result<Resumable> find_resumable(const std::string& wanted, Env& env) {
+  KFAB_TRY(store, store::Store::open(env.state_dir));
+  std::vector<store::RunRecord> candidates;
+  if (!wanted.empty()) {
+    KFAB_TRY(run, store->run(wanted));
+    candidates.push_back(std::move(run));
+  } else {
+    KFAB_TRY(runs, store->runs(1000));
+    candidates = std::move(runs);
+  }
+  for (const auto& run : candidates) {
+    if (run.command != "provision") continue;
+    KFAB_TRY(work, store->work(run.id));
+    if (work.is_null()) continue;   // it was asked about and not agreed to
+    Resumable out{run.id, {}, work.string_or("directory"), work.string_or("plan"), run.site, 0, {}};
+    for (const auto& word : work.array_at("argv"))
+      if (word.as_string() != nullptr) out.argv.push_back(*word.as_string());
+    KFAB_TRY(records, store->node_records(run.id, "provision"));
+    std::map<std::string, Verdict> verdicts;
+    for (const auto& record : records) verdicts[record.node] = record.verdict;
+    for (auto& node : nodes_of(work)) {
+      ++out.nodes;
+      const auto verdict = verdicts.find(node.first);
+      if (verdict == verdicts.end() || verdict->second != Verdict::pass) out.left.push_back(std::move(node));
+    }
+    return out;
+  }
+  return error(code::nothing_to_resume, wanted.empty() ? std::string("no run of provision is recorded that changed, or was to change, a node")
+                                                       : fmt::format("the run {} is none of provision, or changed nothing", one_line(wanted, 60)));
+}
+
+}  // namespace kfab::commands
