@@ -144,7 +144,7 @@ std::vector<CommandSpec> file_commands() {
        .schema = "kfab.runs/1.0",
        .run = adapt_runs},
       {.name = "lock",
-       .help = "keep others from working on a tranche or the site, and see who does",
+       .help = "keep others off a tranche or the site, and see who works there",
        .description = "provision locks the tranches of its nodes by itself while it runs; a second one is refused (exit code 2) and told who, since "
                       "when and why. With `kfab lock` a person does so on purpose, for a repair or a visit; the one who holds the lock may "
                       "still provision.\n\n"
