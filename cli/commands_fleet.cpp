@@ -17,6 +17,7 @@
 #include "commands/hostkeys.hpp"
 #include "commands/inventory.hpp"
 #include "commands/provision.hpp"
+#include "commands/reboot.hpp"
 #include "commands/resume.hpp"
 #include "commands/validate.hpp"
 
@@ -165,6 +166,10 @@ CommandOutput adapt_resume(const Args& args, Env& env) {
   return run_resume(*run, std::move(options), env);
 }
 
+CommandOutput adapt_reboot(const Args& args, Env& env) {
+  return run_reboot({paced_site_options(args), args.duration_s("timeout").value_or(1800), !args.flag("no-check")}, env);
+}
+
 CommandOutput adapt_exec(const Args& args, Env& env) {
   return run_exec({paced_site_options(args), args.rest(), args.duration_s("timeout").value_or(0), args.text("stdin"), args.list("env"), args.text("output-dir"), args.flag("plain")}, env);
 }
@@ -292,6 +297,25 @@ std::vector<CommandSpec> fleet_commands() {
        .schema = "kfab.provision/1.2",
        .selects_nodes = true,
        .run = adapt_provision},
+      {.name = "reboot",
+       .help = "reboot nodes in batches, and prove that each one came back",
+       .description = "A node counts as rebooted when what answers has another boot id, has been running for a shorter time than the order is "
+                      "old, shows the host key that is known, and is the same machine by board serial and machine id. Then its system must "
+                      "have finished starting, and its roles must find nothing to change.\n\n"
+                      "One node goes first, then 2, 4, 8 and so on, each batch when every node of the one before is back and checked; a batch of "
+                      "which more than half fails is the last. Asks before it starts; --yes answers.\n\n"
+                      "Nodes with `transport: local` are this machine and are refused.",
+       .examples = {{"kfab reboot site.yaml -t p1", "a tranche, in batches, after asking"},
+                    {"kfab reboot site.yaml -w gpu007 --yes --timeout 45m", "one node whose self-test takes long"},
+                    {"kfab reboot site.yaml -t p1 --yes --canary 2 --batch 16", "two first, then 16 at a time"}},
+       .positionals = {site_manifest()},
+       .options = with_pace({{.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time from the order until a node is back", .fallback = "30m"},
+                             {.name = "no-check", .help = "do not hold the nodes against their roles afterwards"}},
+                            pace_options("start with N nodes, all of which must be well before the others begin; default is 1, 0 is none")),
+       .exit_codes = {0, 1, 2, 3, 4, 130, 143},
+       .schema = "kfab.reboot/1.0",
+       .selects_nodes = true,
+       .run = adapt_reboot},
       {.name = "resume",
        .help = "go on with the nodes that a run of provision left undone",
        .description = "What was recorded decides: nodes that were brought into their declared state are neither asked nor touched again; the "

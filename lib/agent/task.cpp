@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "agent/boot_task.hpp"
 #include "agent/facts_task.hpp"
 #include "agent/provision_task.hpp"
 #include "agent/relay_task.hpp"
@@ -24,9 +25,11 @@ ProcessResult TaskContext::run(ProcessSpec spec) {
 
 std::span<const TaskRow> all_tasks() {
   static const std::array tasks{
+      TaskRow{"boot", [](const json::Value& request, TaskContext& context) { return run_boot_task(request, context); }},
       TaskRow{"facts", run_facts_task},
       TaskRow{"provision",
               [](const json::Value& request, TaskContext& context) { return run_provision_task(request, context); }},
+      TaskRow{"reboot", [](const json::Value& request, TaskContext& context) { return run_reboot_task(request, context); }},
       TaskRow{"relay", run_relay_task},
       TaskRow{"test", [](const json::Value& request, TaskContext& context) { return run_test_task(request, context); }},
   };

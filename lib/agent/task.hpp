@@ -40,7 +40,7 @@ struct TaskRow {
   TaskFunction run;
 };
 
-// What this agent can do: facts, provision, relay, test.
+// What this agent can do: boot, facts, provision, reboot, relay, test.
 std::span<const TaskRow> all_tasks();
 
 }  // namespace kfab::agent

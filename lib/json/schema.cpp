@@ -30,6 +30,7 @@ KFAB_EMBEDDED(schema_provision)
 KFAB_EMBEDDED(schema_provision_1_1)
 KFAB_EMBEDDED(schema_provision_1_2)
 KFAB_EMBEDDED(schema_readiness)
+KFAB_EMBEDDED(schema_reboot)
 KFAB_EMBEDDED(schema_report)
 KFAB_EMBEDDED(schema_runs)
 KFAB_EMBEDDED(schema_schema)
@@ -73,6 +74,7 @@ constexpr Source sources[] = {
     {"kfab.provision/1.1", embedded_schema_provision_1_1},
     {"kfab.provision/1.2", embedded_schema_provision_1_2},
     {"kfab.readiness/1.0", embedded_schema_readiness},
+    {"kfab.reboot/1.0", embedded_schema_reboot},
     {"kfab.report/1.0", embedded_schema_report},
     {"kfab.runs/1.0", embedded_schema_runs},
     {"kfab.schema/1.0", embedded_schema_schema},

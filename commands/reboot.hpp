@@ -1,0 +1,47 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "commands/agent_runs.hpp"
+#include "provision/node_plan.hpp"
+#include "provision/reboot_proof.hpp"
+
+// `kfab reboot`: nodes restarted in batches, each one proven by what answers afterwards and checked against its roles.
+namespace kfab::commands {
+
+struct RebootOptions {
+  SiteOptions site;
+  double timeout_s = 1800;   // from the order until the node has answered, settled
+  bool check = true;         // afterwards hold the node against its declared state
+};
+
+struct RebootedNode {
+  std::string name;
+  Verdict verdict = Verdict::not_judged;        // pass: proven, and nothing would change; degraded: units have failed
+  NodeOutcome outcome = NodeOutcome::unreachable;   // of the last session
+  std::string phase, code, reason;              // empty when the verdict is pass
+  bool ordered = false;                         // it was told to reboot, or may have been
+  std::optional<provision::Boot> before{}, after{};
+  provision::RebootProof proof{};
+  std::optional<double> back_after_s{};         // from the order until the proof; absent without one
+  std::optional<provision::NodePlan> check{};   // absent when it was not made
+};
+
+struct RebootResult {
+  std::vector<RebootedNode> nodes;   // in the order of the manifest
+  FleetSummary summary;
+};
+
+// counts{pass, degraded, fail, not_judged}, failures{}, cost{}, nodes[]: node, verdict, outcome, phase, code, reason,
+// ordered, boot_id_before, boot_id_after, back_after_s, proofs{boot_id_changed, started_after_order, same_machine,
+// same_host_key}, system_state, failed_units[], check{changes, failed, resources} or null.
+json::Value to_json(const RebootResult&);
+void render(const RebootResult&, term::Writer&);
+
+// Asks first. One node, then 2, 4, 8, ... unless the options say otherwise: the next batch begins when every node of the
+// one before is back and checked. This machine (`transport: local`) is never rebooted.
+CommandOutput run_reboot(const RebootOptions&, Env&);
+
+}  // namespace kfab::commands
