@@ -3,6 +3,7 @@
 #include "base/text.hpp"
 #include "cli/args.hpp"
 #include "commands/evidence.hpp"
+#include "commands/interchange.hpp"
 #include "commands/lint.hpp"
 #include "commands/lock.hpp"
 #include "commands/nodeset.hpp"
@@ -87,6 +88,27 @@ CommandOutput adapt_lock(const Args& args, Env& env) {
   return run_lock(options, env);
 }
 
+CommandOutput adapt_import(const Args& args, Env& env) {
+  ImportOptions options;
+  options.format = manifest::parse_import_format(args.positional("FORMAT")).value_or(manifest::ImportFormat::csv);
+  options.file = args.positional("FILE");
+  options.choices = {args.text("profile"), args.text("into-tranche"), args.text("group")};
+  return run_import(options, env);
+}
+
+CommandOutput adapt_export(const Args& args, Env& env) {
+  ExportOptions options;
+  options.format = manifest::parse_export_format(args.positional("FORMAT")).value_or(manifest::ExportFormat::ansible);
+  options.manifest = args.positional("MANIFEST");
+  options.selection = {args.list("tranche"), join(args.list("nodes"), ","), join(args.list("exclude"), ",")};
+  options.port = static_cast<int>(args.integer("port").value_or(9100));
+  return run_export(options, env);
+}
+
+CommandOutput adapt_learn(const Args& args, Env& env) {
+  return run_learn({args.positional("MANIFEST"), args.positional("NODE"), args.text("name")}, env);
+}
+
 PositionalSpec manifest_argument(std::string_view help) { return {.name = "MANIFEST", .kind = Kind::manifest, .help = help}; }
 
 }  // namespace
@@ -164,6 +186,44 @@ std::vector<CommandSpec> file_commands() {
        .schema = "kfab.lock/1.0",
        .selects_tranches = true,
        .run = adapt_lock},
+      {.name = "learn",
+       .help = "write a profile from what one good node is",
+       .description = "The facts that the last inventory of the node recorded become expectations: processor, memory, board and firmware, system, "
+                      "driver, each accelerator, disk and link. Serials, addresses and names are left out, and so are secrets. Used as the "
+                      "profile of the other nodes, `kfab inventory` then names every difference from the good one.",
+       .examples = {{"kfab learn site.yaml gpu001 > golden.yaml", "what `kfab inventory site.yaml -w gpu001` found"}},
+       .positionals = {manifest_argument("the site's manifest; - is standard input"), {.name = "NODE", .kind = Kind::text, .help = "the good node"}},
+       .options = {{.name = "name", .kind = Kind::text, .value = "NAME", .help = "name of the new profile; default is the node's own with -learned"}},
+       .exit_codes = {0},
+       .schema = "kfab.text/1.0",
+       .run = adapt_learn},
+      {.name = "import",
+       .help = "nodes from another tool's file, as a manifest writes them",
+       .description = "Prints `nodes:` to be put under the spec of a site's manifest. Ansible inventories (INI and YAML), slurm.conf, genders, OpenSSH "
+                      "configuration and CSV are read. What means no node is left out and told, with its line.",
+       .examples = {{"kfab import ansible hosts.ini --profile dgx-h100", "hosts with their addresses and groups"},
+                    {"kfab import slurm /etc/slurm/slurm.conf", "NodeName lines"}},
+       .positionals = {{.name = "FORMAT", .kind = Kind::choice, .help = "what the file is", .choices = {"ansible", "slurm", "genders", "ssh-config", "csv"}},
+                       {.name = "FILE", .kind = Kind::path, .help = "the file; - is standard input"}},
+       .options = {{.name = "profile", .kind = Kind::text, .value = "NAME", .help = "profile of the nodes"},
+                   {.name = "into-tranche", .kind = Kind::text, .value = "NAME", .help = "tranche of the nodes"},
+                   {.name = "group", .kind = Kind::text, .value = "NAME", .help = "group of nodes that the file puts in none", .fallback = "nodes"}},
+       .exit_codes = {0},
+       .schema = "kfab.text/1.0",
+       .run = adapt_import},
+      {.name = "export",
+       .help = "a site's nodes for another tool",
+       .description = "ansible is an inventory with groups by group, tranche, profile and rack; ssh-config Host blocks; prometheus targets for file_sd; "
+                      "slurm lines for slurm.conf, folded, in which the nodes join drained.",
+       .examples = {{"kfab export ansible site.yaml > hosts.ini", "an inventory"},
+                    {"kfab export prometheus site.yaml -t p1 --port 9400", "targets of one tranche"}},
+       .positionals = {{.name = "FORMAT", .kind = Kind::choice, .help = "for which tool", .choices = {"ansible", "ssh-config", "prometheus", "slurm"}},
+                       manifest_argument("the site's manifest; - is standard input")},
+       .options = {{.name = "port", .kind = Kind::integer, .value = "PORT", .help = "prometheus: port of each target", .fallback = "9100", .min = 1, .max = 65535}},
+       .exit_codes = {0},
+       .schema = "kfab.text/1.0",
+       .selects_nodes = true,
+       .run = adapt_export},
       {.name = "readiness",
        .help = "say which tranches are ready, and if not, why and when",
        .description = "Derived from the manifest and the newest evidence in the state directory; nothing is measured and no node is reached. "

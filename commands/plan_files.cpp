@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/cli.hpp"
 #include "base/codes/commands.hpp"
 #include "base/codes/plan.hpp"
 #include "base/text.hpp"
@@ -41,7 +42,7 @@ CommandOutput of_plan(const provision::PlanFile& plan, Diagnostic why) {
 provision::NodePlan redacted(provision::NodePlan plan, const Redactor& redactor) {
   if (redactor.empty()) return plan;
   for (auto& record : plan.resources) {
-    for (auto* text : {&record.diff, &record.message}) *text = redactor.text(std::move(*text));
+    for (auto* text : {&record.diff, &record.message, &record.reboot_reason}) *text = redactor.text(std::move(*text));
     for (auto& change : record.changes)
       for (auto* text : {&change.what, &change.before, &change.after}) *text = redactor.text(std::move(*text));
   }
@@ -119,10 +120,37 @@ std::variant<ProvisionWork, CommandOutput> work_of_plan(const provision::PlanFil
   return work;
 }
 
+namespace {
+
+// The nodes of a plan that -w and -x leave. The manifest is not looked at, so tranches and groups mean nothing here.
+Result<nodeset::NodeSet> shown_nodes(const provision::PlanFile& plan, const Selection& selection) {
+  if (!selection.tranches.empty()) return error(code::bad_value, "a plan file knows no tranches: select nodes by -w, or plan the tranche");
+  KFAB_TRY(all, nodeset::NodeSet::from_names(names_of(plan)));
+  if (!selection.nodes.empty()) {
+    KFAB_TRY(wanted, nodeset::NodeSet::parse(selection.nodes));
+    if (const auto strangers = wanted - all; !strangers.empty())
+      return error(code::node_not_planned, fmt::format("the plan does not hold {}", one_line(strangers.fold(), 200)));
+    all &= wanted;
+  }
+  if (!selection.exclude.empty()) {
+    KFAB_TRY(without, nodeset::NodeSet::parse(selection.exclude));
+    all -= without;
+  }
+  if (all.empty()) return error(code::no_target, "no node of the plan is selected");
+  return all;
+}
+
+}  // namespace
+
 CommandOutput show_plan(const provision::PlanFile& plan, const ProvisionOptions& options, const Env& env) {
   ProvisionResult result;
+  const auto shown = shown_nodes(plan, options.site.selection);
+  if (!shown) return of_plan(plan, shown.error());
+  const auto names = shown->names();
+  const std::set<std::string> selected(names.begin(), names.end());
   std::vector<fleet::NodeEnd> ends;
   for (const auto& planned : plan.nodes) {
+    if (selected.count(planned.node) == 0) continue;
     fleet::AgentEnd end;
     end.node = planned.node;
     end.outcome = outcome_of(planned.outcome);

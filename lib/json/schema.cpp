@@ -35,6 +35,7 @@ KFAB_EMBEDDED(schema_report)
 KFAB_EMBEDDED(schema_runs)
 KFAB_EMBEDDED(schema_schema)
 KFAB_EMBEDDED(schema_show)
+KFAB_EMBEDDED(schema_text)
 KFAB_EMBEDDED(schema_validate)
 KFAB_EMBEDDED(schema_validate_1_1)
 KFAB_EMBEDDED(schema_version)
@@ -79,6 +80,7 @@ constexpr Source sources[] = {
     {"kfab.runs/1.0", embedded_schema_runs},
     {"kfab.schema/1.0", embedded_schema_schema},
     {"kfab.show/1.0", embedded_schema_show},
+    {"kfab.text/1.0", embedded_schema_text},
     {"kfab.validate/1.0", embedded_schema_validate},
     {"kfab.validate/1.1", embedded_schema_validate_1_1},
     {"kfab.version/1.0", embedded_schema_version},

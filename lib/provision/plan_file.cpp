@@ -43,6 +43,7 @@ json::Array to_json(const std::vector<ResourceRecord>& found) {
                                    {"diff", or_null(record.diff)},
                                    {"message", or_null(record.message)},
                                    {"code", or_null(record.code)},
+                                   {"reboot_reason", or_null(record.reboot_reason)},
                                    {"digests", list_of(record.digests)}});
   }
   return list;
@@ -60,6 +61,7 @@ std::vector<ResourceRecord> read_found(const json::Array& list) {
     record.diff = item.string_or("diff");
     record.message = item.string_or("message");
     record.code = item.string_or("code");
+    record.reboot_reason = item.string_or("reboot_reason");
     record.digests = texts_of(item.array_at("digests"));
     found.push_back(std::move(record));
   }

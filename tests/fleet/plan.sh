@@ -75,6 +75,10 @@ check "saving a plan writes nothing on a node" "$(snapshot)" "$before"
 check "a plan is for its owner alone" "$(stat -c %a "$work/p.plan")" 600
 run plan "$work/p.plan"
 expect "a saved plan is shown" 0 'Plan of here made ' 'hello from b' 'Plan: 9 changes on 3 nodes'
+run plan "$work/p.plan" -w a
+expect "one node of it" 0 'Plan: 3 changes on 1 node'
+run plan "$work/p.plan" -w z
+expect "a node that it does not hold" 2 KF3156
 run provision "$work/p.plan"
 expect "applying asks, and nobody is there" 2 confirmation_missing\|KF1206
 check "not asked, nothing done" "$(snapshot)" "$before"
