@@ -8,31 +8,11 @@
 #include "base/text.hpp"
 #include "base/words.hpp"
 #include "cli/help.hpp"
+#include "cli/man_roles.hpp"
+#include "cli/scdoc.hpp"
 
 namespace kfab::cli {
 namespace {
-
-// scdoc gives meaning to these; a backslash takes it away.
-std::string escape(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (std::string_view("\\_*#<>~[]`").find(c) != std::string_view::npos) out += '\\';
-    out += c;
-  }
-  return out;
-}
-
-// The same at the start of a line, where more characters have a meaning.
-std::string escape_line(std::string_view line) {
-  const bool special = !line.empty() && std::string_view("-.|!:;").find(line.front()) != std::string_view::npos;
-  return (special ? "\\" : "") + escape(line);
-}
-
-std::string bold(std::string_view text) { return "*" + escape(text) + "*"; }
-std::string slanted(std::string_view text) { return "_" + escape(text) + "_"; }
-
-// A term and, indented below it, what it means.
-std::string definition(const std::string& term, std::string_view text) { return term + "\n\t" + escape_line(text) + ".\n\n"; }
 
 std::string option_term(const OptionSpec& option) {
   std::string out;
@@ -86,6 +66,8 @@ constexpr std::array markers{
     Marker{"%exit-codes%", +[] { return exit_code_list(nullptr); }},
     Marker{"%environment%", variable_list},
     Marker{"%topics%", topic_list},
+    Marker{"%resources%", resource_list},
+    Marker{"%roles%", role_list},
 };
 
 std::string synopsis(const CommandSpec& command) {
@@ -146,13 +128,13 @@ int write_manual(const std::string& page, std::istream& in, std::ostream& out) {
     for (const CommandSpec& command : all_commands()) out << "kfab-" << command.name << '\n';
     return exit_code(Outcome::yes);
   }
-  if (page.starts_with("kfab-")) {
+  if (page.starts_with("kfab-") && page != "kfab-roles") {
     const CommandSpec* command = find_command(page.substr(5));
     if (command == nullptr) return exit_code(Outcome::invalid);
     out << command_page(*command);
     return exit_code(Outcome::yes);
   }
-  if (page != "kfab") return exit_code(Outcome::invalid);
+  if (page != "kfab" && page != "kfab-roles") return exit_code(Outcome::invalid);
   for (std::string line; std::getline(in, line);) {
     const auto marker = std::find_if(markers.begin(), markers.end(), [&](const Marker& m) { return m.line == line; });
     if (marker == markers.end()) out << line << '\n';

@@ -60,7 +60,10 @@ bool may_come_with_an_earlier_one(Code code) {
   static constexpr std::array codes{code::service_unknown, code::owner_unknown,        code::sysctl_unknown,
                                     code::program_missing, code::command_guard_failed, code::user_failed,
                                     code::timezone_unknown, code::module_unknown,       code::mount_failed,
-                                    code::boot_loader_unknown};
+                                    code::boot_loader_unknown,
+                                    code::package_file_missing, code::repository_key_missing, code::archive_missing,
+                                    code::mount_refused,       code::firewall_failed,        code::raid_failed,
+                                    code::assertion_failed};
   return std::find(codes.begin(), codes.end(), code) != codes.end();
 }
 

@@ -37,7 +37,8 @@ json::Value attribute_value(const AttributeSpec& spec, const YamlNode& node) {
 
 // One string is a list of one.
 json::Value as_declared(const AttributeSpec& spec, json::Value value) {
-  if (spec.type == AttributeType::string_list && value.is_string()) return json::Array{value};
+  const bool list = spec.type == AttributeType::string_list || spec.type == AttributeType::words;
+  if (list && value.is_string()) return json::Array{value};
   return value;
 }
 
@@ -134,6 +135,7 @@ void read_role(const Cursor& root, Library& library, Role& out) {
     Fields fields(spec);
     fields.text("description", out.description);
     fields.values("vars", out.vars);
+    fields.text_map("requires", out.needs);
     fields.each("resources", [&](const Cursor& at) {
       out.resources.emplace_back();
       dependencies.emplace_back();

@@ -160,6 +160,7 @@ struct ResourceDecl {
 struct Role {
   std::string name, version, description;
   std::map<std::string, json::Value> vars;    // defaults; overridden by profile, group and node variables
+  std::map<std::string, std::string> needs;   // `requires`: variables that have no default, and what they are for
   std::vector<ResourceDecl> resources;
   std::string file;                           // for messages
 };

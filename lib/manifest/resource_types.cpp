@@ -48,6 +48,16 @@ bool is_string_list(const json::Value& value) {
          });
 }
 
+bool is_word_list(const json::Value& value) {
+  if (const auto* text = value.as_string()) return !text->empty();
+  const auto* items = value.as_array();
+  if (!items) return false;
+  const bool plain = std::all_of(items->begin(), items->end(), [](const json::Value& item) {
+    return item.is_string() || item.is_bool() || item.is_number();
+  });
+  return plain && (items->empty() || (items->front().is_string() && !items->front().as_string()->empty()));
+}
+
 std::optional<std::string> path_problem(const std::string& text) {
   if (text.empty() || text.front() != '/')
     return fmt::format("expected an absolute path, found '{}'", one_line(text, 60));
@@ -73,7 +83,8 @@ std::optional<std::string> type_problem(AttributeType type, const json::Value& v
     case integer: return is_whole_number(value) ? std::nullopt : expected(type, value);
     case boolean: return value.is_bool() ? std::nullopt : expected(type, value);
     case string_list: return is_string_list(value) ? std::nullopt : expected(type, value);
-    case command: return is_string_list(value) ? std::nullopt : expected(type, value);
+    case words: return is_word_list(value) ? std::nullopt : expected(type, value);
+    case command: return is_word_list(value) ? std::nullopt : expected(type, value);
     case path: return text ? path_problem(*text) : expected(type, value);
     case mode: return text ? mode_problem(*text) : expected(type, value);
   }
@@ -83,7 +94,7 @@ std::optional<std::string> type_problem(AttributeType type, const json::Value& v
 const std::vector<ResourceRow>& rows() {
   static const std::vector<ResourceRow> all = [] {
     std::vector<ResourceRow> list;
-    for (const auto area : {base_resource_rows(), access_resource_rows(), system_resource_rows()})
+    for (const auto area : {base_resource_rows(), access_resource_rows(), system_resource_rows(), supply_resource_rows()})
       list.insert(list.end(), area.begin(), area.end());
     return list;
   }();
@@ -99,6 +110,7 @@ std::string_view to_string(AttributeType type) {
     case integer: return "a whole number";
     case boolean: return "true or false";
     case string_list: return "a list of strings";
+    case words: return "a command with its arguments, as a list";
     case mode: return "permission bits such as \"0644\"";
     case path: return "an absolute path";
     case command: return "a list of strings, or a line for the shell";
@@ -160,9 +172,9 @@ std::vector<ResourceProblem> resource_problems(const ResourceType& type, const j
 }
 
 void check_validate(const json::Value& attributes, std::vector<ResourceProblem>& problems) {
-  const auto* words = attributes["validate"].as_array();
-  if (!words) return;
-  const bool named = std::any_of(words->begin(), words->end(), [](const json::Value& word) {
+  const auto* argv = attributes["validate"].as_array();
+  if (!argv) return;
+  const bool named = std::any_of(argv->begin(), argv->end(), [](const json::Value& word) {
     return word.is_string() && word.as_string()->find("%s") != std::string::npos;
   });
   if (!named) problems.push_back({"validate", "the command must name the new file by %s, or it would check another"});
@@ -178,8 +190,9 @@ bool made_of(std::string_view text, std::string_view more) {
 std::string resource_identity(const ResourceType& type, const json::Value& attributes) {
   if (type.name == "package" || type.name == "command" || type.name == "assertion") return {};
   const std::string name =
-      type.name == "hugepages" ? json::dump(attributes["size_kib"]) : attributes.string_or(type.names_it);
+      type.name == "hugepages" || type.name == "firewall" ? json::dump(attributes["size_kib"]) : attributes.string_or(type.names_it);
   if (name.empty()) return {};
+  if (type.name == "firewall") return "firewall";
   if (type.name == "swap") return "swap\n" + attributes.string_or("device");
   if (type.name == "file" || type.name == "directory") return "path\n" + name;
   // Several lines of one file, and one line of several files, are different things.

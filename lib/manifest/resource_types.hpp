@@ -19,6 +19,7 @@ enum class AttributeType : std::uint8_t {
   integer,       // a whole number
   boolean,       // true or false
   string_list,   // a list of strings; one string is a list of one
+  words,         // a command and its arguments: strings, numbers and booleans, of which all but the first may be empty
   mode,          // file permission bits as a string of octal digits: "0644"
   path,          // an absolute path, without "." and ".." in it
   command,       // a list of strings is run as it is; one string is given to /bin/sh -c

@@ -24,7 +24,7 @@ constexpr std::array line_attributes{
     AttributeSpec{"owner", string, false, "", "left as it is", "user name or number"},
     AttributeSpec{"group", string, false, "", "left as it is", "group name or number"},
     AttributeSpec{"mode", mode, false, "", "left as it is; 0644 for a new file", "permission bits"},
-    AttributeSpec{"validate", string_list, false, "", "",
+    AttributeSpec{"validate", words, false, "", "",
                   "a command that must accept the new file, named %s in it, before the old one is replaced"},
     backup,
     AttributeSpec{"sensitive", boolean, false, "", "false", "never show the line or a diff of the file"},

@@ -13,6 +13,8 @@ constexpr std::array package_attributes{
     AttributeSpec{"state", string, false, "present|absent", "present", "installed, or removed (configuration stays)"},
     AttributeSpec{"version", string, false, "", "any", "exactly this version; for one package only"},
     AttributeSpec{"hold", boolean, false, "", "left as it is", "kept at its version by the package manager"},
+    AttributeSpec{"pin", string, false, "", "none", "apt takes no other version than those of this pattern: \"570.*\""},
+    AttributeSpec{"from", path, false, "", "the repositories", "a .deb or .rpm file on the node, for one package"},
     AttributeSpec{"refresh", boolean, false, "", "false",
                   "read the package lists anew before something is installed"},
     AttributeSpec{"lock_timeout_s", integer, false, "", "120",
@@ -30,7 +32,7 @@ constexpr std::array file_attributes{
     AttributeSpec{"owner", string, false, "", "left as it is; root for a new file", "user name or number"},
     AttributeSpec{"group", string, false, "", "left as it is", "group name or number"},
     AttributeSpec{"mode", mode, false, "", "left as it is; 0644 for a new file", "permission bits"},
-    AttributeSpec{"validate", string_list, false, "", "",
+    AttributeSpec{"validate", words, false, "", "",
                   "a command that must accept the new file, named %s in it, before the old one is replaced"},
     AttributeSpec{"backup", boolean, false, "", "true", "keep a copy of what is replaced or removed"},
     AttributeSpec{"sensitive", boolean, false, "", "false", "never show its content or a diff of it"},
@@ -70,7 +72,7 @@ constexpr std::array user_attributes{
 };
 
 constexpr std::array command_attributes{
-    AttributeSpec{"run", string_list, false, "", "", "the command and its arguments, run as they are"},
+    AttributeSpec{"run", words, false, "", "", "the command and its arguments, run as they are"},
     AttributeSpec{"shell", string, false, "", "", "text given to /bin/sh -c, instead of run"},
     AttributeSpec{"unless", command, false, "", "", "do nothing when this command succeeds"},
     AttributeSpec{"only_if", command, false, "", "", "do nothing when this command fails"},
@@ -84,8 +86,17 @@ void check_package(const json::Value& attributes, std::vector<ResourceProblem>& 
   if (names && names->empty()) problems.push_back({"names", "no package is named"});
   if (present(attributes, "version") && names && names->size() > 1)
     problems.push_back({"version", "a version can be asked for one package only; declare the packages separately"});
-  if (attributes.string_or("state") == "absent" && (present(attributes, "version") || present(attributes, "hold")))
-    problems.push_back({"state", "a package that shall be absent has no version and no hold"});
+  const bool absent = attributes.string_or("state") == "absent";
+  for (const auto* key : {"version", "hold", "pin", "from"})
+    if (absent && present(attributes, key))
+      problems.push_back({"state", std::string("a package that shall be absent has no ") + key});
+  if (present(attributes, "from") && names && names->size() > 1)
+    problems.push_back({"from", "a file holds one package; declare the packages separately"});
+  if (present(attributes, "from") && present(attributes, "version"))
+    problems.push_back({"version", "a file has its own version"});
+  const std::string pin = attributes.string_or("pin");
+  if (is_known(pin) && pin.find_first_of(" \n") != std::string::npos)
+    problems.push_back({"pin", "a pin is one pattern of versions without blanks: 570.*"});
 }
 
 void check_file(const json::Value& attributes, std::vector<ResourceProblem>& problems) {
@@ -135,12 +146,12 @@ void check_command(const json::Value& attributes, std::vector<ResourceProblem>& 
     problems.push_back({run ? "shell" : "", run ? "say run or shell, not both" : "say what to run: run or shell"});
   if (!present(attributes, "unless") && !present(attributes, "only_if") && !present(attributes, "creates"))
     problems.push_back({"", "a command needs a guard (unless, only_if or creates), or it would run again each time"});
-  if (const auto* words = attributes["run"].as_array(); words && words->empty())
+  if (const auto* argv = attributes["run"].as_array(); argv && argv->empty())
     problems.push_back({"run", "the command is empty"});
 }
 
 constexpr std::array rows{
-    ResourceRow{{"package", "packages of the distribution (apt)", "names", package_attributes}, check_package},
+    ResourceRow{{"package", "packages of the distribution (apt, dnf)", "names", package_attributes}, check_package},
     ResourceRow{{"file", "a file with its whole content, or a symbolic link", "path", file_attributes}, check_file},
     ResourceRow{{"directory", "a directory", "path", directory_attributes}, nullptr},
     ResourceRow{{"service", "a systemd unit", "name", service_attributes}, check_service},

@@ -129,10 +129,28 @@ class Planner {
     result_.diagnostics.push_back(std::move(problem));
   }
 
+  // Variables without a default, such as the site's mirror: said before anything starts, and in the role's own words.
+  bool has_what_it_needs(const Role& role, const Variables& variables) {
+    bool all = true;
+    for (const auto& [name, purpose] : role.needs) {
+      const auto it = variables.find(name);
+      const auto* text = it == variables.end() ? nullptr : it->second.as_string();
+      const auto* list = it == variables.end() ? nullptr : it->second.as_array();
+      if (it != variables.end() && !it->second.is_null() && !(text && text->empty()) && !(list && list->empty())) continue;
+      all = false;
+      Diagnostic problem = error(code::role_needs, fmt::format("role {} needs the variable {}: {}", role.name, one_line(name, 60), one_line(purpose, 200)));
+      problem.path = fmt::format("roles.{}.requires.{}", role.name, name);
+      problem.node = node_.name;
+      result_.diagnostics.push_back(std::move(problem));
+    }
+    return all;
+  }
+
   void add_role(const Role& role) {
     if (!roles_added_.insert(role.name).second) return;   // named twice: once is enough
     const Variables variables = variables_of(site_, node_, role, facts_);
     check_secrets("roles." + role.name, role.vars, std::nullopt);
+    if (!has_what_it_needs(role, variables)) return;
     std::vector<DesiredResource> resources;
     std::map<std::string, std::size_t> index;   // by the id as declared
     for (const auto& declared : role.resources) {

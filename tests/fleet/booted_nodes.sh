@@ -188,7 +188,7 @@ expect "a full disk" 1 'space'
 check "a full disk leaves no half file" "$(find "$(root n2)/etc/security/limits.d" -type f | wc -l)" 0
 in_node n2 'rm -f /filler /filler2'
 
-in_node n3 'rm /etc/modprobe.d/60-kfab-nouveau.conf; mount --bind /etc/modprobe.d /etc/modprobe.d && mount -o remount,ro,bind /etc/modprobe.d'
+in_node n3 'rm /etc/modprobe.d/kfab-nouveau.conf; mount --bind /etc/modprobe.d /etc/modprobe.d && mount -o remount,ro,bind /etc/modprobe.d'
 provision -w n3
 expect "a file system that is read-only" 1 'Read-only file system'
 in_node n3 'umount /etc/modprobe.d'
@@ -217,9 +217,9 @@ expect "the next run finishes it" 0 '^Done:'
 check "all of it" "$(cat "$(root n4)/etc/slow-2")" x
 
 # 7. kfab itself is killed at any moment: no half file, and the next run finishes.
-undo='rm -f /etc/security/limits.d/60-kfab.conf /etc/modprobe.d/60-kfab-nouveau.conf /etc/chrony/chrony.conf /etc/sysctl.d/60-kfab.conf /etc/systemd/journald.conf.d/60-kfab.conf; systemctl stop chrony; :'
+undo='rm -f /etc/security/limits.d/60-kfab.conf /etc/modprobe.d/kfab-nouveau.conf /etc/chrony/chrony.conf /etc/sysctl.d/60-kfab.conf /etc/systemd/journald.conf.d/60-kfab.conf; systemctl stop chrony; :'
 for node in n1 n2 n3 n4; do
-  (cd "$(root $node)/etc" && sha256sum security/limits.d/60-kfab.conf modprobe.d/60-kfab-nouveau.conf chrony/chrony.conf systemd/journald.conf.d/60-kfab.conf) > "$work/$node.sums"
+  (cd "$(root $node)/etc" && sha256sum security/limits.d/60-kfab.conf modprobe.d/kfab-nouveau.conf chrony/chrony.conf systemd/journald.conf.d/60-kfab.conf) > "$work/$node.sums"
 done
 half=0 killed=0
 for _ in $(seq 1 "$kills"); do

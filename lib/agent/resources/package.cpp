@@ -1,43 +1,18 @@
+#include <unistd.h>
+
 #include <algorithm>
-#include <array>
-#include <map>
+#include <optional>
 
 #include <fmt/format.h>
 
-#include "agent/resources/resource.hpp"
+#include "agent/resources/disk_file.hpp"
+#include "agent/resources/package_manager.hpp"
+#include "base/codes/agent.hpp"
 #include "base/codes/provision.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent {
 namespace {
-
-constexpr double query_timeout_s = 60;
-
-struct Installed {
-  std::string version;
-  bool installed = false;
-  bool held = false;
-};
-
-// What apt's last words mean. The first row that fits counts: a message about a missing right also speaks of the lock.
-struct AptSays {
-  std::string_view phrase;
-  Code code;
-};
-constexpr std::array apt_says{
-    AptSays{"are you root", code::provision_no_rights},
-    AptSays{"Permission denied", code::provision_no_rights},
-    AptSays{"Could not get lock", code::package_lock_held},
-    AptSays{"Unable to acquire the dpkg frontend lock", code::package_lock_held},
-    AptSays{"Unable to lock", code::package_lock_held},
-    AptSays{"Unable to locate package", code::package_not_found},
-    AptSays{"Couldn't find any package", code::package_not_found},
-    AptSays{"was not found", code::package_not_found},
-    AptSays{"has no installation candidate", code::package_not_found},
-    AptSays{"No space left on device", code::provision_disk_full},
-    AptSays{"You don't have enough free space", code::provision_disk_full},
-    AptSays{"Read-only file system", code::provision_read_only},
-};
 
 class PackageResource final : public Resource {
  public:
@@ -45,28 +20,35 @@ class PackageResource final : public Resource {
       : context_(context),
         names_(string_list(attributes["names"])),
         absent_(attributes.string_or("state") == "absent"),
-        version_(attributes.string_or("version")),
+        from_(attributes.string_or("from")),
+        pin_(one_line(attributes.string_or("pin"), 200)),
         hold_(attributes["hold"].as_bool()),
-        refresh_(attributes.bool_or("refresh", false)),
-        lock_timeout_s_(attributes.int_or("lock_timeout_s", 120)),
-        timeout_s_(attributes.double_or("timeout_s", 1800)) {}
+        pin_file_(context.node.at(fmt::format("/etc/apt/preferences.d/kfab-{}.pref", file_word(names_.front()))), "pin") {
+    how_.version = attributes.string_or("version");
+    how_.held = hold_.has_value();
+    how_.refresh = attributes.bool_or("refresh", false);
+    how_.lock_timeout_s = attributes.int_or("lock_timeout_s", how_.lock_timeout_s);
+    how_.timeout_s = attributes.double_or("timeout_s", how_.timeout_s);
+  }
 
   Result<Difference> check() override {
     KFAB_TRY(found, query());
+    if (!from_.empty()) KFAB_TRY_VOID(read_file_of_package());
     Difference difference;
     to_install_.clear();
     to_hold_.clear();
+    KFAB_TRY_VOID(check_pin(difference));
     for (const auto& name : names_) {
       const auto it = found.find(name.substr(0, name.find(':')));
       const Installed now = it == found.end() ? Installed{} : it->second;
       if (absent_) {
-        if (now.installed) difference.changes.push_back({name, now.version, "absent"});
+        if (now.installed()) difference.changes.push_back({name, now.shown, "absent"});
         continue;
       }
-      if (!now.installed || (!version_.empty() && now.version != version_)) {
+      if (!now.installed() || (!how_.version.empty() && !now.has(how_.version))) {
         to_install_.push_back(name);
         difference.changes.push_back(
-            {name, now.installed ? now.version : "absent", version_.empty() ? "installed" : version_});
+            {name, now.installed() ? now.shown : "absent", how_.version.empty() ? "installed" : how_.version});
       }
       if (hold_ && now.held != *hold_) {
         to_hold_.push_back(name);
@@ -77,92 +59,74 @@ class PackageResource final : public Resource {
   }
 
   Status apply(const Difference& found) override {
+    if (pin_file_.differs()) KFAB_TRY_VOID(pin_file_.apply(context_));   // before apt chooses a version
     if (absent_) {
       std::vector<std::string> names;
       for (const auto& change : found.changes) names.push_back(change.what);
-      return apt("remove", names, {});
+      return manager_->remove(names, how_);
     }
-    if (!to_install_.empty()) {
-      if (refresh_) KFAB_TRY_VOID(apt("update", {}, {}));
-      std::vector<std::string> options{"--no-install-recommends", "-o", "Dpkg::Options::=--force-confdef", "-o",
-                                       "Dpkg::Options::=--force-confold"};
-      if (!version_.empty())
-        options.emplace_back("--allow-downgrades");   // the declared version is the one that is wanted
-      if (hold_) options.emplace_back("--allow-change-held-packages");
-      std::vector<std::string> names = to_install_;
-      if (!version_.empty())
-        for (auto& name : names) name += "=" + version_;
-      KFAB_TRY_VOID(apt("install", names, options));
-    }
-    if (!to_hold_.empty()) {
-      std::vector<std::string> argv{"apt-mark", *hold_ ? "hold" : "unhold"};
-      argv.insert(argv.end(), to_hold_.begin(), to_hold_.end());
-      const auto result = context_.run(argv, query_timeout_s);
-      if (!result.success()) return failure("apt-mark", result);
-    }
-    return ok();
+    if (!to_install_.empty())
+      KFAB_TRY_VOID(manager_->install(from_.empty() ? to_install_ : std::vector<std::string>{from_}, how_));
+    return to_hold_.empty() ? ok() : manager_->hold(to_hold_, *hold_);
   }
 
  private:
-  Result<std::map<std::string, Installed>> query() const {
-    std::vector<std::string> argv{"dpkg-query", "-W", "-f=${Package}\\t${db:Status-Abbrev}\\t${Version}\\n", "--"};
-    argv.insert(argv.end(), names_.begin(), names_.end());
-    const auto result = context_.run(argv, query_timeout_s);
-    if (result.end == ProcessResult::End::not_found)
-      return error(code::package_manager_missing, "the node has no dpkg-query");
-    // Status 1 says that some of them are unknown; the others are printed all the same.
-    if (result.end != ProcessResult::End::exited || result.exit_status > 1)
-      return process_failure(code::package_failed, "dpkg-query", result);
-    std::map<std::string, Installed> found;
-    for (const auto line : split_lines(result.out)) {
-      const auto fields = split(line, '\t');
-      if (fields.size() != 3 || fields[1].size() < 2) continue;
-      Installed& entry = found[fields[0]];   // one name may stand for several architectures
-      if (fields[1][1] != 'i') continue;
-      entry.installed = true;
-      entry.version = fields[2];
-      entry.held = fields[1][0] == 'h';
-    }
+  // dpkg where it is, else rpm: by asking, which costs nothing where the first one answers.
+  Result<std::map<std::string, Installed>> query() {
+    if (manager_) return manager_->query(names_, hold_.has_value());
+    manager_ = make_apt(context_);
+    auto found = manager_->query(names_, hold_.has_value());
+    if (found || found.error().code != code::package_manager_missing) return found;
+    manager_ = make_dnf(context_);
+    found = manager_->query(names_, hold_.has_value());
+    if (!found && found.error().code == code::package_manager_missing)
+      return error(code::package_manager_missing, "the node has neither dpkg nor rpm");
     return found;
   }
 
-  Status apt(std::string_view verb, const std::vector<std::string>& names,
-             const std::vector<std::string>& options) const {
-    std::vector<std::string> argv{"apt-get", "-y", "-q", "-o", fmt::format("DPkg::Lock::Timeout={}", lock_timeout_s_)};
-    argv.insert(argv.end(), options.begin(), options.end());
-    argv.emplace_back(verb);
-    if (!names.empty()) {
-      argv.emplace_back("--");
-      argv.insert(argv.end(), names.begin(), names.end());
-    }
-    const auto result = context_.run(argv, timeout_s_);
-    if (result.success()) return ok();
-    return failure(fmt::format("apt-get {}", verb), result);
+  // A name as part of a file's name.
+  static std::string file_word(std::string name) {
+    for (char& c : name)
+      if (c == '/' || c == ':' || c == '.') c = '-';
+    return name;
   }
 
-  static Diagnostic failure(std::string_view doing, const ProcessResult& result) {
-    if (result.end == ProcessResult::End::not_found)
-      return error(code::package_manager_missing, "the node has no apt-get");
-    Diagnostic problem = process_failure(code::package_failed, doing, result);
-    if (result.end != ProcessResult::End::exited) return problem;
-    for (const auto& [phrase, code] : apt_says)
-      if (result.err.find(phrase) != std::string::npos || result.out.find(phrase) != std::string::npos)
-        return error(code, std::move(problem.message));
-    return problem;
+  Status check_pin(Difference& difference) {
+    if (pin_.empty()) return ok();
+    if (!manager_->has_pins())
+      return error(code::agent_bad_request, "a pin needs apt; say version or hold on this distribution");
+    pin_file_.want(fmt::format("{}\nPackage: {}\nPin: version {}\nPin-Priority: 1001\n", written_by_kfab, join(names_, " "), pin_));
+    return pin_file_.check(difference);
+  }
+
+  // A file says its own version, so that a newer file in its place is installed too.
+  Status read_file_of_package() {
+    if (::access(from_.c_str(), R_OK) != 0)
+      return error(code::package_file_missing, fmt::format("{} is not on the node", one_line(from_)));
+    KFAB_TRY(file, manager_->inspect(from_));
+    if (names_.size() != 1 || file.name != names_.front())
+      return error(code::package_file_bad, fmt::format("{} holds the package '{}' and not {}", one_line(from_),
+                                                       one_line(file.name, 80), one_line(join(names_, ", "), 80)));
+    how_.version = file.version;
+    return ok();
   }
 
   ResourceContext context_;
   std::vector<std::string> names_;
   bool absent_;
-  std::string version_;
+  std::string from_, pin_;
   std::optional<bool> hold_;
-  bool refresh_;
-  std::int64_t lock_timeout_s_;
-  double timeout_s_;
+  InstallOptions how_;
+  OwnFile pin_file_;
+  std::unique_ptr<PackageManager> manager_;
   std::vector<std::string> to_install_, to_hold_;
 };
 
 }  // namespace
+
+bool Installed::has(const std::string& version) const {
+  return std::find(versions.begin(), versions.end(), version) != versions.end();
+}
 
 std::unique_ptr<Resource> make_package(const json::Value& attributes, const ResourceContext& context) {
   return std::make_unique<PackageResource>(attributes, context);

@@ -32,6 +32,9 @@ constexpr std::array types{
     TypeRow{"kernel_argument", "name", make_kernel_argument},
     TypeRow{"hugepages", "", make_hugepages},     TypeRow{"drop_in", "unit", make_drop_in},
     TypeRow{"mount", "path", make_mount},         TypeRow{"swap", "", make_swap},
+    TypeRow{"repository", "name", make_repository}, TypeRow{"assertion", "message", make_assertion},
+    TypeRow{"firewall", "", make_firewall},       TypeRow{"archive", "path", make_archive},
+    TypeRow{"raid0", "name", make_raid0},
 };
 
 Code code_of(int error_number) {
@@ -82,8 +85,10 @@ std::vector<std::string> string_list(const json::Value& value) {
   if (const auto* text = value.as_string()) return {*text};
   std::vector<std::string> list;
   if (const auto* items = value.as_array())
-    for (const auto& item : *items)
+    for (const auto& item : *items) {   // a variable in a list of words may be a number
       if (const auto* text = item.as_string()) list.push_back(*text);
+      else if (item.is_number() || item.is_bool()) list.push_back(json::dump(item));
+    }
   return list;
 }
 

@@ -77,8 +77,9 @@ MakeResource make_package, make_file, make_directory, make_service, make_sysctl,
 MakeResource make_group, make_line, make_sudoers, make_ssh_key;
 MakeResource make_limits, make_hostname, make_timezone;
 MakeResource make_kernel_module, make_kernel_argument, make_hugepages, make_drop_in, make_mount, make_swap;
+MakeResource make_repository, make_assertion, make_firewall, make_archive, make_raid0;
 
-// A list of strings, or one string as a list of one.
+// A list of strings, or one string as a list of one; numbers and booleans in it as JSON writes them.
 std::vector<std::string> string_list(const json::Value&);
 // A string, a whole number or a boolean as text.
 std::string scalar_text(const json::Value&);

@@ -109,3 +109,24 @@ TEST_CASE("judge: as JSON every key is there") {
   CHECK(value["counts"].int_or("changed", 0) == 1);
   CHECK(value.array_at("resources")[0].as_object()->find("message")->is_null());
 }
+
+TEST_CASE("judge: a reboot that is asked for is kept with its reason, and is no failure") {
+  const auto asks = [](const json::Value& reason) {
+    return json::Object{{"type", "resource"}, {"id", "r/a"},         {"resource_type", "file"},   {"status", "in_sync"},
+                        {"changes", json::Array{}}, {"diff", ""},    {"message", nullptr},        {"code", nullptr},
+                        {"reboot_required", true},  {"reboot_reason", reason}, {"duration_s", 0.1}};
+  };
+  auto plan = judge(two(), Mode::apply, {asks("started without iommu=pt\x1b[31m"), record("r/b", "in_sync"), done});
+  CHECK(plan.verdict == Verdict::pass);
+  CHECK(plan.reboot_required);
+  CHECK(plan.resources[0].reboot_reason == "started without iommu=pt");   // nothing from a node reaches a terminal as it is
+  const auto written = to_json(plan);
+  CHECK(written.bool_or("reboot_required", false));
+  CHECK(written.array_at("resources")[0].string_or("reboot_reason") == "started without iommu=pt");
+  CHECK(written.array_at("resources")[1].bool_or("reboot_required", true) == false);
+  CHECK(written.array_at("resources")[1]["reboot_reason"].is_null());
+  plan = judge(two(), Mode::apply, {asks(nullptr), record("r/b", "in_sync"), done});
+  CHECK(plan.reboot_required);   // asked for without a reason all the same
+  plan = judge(two(), Mode::apply, {record("r/a", "changed"), record("r/b", "in_sync"), done});
+  CHECK_FALSE(plan.reboot_required);
+}

@@ -1,0 +1,60 @@
+#include "cli/man_roles.hpp"
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+#include "cli/scdoc.hpp"
+#include "json/value.hpp"
+#include "manifest/load.hpp"
+#include "manifest/resource_types.hpp"
+
+namespace kfab::cli {
+namespace {
+
+std::string attribute_text(const manifest::AttributeSpec& attribute) {
+  std::string text(attribute.help);
+  std::string type(manifest::to_string(attribute.type));
+  if (!attribute.allowed.empty()) type = join(split(attribute.allowed, '|'), " or ");
+  text += fmt::format(" ({}", type);
+  if (attribute.required) text += "; required";
+  else if (!attribute.fallback.empty()) text += fmt::format("; default: {}", attribute.fallback);
+  return text + ")";
+}
+
+// The comment over a role, as paragraphs.
+std::string header_of(std::string_view text) {
+  std::string out;
+  for (const auto line : split_lines(text)) {
+    if (!line.starts_with('#')) break;
+    const auto words = trim(line.substr(1));
+    out += words.empty() ? "\n" : escape_line(words) + "\n";
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string resource_list() {
+  std::string out;
+  for (const auto& type : manifest::resource_types()) {
+    out += fmt::format("## {}\n\n{}.\n\n", escape(type.name), escape_line(type.help));
+    for (const auto& attribute : type.attributes) out += definition(bold(attribute.name), attribute_text(attribute));
+  }
+  return out;
+}
+
+std::string role_list() {
+  std::string out;
+  for (const auto& built_in : manifest::built_ins()) {
+    if (built_in.kind != "Role") continue;
+    const auto loaded = manifest::load_text(built_in.text, std::string(built_in.name), "/");
+    const auto* role = std::get_if<manifest::Role>(&loaded.document);
+    if (role == nullptr) continue;   // a test loads each of them
+    out += fmt::format("## {}\n\n{}\n", escape(role->name), header_of(built_in.text));
+    for (const auto& [name, purpose] : role->needs) out += definition(bold(name) + ", required", purpose);
+    for (const auto& [name, value] : role->vars) out += definition(bold(name), "default: " + one_line(json::dump(value), 400));
+  }
+  return out;
+}
+
+}  // namespace kfab::cli
