@@ -150,7 +150,7 @@ CommandOutput run_copy(const CopyOptions& options, Env& env) {
   if (!fetch) {
     auto opened = fleet::LocalFile::open(run.source);
     if (!opened) return not_started(std::move(opened).error());
-    run.size_bytes = opened->bytes().size();
+    run.size_bytes = opened->size();
     file.emplace(std::move(*opened));
   }
   auto reached = reach(options.site, env);

@@ -65,15 +65,18 @@ term::Style style_of_line(const std::string& word) {
 }
 
 // One kind of end: as it was said of one node, in short of many.
-Diagnostic diagnostic_of(const std::string& code_word, const std::string& message, const std::string& reason, const Names& nodes) {
+Diagnostic diagnostic_of(const std::string& code_word, const std::string& message, const std::string& reason, const Names& nodes,
+                         const std::vector<std::string>& help = {}) {
   const auto code = parse_code(code_word).value_or(code::internal);
   if (nodes.size() == 1) {
     Diagnostic one = error(code, message);
     one.node = nodes.front();
+    one.help = help;
     return one;
   }
   Diagnostic many = error(code, fmt::format("{}: {}", nodes_text(nodes.size()), reason));
   many.help.push_back(one_line(nodeset::fold_names(nodes), longest_set));
+  many.help.insert(many.help.end(), help.begin(), help.end());
   return many;
 }
 
@@ -112,6 +115,7 @@ fleet::NodeEnd node_end(const ssh::Target& target, NodeOutcome outcome, ssh::Pha
     end.code = to_string(why->code);
     end.message = why->message;
     end.reason = fleet::impersonal(why->message, target.node, target.address);
+    for (const std::string& line : why->help) end.help.push_back(fleet::impersonal(line, target.node, target.address));
   }
   return end;
 }
@@ -180,7 +184,7 @@ void add_to(CommandOutput& output, const FleetSummary& summary) {
 void add_unanswered(CommandOutput& output, const FleetSummary& summary) {
   for (const auto& group : summary.failures.groups)
     if (group.outcome != NodeOutcome::ok && group.outcome != NodeOutcome::failed)
-      output.diagnostics.push_back(diagnostic_of(group.code, group.message, group.reason + (group.many_reasons ? " (the others likewise)" : ""), group.nodes));
+      output.diagnostics.push_back(diagnostic_of(group.code, group.message, group.reason + (group.many_reasons ? " (the others likewise)" : ""), group.nodes, group.help));
   std::map<std::string, std::pair<const fleet::NodeEnd*, Names>> cancelled;   // by reason
   for (const auto& end : summary.ends) {
     if (end.started || end.code != to_string(code::fleet_cancelled)) continue;

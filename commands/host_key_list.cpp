@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/ssh.hpp"
 #include "base/text.hpp"
 #include "commands/host_key_review.hpp"
 #include "commands/site_session.hpp"
@@ -104,14 +105,19 @@ void render(const std::vector<ListedNode>& nodes, const std::vector<Duplicate>& 
 void list_host_keys(const std::vector<ssh::Target>& targets, const std::string& store, bool all, Env& env, CommandOutput& output) {
   ssh::HostKeys keys(ssh::options_from_environment().home);
   std::vector<ListedNode> nodes;
+  const auto give_up = [&](Diagnostic why) {
+    Diagnostics diagnostics = std::move(output.diagnostics);
+    diagnostics.push_back(std::move(why));
+    output = not_started(std::move(diagnostics), std::move(output.sources));
+  };
+  constexpr std::uint64_t most_tries = 100'000'000;   // about ten seconds
+  const auto tries_left = keys.sweep(targets);
+  if (!tries_left) return give_up(tries_left.error());
+  const bool try_hashed = *tries_left <= most_tries;
+  if (!try_hashed) output.diagnostics.push_back(make_diagnostic(code::host_key_lines_not_tried, "hashed known_hosts lines are left of which it is not known whose they are"));
   for (const ssh::Target& target : targets) {
-    auto lines = keys.lines_of(target);
-    if (!lines) {
-      Diagnostics diagnostics = std::move(output.diagnostics);
-      diagnostics.push_back(std::move(lines).error());
-      output = not_started(std::move(diagnostics), std::move(output.sources));
-      return;
-    }
+    auto lines = keys.lines_of(target, try_hashed);
+    if (!lines) return give_up(std::move(lines).error());
     nodes.push_back({&target, std::move(*lines)});
   }
   const auto duplicates = duplicates_of(nodes);

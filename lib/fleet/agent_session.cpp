@@ -14,7 +14,7 @@
 #include "base/text.hpp"
 #include "fleet/bootstrap.hpp"
 #include "fleet/framing.hpp"
-#include "fleet/relay_plan.hpp"
+#include "fleet/rack_relays.hpp"
 #include "fleet/supervisor.hpp"
 #include "fleet/window.hpp"
 
@@ -41,10 +41,8 @@ std::string last_words(const std::string& text) {
   return one_line(words, 300);
 }
 
-class RackRelays;
-
 // One agent session, from the bootstrap's first line to the end of the process.
-class AgentJob final : public Job {
+class AgentJob final : public Job, public AgentSeeker {
  public:
   // `relays` may be null: then the agent is always sent from here.
   AgentJob(std::size_t index, const ssh::Target& target, const AgentImage& image, AgentTask task, AgentListener& listener,
@@ -57,6 +55,7 @@ class AgentJob final : public Job {
     ssh::Command command{bootstrap_line(image_, become(), nonce_), options_.deadlines, std::numeric_limits<std::size_t>::max(),
                          std::numeric_limits<std::size_t>::max()};
     command.deadlines.idle = command.deadlines.total = std::chrono::milliseconds(0);   // due_ sees to that
+    command.keep_connection = options_.keep_connections;
     transport.launch(target_, command, std::move(self));
   }
   bool over() const override { return state_ == State::over; }
@@ -77,7 +76,7 @@ class AgentJob final : public Job {
     relays_ = nullptr;
   }
   // Its node lacks the agent and was told to wait: it may ask again.
-  void ask_for_agent();
+  void ask_for_agent() override;
 
   void tick(Time now) override {
     look_after_relays(now);
@@ -357,104 +356,15 @@ class AgentJob final : public Job {
   bool stopped_ = false, overdue_ = false, asked_ = false, ok_ = false;
 };
 
-// The relays of a run: the agents that serve their racks, beside the sessions that they are there for.
-class RackRelays {
- public:
-  RackRelays(ssh::Transport& transport, const std::vector<ssh::Target>& targets, const AgentImage& image, const FleetOptions& options, const Clock& clock)
-      : plan(targets), transport_(transport), targets_(targets), image_(image), options_(options), clock_(clock), jobs_(targets.size()) {}
-
-  RelayPlan plan;
-
-  void know(std::size_t index, const std::shared_ptr<AgentJob>& job) { jobs_[index] = job; }
-  void start(std::size_t index) {
-    auto server = std::make_shared<Server>(*this, index);
-    AgentTask task{json::Object{{"task", "relay"}, {"token", server->token}, {"address", targets_[index].address}, {"max_clients", most_clients},
-                                {"max_serves", static_cast<std::int64_t>(targets_.size())}}};
-    server->job = std::make_shared<AgentJob>(index, targets_[index], image_, std::move(task), *server, options_, clock_, nobody_, server->end, nullptr);
-    servers_.push_back(server);
-    server->job->start(transport_, server->job);
-  }
-  void release() {
-    for (const std::size_t index : plan.take_released()) {
-      if (const auto job = jobs_[index].lock()) job->ask_for_agent();
-    }
-  }
-  void tick(Time now) {
-    if (now - ticked_ < seconds(1)) return;
-    ticked_ = now;
-    for (const auto& server : servers_) server->job->tick(now);
-  }
-  // All is over: the relays are told to end, and those that do not are cut.
-  void finish() {
-    constexpr int drives = 20;   // of 100 ms: in the first half they may end by themselves
-    for (const auto& server : servers_) server->job->wind_down();
-    for (int i = 0; i < drives && running(); ++i) {
-      if (i == drives / 2) {
-        for (const auto& server : servers_) server->job->cut();
-      }
-      transport_.drive(std::chrono::milliseconds(100));
-    }
-    for (const auto& server : servers_) server->job->detach();
-  }
-  std::int64_t served() const {
-    std::int64_t all = 0;
-    for (const auto& server : servers_) all += server->served;
-    return all;
-  }
-
- private:
-  static constexpr int most_clients = 8;   // of one relay at once: it is a node with work of its own to do
-
-  struct Server final : AgentListener {
-    Server(RackRelays& all, std::size_t node) : relays(all), index(node) {}
-    void on_message(std::size_t, const json::Value& message) override {
-      const std::string type = message.string_or("type");
-      if (type == "relay_served") served = std::max<std::int64_t>(served, message.int_or("serves", 0));
-      if (type != "relay") return;
-      const auto port = message.int_or("port", 0);
-      constexpr int most_port = 65535;
-      // What a node says of itself is its port only: its address is the one that the manifest has.
-      if (port > 0 && port <= most_port) relays.plan.serving(index, {relays.targets_[index].address, static_cast<int>(port), token});
-      else relays.plan.failed(index);
-      relays.release();
-    }
-    bool on_end(std::size_t, const AgentEnd&) override {
-      relays.plan.failed(index);
-      relays.release();
-      return true;
-    }
-    RackRelays& relays;
-    const std::size_t index;
-    const std::string token = random_hex(16);
-    std::shared_ptr<AgentJob> job;
-    AgentEnd end;
-    std::int64_t served = 0;
-  };
-
-  bool running() const {
-    return std::any_of(servers_.begin(), servers_.end(), [](const auto& server) { return !server->job->over(); });
-  }
-
-  ssh::Transport& transport_;
-  const std::vector<ssh::Target>& targets_;
-  const AgentImage& image_;
-  const FleetOptions& options_;
-  const Clock& clock_;
-  NullEventSink nobody_;
-  std::vector<std::weak_ptr<AgentJob>> jobs_;
-  std::vector<std::shared_ptr<Server>> servers_;
-  Time ticked_{};
-};
-
 void AgentJob::ask_for_agent() {
   if (peer_ == nullptr || end_ == nullptr || state_ != State::bootstrap) return;
   waits_since_.reset();
-  const auto way = relays_ == nullptr ? RelayPlan::Way::direct : relays_->plan.ask(index_);
+  const auto way = relays_ == nullptr ? RelayPlan::Way::direct : relays_->ask(index_);
   if (way == RelayPlan::Way::wait) {
     waits_since_ = clock_.steady_now();
     emit({.type = "progress", .node = target_.node, .step = "agent", .message = "waiting for the agent of its rack"});
   } else if (way == RelayPlan::Way::relay) {
-    const RelayEndpoint& from = relays_->plan.endpoint(index_);
+    const RelayEndpoint& from = relays_->endpoint(index_);
     relayed_ = true;
     peer_->write(fmt::format("relay {} {} {}\n", from.host, from.port, from.token));
   } else {
@@ -464,16 +374,13 @@ void AgentJob::ask_for_agent() {
 void AgentJob::relay_failed() {
   relayed_ = false;
   if (relays_ == nullptr) return;
-  relays_->plan.failed(index_);
-  relays_->release();
+  relays_->failed(index_);
 }
 void AgentJob::has_agent() {
-  if (relays_ != nullptr && end_->image_sent && relays_->plan.stored(index_)) relays_->start(index_);
+  if (relays_ != nullptr && end_->image_sent) relays_->stored(index_);
 }
 void AgentJob::left() {
-  if (relays_ == nullptr) return;
-  relays_->plan.gone(index_);
-  relays_->release();
+  if (relays_ != nullptr) relays_->gone(index_);
 }
 void AgentJob::look_after_relays(Time now) {
   constexpr seconds patience{60};   // a slow relay costs time, never a node
@@ -518,7 +425,12 @@ std::vector<AgentEnd> run_agents(ssh::Transport& transport, const std::vector<ss
   std::vector<bool> made(targets.size(), false);
   EndsTold told(listener, targets.size());
   std::optional<RackRelays> relays;
-  if (options.relay) relays.emplace(transport, targets, image, options, clock);
+  NullEventSink nobody;
+  if (options.relay) {
+    relays.emplace(transport, targets, [&](std::size_t i, AgentTask task, AgentListener& server, AgentEnd& end) {
+      return std::make_shared<AgentJob>(i, targets[i], image, std::move(task), server, options, clock, nobody, end, nullptr);
+    });
+  }
   const auto make = [&](std::size_t i) {
     made[i] = true;
     auto job = std::make_shared<AgentJob>(i, targets[i], image, task_of(i), told, options, clock, sink, ends[i], relays ? &*relays : nullptr);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -9,23 +10,27 @@
 #include "base/secret.hpp"
 #include "fleet/fleet.hpp"
 #include "fleet/supervisor.hpp"
+#include "ssh/transport.hpp"
 
 namespace kfab::fleet {
 
-// A file of this machine, mapped, so that any number of nodes may be sent it from one place in memory. Whoever cuts it
-// short meanwhile ends kfab: a file that is still written to is not for copying.
-class LocalFile {
+// A file of this machine that any number of nodes may be sent. It is read again for each of them; one that is cut short
+// meanwhile is noticed, and one that changes otherwise arrives with the wrong checksum.
+class LocalFile final : public ssh::ByteSource {
  public:
-  // Reads it once for its checksums. Errors: copy_source_unusable (missing, unreadable, a directory, a special file).
+  // Reads it once for its checksums. Errors: copy_source_unusable (missing, unreadable, a directory, a special file),
+  // copy_source_changed.
   static Result<LocalFile> open(const std::string& path);
-  ~LocalFile();
+  ~LocalFile() override;
   LocalFile(LocalFile&& other) noexcept;
   LocalFile& operator=(LocalFile&&) = delete;
   LocalFile(const LocalFile&) = delete;
   LocalFile& operator=(const LocalFile&) = delete;
 
   static constexpr std::uint64_t grid_bytes = std::uint64_t{1} << 20;   // a transfer is resumed at a multiple of this
-  std::string_view bytes() const { return {static_cast<const char*>(data_), size_}; }
+  std::uint64_t size() const { return size_; }                          // as it was when it was opened
+  bool read(std::uint64_t at, char* into, std::size_t count) const override;
+  bool cut_short() const { return cut_short_; }                         // a read() has failed
   const std::string& sha256() const { return sha256_; }                 // of the whole, lower-case hex
   unsigned mode() const { return mode_; }                               // permission bits
   // Whether this is the checksum of the first `bytes`, a multiple of grid_bytes.
@@ -33,9 +38,10 @@ class LocalFile {
 
  private:
   LocalFile() = default;
-  void* data_ = nullptr;
-  std::size_t size_ = 0;
+  int fd_ = -1;
+  std::uint64_t size_ = 0;
   unsigned mode_ = 0;
+  mutable std::atomic<bool> cut_short_{false};
   std::string sha256_;
   std::vector<std::string> grid_;   // the checksum of the first i + 1 grid steps
 };

@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "base/codes/ssh.hpp"
 #include "base/embedded.hpp"
 #include "base/result.hpp"
 #include "base/sha256.hpp"
@@ -27,7 +28,7 @@ struct Parcel {
     preamble = fmt::format("{}\n{}\n{}\n", task.path, task.name, task.owner);
     // Two different files, or two places, never meet in one hidden name.
     const std::string part = sha256_hex(task.file->sha256() + "\n" + task.path + "\n" + task.name).substr(0, 32);
-    arguments = fmt::format("{} {} {:04o} {} {} {} {}", task.file->sha256(), task.file->bytes().size(), task.mode, part, lines_of(task.path),
+    arguments = fmt::format("{} {} {:04o} {} {} {} {}", task.file->sha256(), task.file->size(), task.mode, part, lines_of(task.path),
                             lines_of(task.name), lines_of(task.owner));
   }
 };
@@ -58,13 +59,17 @@ class CopyJob final : public TransferJob {
     const std::string_view sum = failed == std::errc{} && end != detail.data() + detail.size() ? std::string_view(end + 1, detail.data() + detail.size()) : "";
     const LocalFile& file = *parcel_.task.file;
     if (!file.begins_with(have, sum)) have = 0;
-    const std::string_view rest = file.bytes().substr(have);
+    const std::uint64_t rest = file.size() - have;
     result().resumed_from_bytes = have;
-    result().bytes_sent = rest.size();
-    emit({.type = "progress", .node = node(), .step = "copy", .message = fmt::format("sending {} bytes", with_thousands(static_cast<long long>(rest.size()))),
-          .done = static_cast<double>(have), .total = static_cast<double>(file.bytes().size())});
+    result().bytes_sent = rest;
+    emit({.type = "progress", .node = node(), .step = "copy", .message = fmt::format("sending {} bytes", with_thousands(static_cast<long long>(rest))),
+          .done = static_cast<double>(have), .total = static_cast<double>(file.size())});
     send(fmt::format("{}\n", have));
-    send_view(rest);
+    send_from(file, have, rest);
+  }
+
+  void look_for_trouble() override {
+    if (parcel_.task.file->cut_short()) give_up(error(code::copy_source_changed, who() + ": the file was cut short here while it was sent"));
   }
 
   const Parcel& parcel_;

@@ -50,8 +50,13 @@ std::vector<FailureGroup> groups_of(const std::vector<const NodeEnd*>& failed) {
     const GroupKey key = key_of(*end);
     const bool many = reasons.at(key).size() > most_reasons;
     const auto [at, fresh] = index.emplace(std::pair(key, many ? std::string() : end->reason), groups.size());
-    if (fresh) groups.push_back({end->outcome, end->code, end->phase, end->reason, end->message, end->exit_status, end->signal, many, {}});
-    groups[at->second].nodes.push_back(end->node);
+    if (fresh) groups.push_back({end->outcome, end->code, end->phase, end->reason, end->message, end->exit_status, end->signal, many, {}, {}});
+    FailureGroup& group = groups[at->second];
+    group.nodes.push_back(end->node);
+    for (const std::string& line : end->help) {
+      if (group.help.size() >= FailureGroup::most_help) break;
+      if (std::find(group.help.begin(), group.help.end(), line) == group.help.end()) group.help.push_back(line);
+    }
   }
   std::stable_sort(groups.begin(), groups.end(), [](const auto& a, const auto& b) { return a.nodes.size() > b.nodes.size(); });
   return groups;

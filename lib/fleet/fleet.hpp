@@ -23,6 +23,9 @@ struct FleetOptions {
   std::size_t max_stderr_bytes = std::size_t{1} << 20;
   std::size_t max_kept_bytes = std::size_t{512} << 20;   // of all nodes; from there on only the first 4 KiB of each are kept
   std::chrono::milliseconds cancel_grace = std::chrono::seconds(10);   // from the first ^C until what runs is cut
+  // Each node's connection stays for the next run over the same transport, which logs in to nobody again. One that died
+  // meanwhile is made anew; they all go with the transport.
+  bool keep_connections = false;
   bool relay = false;     // the agent travels once per rack, whose first node hands it to the others (relay_plan.hpp)
   Pace* pace = nullptr;   // of the same nodes: who may start when, and when no more may; null: all, and nothing stops them
 };

@@ -1,5 +1,4 @@
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "base/codes/commands.hpp"
+#include "base/codes/ssh.hpp"
 #include "base/result.hpp"
 #include "base/sha256.hpp"
 #include "base/text.hpp"
@@ -22,39 +22,47 @@ Result<LocalFile> LocalFile::open(const std::string& path) {
   const auto unusable = [&](std::string_view why) { return error(code::copy_source_unusable, fmt::format("{}: {}", one_line(path), why)); };
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return unusable(std::strerror(errno));
-  struct stat facts{};
-  const bool told = ::fstat(fd, &facts) == 0;
   LocalFile file;
-  if (told && S_ISREG(facts.st_mode) && facts.st_size > 0) {
-    void* data = ::mmap(nullptr, static_cast<std::size_t>(facts.st_size), PROT_READ, MAP_PRIVATE, fd, 0);
-    if (data != MAP_FAILED) {
-      file.data_ = data;
-      file.size_ = static_cast<std::size_t>(facts.st_size);
-    }
-  }
-  const int reason = errno;
-  ::close(fd);
-  if (!told || (file.data_ == nullptr && S_ISREG(facts.st_mode) && facts.st_size > 0)) return unusable(std::strerror(reason));
+  file.fd_ = fd;
+  struct stat facts{};
+  if (::fstat(fd, &facts) != 0) return unusable(std::strerror(errno));
   if (S_ISDIR(facts.st_mode)) return unusable("is a directory");
   if (!S_ISREG(facts.st_mode)) return unusable("is no regular file");
+  file.size_ = static_cast<std::uint64_t>(facts.st_size);
   file.mode_ = facts.st_mode & 0777U;
   Sha256 sum;
-  for (std::string_view rest = file.bytes(); !rest.empty();) {
-    const std::string_view step = rest.substr(0, grid_bytes);
-    sum.update(step);
-    rest.remove_prefix(step.size());
-    if (step.size() == grid_bytes) file.grid_.push_back(Sha256(sum).hex());
+  std::string chunk(grid_bytes, '\0');
+  for (std::uint64_t at = 0; at < file.size_; at += chunk.size()) {
+    chunk.resize(static_cast<std::size_t>(std::min(grid_bytes, file.size_ - at)));
+    if (!file.read(at, chunk.data(), chunk.size())) return error(code::copy_source_changed, fmt::format("{}: cannot be read to its end", one_line(path)));
+    sum.update(chunk);
+    if (chunk.size() == grid_bytes) file.grid_.push_back(Sha256(sum).hex());
   }
   file.sha256_ = sum.hex();
   return file;
 }
 
+bool LocalFile::read(std::uint64_t at, char* into, std::size_t count) const {
+  while (count > 0) {
+    const ssize_t got = ::pread(fd_, into, count, static_cast<off_t>(at));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) {
+      cut_short_ = true;
+      return false;
+    }
+    at += static_cast<std::uint64_t>(got);
+    into += got;
+    count -= static_cast<std::size_t>(got);
+  }
+  return true;
+}
+
 LocalFile::~LocalFile() {
-  if (data_ != nullptr) ::munmap(data_, size_);
+  if (fd_ >= 0) ::close(fd_);
 }
 
 LocalFile::LocalFile(LocalFile&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), mode_(other.mode_), sha256_(std::move(other.sha256_)),
+    : ssh::ByteSource(), fd_(std::exchange(other.fd_, -1)), size_(other.size_), mode_(other.mode_), cut_short_(other.cut_short_.load()), sha256_(std::move(other.sha256_)),
       grid_(std::move(other.grid_)) {}
 
 bool LocalFile::begins_with(std::uint64_t bytes, std::string_view sha256) const {

@@ -40,6 +40,7 @@ class CommandJob final : public Job {
     const FleetOptions& options = run_->options;
     ssh::Command command{run_->task.plain ? run_->task.text : run_->supervised.line, options.deadlines,
                          run_->taker != nullptr ? all : options.max_stdout_bytes, run_->taker != nullptr ? all : options.max_stderr_bytes};
+    command.keep_connection = options.keep_connections;
     transport.launch(target_, command, std::move(self));
   }
   bool over() const override { return over_; }

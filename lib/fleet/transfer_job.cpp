@@ -126,6 +126,7 @@ void TransferJob::on_end(const ssh::CommandEnd& end) {
 void TransferJob::judge(const ssh::CommandEnd& end) {
   const bool ended = end.outcome == NodeOutcome::ok || end.outcome == NodeOutcome::failed;
   if (!why_ && end.outcome == NodeOutcome::ok) conclude();
+  if (!why_ && !(done_ && end.outcome == NodeOutcome::ok)) look_for_trouble();
   if (!why_ && done_ && end.outcome == NodeOutcome::ok) {
     result_->outcome = NodeOutcome::ok;
     result_->why.reset();
@@ -156,6 +157,10 @@ void TransferJob::send(std::string bytes) {
 
 void TransferJob::send_view(std::string_view bytes) {
   if (peer_ != nullptr) peer_->write_view(bytes);
+}
+
+void TransferJob::send_from(const ssh::ByteSource& source, std::uint64_t from, std::uint64_t count) {
+  if (peer_ != nullptr) peer_->write_from(source, from, count);
 }
 
 void TransferJob::give_up(Diagnostic why) {

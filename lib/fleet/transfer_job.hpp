@@ -40,10 +40,12 @@ class TransferJob : public Job {
   virtual void hand_over() = 0;               // the script reads now
   virtual void on_word(const SupervisorVoice::Word&) = 0;   // but for those that are handled here
   virtual void conclude() {}                  // the connection ended in order: what is left to do here
+  virtual void look_for_trouble() {}          // it did not: whether the reason is on this side
   virtual void tell_progress() {}             // about once a second
 
   void send(std::string bytes);
   void send_view(std::string_view bytes);
+  void send_from(const ssh::ByteSource&, std::uint64_t from, std::uint64_t count);
   void give_up(Diagnostic why);               // the node did nothing wrong; the transfer cannot go on
   void done() { done_ = true; }
   void emit(const Event&);

@@ -50,7 +50,8 @@ bool HashedNames::add(std::string_view field, std::size_t line) {
 }
 
 void HashedNames::remember(std::size_t at, const std::string& name) const {
-  std::atomic_ref(found_[at / lanes]).fetch_or(static_cast<std::uint8_t>(1u << at % lanes), std::memory_order_relaxed);
+  const auto bit = static_cast<std::uint8_t>(1u << at % lanes);
+  if ((std::atomic_ref(found_[at / lanes]).fetch_or(bit, std::memory_order_relaxed) & bit) == 0) ++found_count_;
   std::vector<std::size_t>& known = names_[name].lines;
   if (std::find(known.begin(), known.end(), lines_[at]) == known.end()) known.push_back(lines_[at]);
 }
@@ -75,6 +76,11 @@ std::vector<std::size_t> HashedNames::find_all(std::string_view name) const {
       if (known->second.tried == lines_.size()) return known->second.lines;
       from = known->second.tried;
     }
+    if (found_count_ == lines_.size()) {   // each line has its name, and none has two
+      Name& result = names_[std::string(name)];
+      result.tried = lines_.size();
+      return result.lines;
+    }
   }
   const auto blocks = sha1::blocks_of(name, 64);
   std::vector<std::size_t> hits;
@@ -98,6 +104,37 @@ std::vector<std::size_t> HashedNames::find_all(std::string_view name) const {
   Name& result = names_[std::string(name)];
   result.tried = lines_.size();
   return result.lines;
+}
+
+void HashedNames::sweep(const std::vector<std::string>& names) const {
+  constexpr std::size_t reach = 8;        // lines that are tried for a name, from where the one before was found
+  std::size_t searches = 100;             // of all lines, where the order breaks off: some milliseconds each
+  std::size_t at = 0;
+  const auto untried = [&](std::size_t line) { return (std::atomic_ref(found_[line / lanes]).load(std::memory_order_relaxed) >> line % lanes & 1u) == 0; };
+  for (const std::string& name : names) {
+    bool hit = false;
+    std::size_t misses = 0;
+    for (std::size_t line = at; line < lines_.size() && misses < reach; ++line) {
+      if (!untried(line)) continue;
+      if (matches(line, name)) {          // and the lines after it may be its other keys
+        hit = true;
+        at = line + 1;
+        misses = reach / 2;
+      } else {
+        ++misses;
+      }
+    }
+    if (hit || searches == 0) continue;
+    --searches;
+    // The numbers of lines rise with their places.
+    if (const auto found = find_all(name); !found.empty())
+      at = static_cast<std::size_t>(std::lower_bound(lines_.begin(), lines_.end(), found.back()) - lines_.begin()) + 1;
+  }
+}
+
+std::size_t HashedNames::found() const {
+  const std::lock_guard lock(mutex_);
+  return found_count_;
 }
 
 std::vector<std::size_t> HashedNames::known(std::string_view name) const {

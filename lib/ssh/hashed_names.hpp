@@ -25,6 +25,10 @@ class HashedNames {
   bool matches(std::size_t at, std::string_view name) const;
   // The lines that have this name, all of them: each was tried, now or before.
   std::vector<std::size_t> find_all(std::string_view name) const;
+  // Finds whose the lines are as far as they stand about in the order of the names, as they do where one program has met
+  // all machines in a row: a few tries for each name. Nothing is concluded of a line that is not found.
+  void sweep(const std::vector<std::string>& names) const;
+  std::size_t found() const;   // how many lines have a name that is known
   // Those of which it is known already, without trying any.
   std::vector<std::size_t> known(std::string_view name) const;
   // Whether find_all() would try nothing for this name.
@@ -47,6 +51,7 @@ class HashedNames {
   std::vector<Group> groups_;
   std::vector<std::size_t> lines_;                  // the caller's numbers
   mutable std::vector<std::uint8_t> found_;         // per group, a bit for each line whose name was found
+  mutable std::size_t found_count_ = 0;             // of bits in found_; changed under the mutex
   mutable std::mutex mutex_;                        // of the two below
   mutable std::unordered_map<std::string, Name> names_;
 };

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <mutex>
 
 #include "base/text.hpp"
@@ -58,11 +59,32 @@ Result<std::vector<HostKeys::Standing>> HostKeys::standings(const Target& target
   return all;
 }
 
-Result<std::vector<HostKeys::Line>> HostKeys::lines_of(const Target& target) {
+Result<std::uint64_t> HostKeys::sweep(const std::vector<Target>& targets) {
+  std::map<const Book*, std::pair<std::vector<std::string>, std::vector<std::string>>> names;   // of nodes, and addresses
+  for (const Target& target : targets) {
+    KFAB_TRY_VOID(read_books(target));
+    const std::shared_lock lock(mutex_);
+    const auto [users, store] = books(target);
+    if (store != nullptr && store->hosts.hashed() > 0) {
+      names[store].first.push_back(node_name(target));
+      names[store].second.push_back(address_name(target));
+    }
+    if (users->hosts.hashed() > 0) names[users].second.push_back(address_name(target));
+  }
+  const std::shared_lock lock(mutex_);
+  std::uint64_t left = 0;
+  for (const auto& [book, both] : names) {
+    (void)book->hosts.sweep(both.second);
+    left += static_cast<std::uint64_t>(book->hosts.sweep(both.first)) * (both.first.size() + both.second.size());
+  }
+  return left;
+}
+
+Result<std::vector<HostKeys::Line>> HostKeys::lines_of(const Target& target, bool try_hashed) {
   KFAB_TRY_VOID(read_books(target));
   const std::shared_lock lock(mutex_);
   std::vector<Line> lines;
-  const Known known = this->known(target, {}, Tries::all);
+  const Known known = this->known(target, {}, try_hashed ? Tries::all : Tries::readable);
   const auto [users, store] = books(target);
   for (const KnownHost* host : known.lines) lines.push_back(line(*known.book, *host, known.book == store));
   if (known.lines.empty()) {

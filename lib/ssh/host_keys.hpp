@@ -88,7 +88,12 @@ class HostKeys {
     bool in_store = false;
     std::string names{};   // as they stand there
   };
-  Result<std::vector<Line>> lines_of(const Target&);
+  Result<std::vector<Line>> lines_of(const Target& target) { return lines_of(target, true); }
+  // The same; hashed lines of which it is not known yet whose they are count only with `try_hashed`.
+  Result<std::vector<Line>> lines_of(const Target&, bool try_hashed);
+  // Before lines_of() for many machines, because to try each hashed line for each of them takes minutes for thousands:
+  // finds most of them at once where they stand in about the order of the targets. What is left, in tries.
+  Result<std::uint64_t> sweep(const std::vector<Target>&);
   // The lines of the site's store with this key, whomever they name.
   Result<std::vector<Line>> store_lines_of_key(const Target&, std::string_view key_blob);
   // Why a file of host_ca_files is of no use; empty when each is.

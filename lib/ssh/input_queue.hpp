@@ -1,11 +1,16 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
+
+#include "ssh/transport.hpp"
 
 namespace kfab::ssh {
 
@@ -30,6 +35,12 @@ class InputQueue {
     if (!bytes.empty() && !discarding_) items_.emplace_back(bytes);
     return true;
   }
+  bool push_source(const ByteSource& source, std::uint64_t from, std::uint64_t count) {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return false;
+    if (count > 0 && !discarding_) items_.emplace_back(Sourced{&source, from, count, {}});
+    return true;
+  }
   void close() {
     const std::lock_guard lock(mutex_);
     closed_ = true;
@@ -51,8 +62,13 @@ class InputQueue {
     const std::lock_guard lock(mutex_);
     return closed_;
   }
-  std::string_view front() const {
+  // Empty when a source has failed, and only then.
+  std::string_view front() {
     const std::lock_guard lock(mutex_);
+    if (auto* sourced = std::get_if<Sourced>(&items_.front()); sourced != nullptr && sourced->chunk.empty()) {
+      sourced->chunk.resize(static_cast<std::size_t>(std::min<std::uint64_t>(chunk_bytes, sourced->left)));
+      if (!sourced->source->read(sourced->at, sourced->chunk.data(), sourced->chunk.size())) sourced->chunk.clear();
+    }
     const std::string_view whole = std::visit([](const auto& item) { return std::string_view(item); }, items_.front());
     return whole.substr(offset_);
   }
@@ -60,18 +76,33 @@ class InputQueue {
     const std::lock_guard lock(mutex_);
     offset_ += count;
     if (offset_ < front_size()) return;
+    if (auto* sourced = std::get_if<Sourced>(&items_.front()); sourced != nullptr && sourced->left > sourced->chunk.size()) {
+      sourced->at += sourced->chunk.size();
+      sourced->left -= sourced->chunk.size();
+      sourced->chunk.clear();
+      offset_ = 0;
+      return;
+    }
     if (const auto* owned = std::get_if<std::string>(&items_.front())) owned_bytes_ -= owned->size();
     items_.pop_front();
     offset_ = 0;
   }
 
  private:
+  static constexpr std::size_t chunk_bytes = 64 * 1024;   // of a source that are in memory at a time
+  struct Sourced {
+    const ByteSource* source;
+    std::uint64_t at, left;
+    std::string chunk;
+    operator std::string_view() const { return chunk; }
+    std::size_t size() const { return chunk.size(); }
+  };
   std::size_t front_size() const {
     return std::visit([](const auto& item) { return item.size(); }, items_.front());
   }
 
   mutable std::mutex mutex_;
-  std::deque<std::variant<std::string, std::string_view>> items_;
+  std::deque<std::variant<std::string, std::string_view, Sourced>> items_;
   std::size_t offset_ = 0;
   std::size_t owned_bytes_ = 0;
   bool closed_ = false, discarding_ = false;

@@ -146,6 +146,11 @@ const KnownHost* KnownHosts::find_key(std::string_view name, std::string_view bl
   return nullptr;
 }
 
+std::size_t KnownHosts::sweep(const std::vector<std::string>& names) const {
+  hashed_[0].sweep(names);
+  return hashed_[0].size() - hashed_[0].found();
+}
+
 KnownHosts::Lines KnownHosts::lines_of_key(std::string_view blob) const {
   Lines found;
   if (const auto places = by_key_.find(blob); places != by_key_.end()) {

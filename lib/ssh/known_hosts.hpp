@@ -51,6 +51,10 @@ class KnownHosts {
   // The first line with this marker, this name and this key; null when there is none. Cheap, also for hashed lines.
   const KnownHost* find_key(std::string_view name, std::string_view blob, Marker marker = Marker::none) const;
 
+  // For many names that will be asked for, in their order: finds what hashed lines are theirs with few tries, where the lines
+  // stand in about that order. Returns how many lines are left of which it is not known whose they are.
+  std::size_t sweep(const std::vector<std::string>& names) const;
+
   // Every line with this key, whatever its names and marker.
   Lines lines_of_key(std::string_view blob) const;
   // The key types of unmarked hashed lines, the most frequent first; empty when find() would try none for this name.

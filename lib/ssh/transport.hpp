@@ -60,6 +60,14 @@ struct CommandEnd {
   std::optional<Diagnostic> why{};     // present unless ok
 };
 
+// Bytes that are taken when they are due, so that they need not all be in memory. Asked by several threads at once.
+class ByteSource {
+ public:
+  virtual ~ByteSource() = default;
+  // The `count` bytes from `at` on. False when they are not to be had any more; the source remembers why.
+  virtual bool read(std::uint64_t at, char* into, std::size_t count) const = 0;
+};
+
 // The hand on a running command. Valid from on_launch until on_end has returned; used only on the driving thread.
 class CommandPeer {
  public:
@@ -69,6 +77,8 @@ class CommandPeer {
   virtual bool write(std::string bytes) = 0;
   // The same without a copy, for what many nodes are sent: the bytes must outlive the command. Never refused for size.
   virtual bool write_view(std::string_view bytes) = 0;
+  // `count` bytes of a source, from `from` on; it must outlive the command. Where it fails the connection is lost.
+  virtual bool write_from(const ByteSource&, std::uint64_t from, std::uint64_t count) = 0;
   virtual void close_input() = 0;   // after what is queued
   // Ends it now: the connection is cut, a local process group is killed. on_end still comes, in a later drive().
   virtual void abort() = 0;

@@ -74,6 +74,24 @@ double whole_site(const std::string& file, std::size_t hosts, double& unknown_ms
   return all ? cpu_s() - before : -1;
 }
 
+// CPU seconds to list the lines of all hosts, none of whom has shown a key; -1 when one is not found.
+double list_site(const std::string& file, std::size_t hosts) {
+  std::vector<Target> targets(hosts);
+  for (std::size_t i = 0; i < hosts; ++i) {
+    targets[i].node = fmt::format("n{}", i);
+    targets[i].address = address_of(i);
+    targets[i].known_hosts = {file};
+  }
+  const double before = cpu_s();
+  HostKeys keys("");
+  if (!keys.sweep(targets)) return -1;
+  for (const Target& target : targets) {
+    const auto lines = keys.lines_of(target);
+    if (!lines || lines->size() != 1) return -1;
+  }
+  return cpu_s() - before;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -87,8 +105,12 @@ int main(int argc, char** argv) {
     good = good && seconds >= 0 && (!hashed || seconds <= 1);
     fmt::print("{} {} lines, {} hosts: {:.3f} s CPU with reading the file ({:.1f} us a host); one host that is not there: {:.2f} ms\n", lines,
                hashed ? "hashed" : "plain", lines, seconds, seconds * 1e6 / static_cast<double>(lines), unknown_ms);
+    const double listed = list_site(file, lines);
+    constexpr double longest_list_s = 2;
+    good = good && listed >= 0 && listed <= longest_list_s;
+    fmt::print("{} {} lines listed for all hosts: {:.3f} s CPU\n", lines, hashed ? "hashed" : "plain", listed);
   }
   std::filesystem::remove(file);
-  fmt::print("{}\n", good ? "met: the whole site in at most 1 s" : "NOT met: the whole site in at most 1 s");
+  fmt::print("{}\n", good ? "met: the whole site in at most 1 s, and listed in at most 2 s" : "NOT met: the whole site in at most 1 s, and listed in at most 2 s");
   return good ? 0 : 1;
 }

@@ -9,6 +9,7 @@
 
 #include "base/codes/ssh.hpp"
 #include "fleet/fleet.hpp"
+#include "fleet/host_key_scan.hpp"
 #include "fleet/private_sshd.hpp"
 #include "unit/fleet/fake_agent.hpp"
 
@@ -244,6 +245,47 @@ TEST_CASE("a jump host that cannot be reached, does not let us in or forwards no
       CHECK_MESSAGE(result.why->code == row.code, told(result));
       CHECK(result.why->message.find("outer") != std::string::npos);
     }
+  }
+}
+
+TEST_CASE("behind a jump host too: all host keys are seen, and a certificate vouches for a node, or does not") {
+  const auto outer = site().hop(site().outer, "outer");
+  auto target = site().node.target("n");
+  target.via = {outer};
+  ssh::TransportOptions settings = ssh::options_from_environment();
+  settings.home.clear();
+  settings.agent_socket.clear();
+  auto transport = ssh::make_transport(settings);
+  auto clock = make_system_clock();
+  Sink sink;
+  CancelToken cancel;
+  const auto scanned = scan_host_keys(*transport, {target, target, target}, {}, *clock, sink, cancel);
+  for (const auto& node : scanned) {
+    CHECK_MESSAGE(node.outcome == NodeOutcome::ok, (node.why ? node.why->message : ""));
+    CHECK(node.key_blobs.size() == 2);   // Ed25519 and ECDSA, as sshd.sh makes them
+  }
+  // With certificates of an authority of our own, and nothing else known.
+  const std::string dir = site().outer.dir;
+  for (const char* authority : {"ca", "other_ca"}) shell("ssh-keygen -q -t ed25519 -N '' -f " + dir + "/" + authority + " </dev/null");
+  for (const char* type : {"ed25519", "ecdsa"}) {
+    CAPTURE(type);
+    const std::string key = dir + "/certified_" + type;
+    shell("ssh-keygen -q -t " + std::string(type) + " -N '' -f " + key + " </dev/null");
+    CHECK(shell("ssh-keygen -q -h -s " + dir + "/ca -I n -n 127.0.0.1,n " + key + ".pub 2>&1").status == 0);
+    const PrivateSshd certified("HostKey " + key + "\nHostCertificate " + key + "-cert.pub");
+    REQUIRE(certified.port > 0);
+    auto node = certified.target("n");
+    node.known_hosts = {"/dev/null"};
+    node.via = {outer};
+    node.host_ca_files = {dir + "/ca.pub"};
+    const auto good = run_one(node, "true");
+    CHECK_MESSAGE(good.outcome == NodeOutcome::ok, told(good));
+    node.host_ca_files = {dir + "/other_ca.pub"};
+    const auto bad = run_one(node, "true");
+    CHECK_MESSAGE(bad.outcome == NodeOutcome::refused, told(bad));
+    CHECK(bad.why->message.find("jump host") == std::string::npos);   // it is the node's key, not the jump host's
+    const auto seen = scan_host_keys(*transport, {node}, {}, *clock, sink, cancel);
+    CHECK(seen.at(0).key_blobs.size() == 2);   // the key and the certificate
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/file.hpp"
 #include "fleet/agent_session.hpp"
+#include "fleet/fleet.hpp"
 #include "fleet/private_sshd.hpp"
 #include "unit/fleet/fake_agent.hpp"
 
@@ -101,6 +102,39 @@ TEST_CASE("the agent crosses the link of the control host once, and the rack han
   ran = run_facts(rack, gz, true);
   CHECK(ran.sent == 0);
   CHECK_FALSE(told(ran.sink, "handed the agent"));
+}
+
+TEST_CASE("connections that are kept serve the next run over the same transport") {
+  const Rack rack(3);
+  const std::string gz = agent_of_our_own();
+  const auto image = make_agent_image(gz);
+  REQUIRE(image);
+  const auto logins = [&] {
+    int all = 0;
+    for (const auto& node : rack.nodes) all += std::atoi(shell("grep -c 'Accepted publickey' " + node->dir + "/log").out.c_str());
+    return all;
+  };
+  for (const bool keep : {true, false}) {
+    ssh::TransportOptions settings = ssh::options_from_environment();
+    settings.home.clear();
+    settings.agent_socket.clear();
+    auto transport = ssh::make_transport(settings);
+    auto clock = make_system_clock();
+    Sink sink;
+    CancelToken cancel;
+    FleetOptions options;
+    options.keep_connections = keep;
+    const int before = logins();
+    for (int run = 0; run < 3; ++run) {
+      Listener listener;
+      const auto ends = run_agents(*transport, rack.targets(), *image, [](std::size_t) { return AgentTask{json::Object{{"task", "facts"}}}; }, listener,
+                                   options, *clock, sink, cancel);
+      for (const auto& end : ends) CHECK_MESSAGE(end.outcome == NodeOutcome::ok, (end.why ? end.why->message : ""));
+      const auto said = run_command(*transport, rack.targets(), "echo here", "", options, *clock, sink, cancel);
+      for (const auto& result : said) CHECK(result.stdout_text == "here\n");
+    }
+    CHECK(logins() - before == (keep ? 3 : 18));   // of three nodes: once, or for each of six runs
+  }
 }
 
 TEST_CASE("where the rack cannot hand it on every node is sent the agent all the same") {

@@ -17,6 +17,11 @@ class FakeTransport final : public ssh::Transport {
   struct One final : ssh::CommandPeer {
     bool write(std::string bytes) override { input += bytes; return true; }
     bool write_view(std::string_view bytes) override { input += bytes; return true; }
+    bool write_from(const ssh::ByteSource& source, std::uint64_t from, std::uint64_t count) override {
+      const std::size_t before = input.size();
+      input.resize(before + count);
+      return source.read(from, input.data() + before, count);
+    }
     void close_input() override { closed = true; }
     void abort() override { aborted = true; }
     std::string input;

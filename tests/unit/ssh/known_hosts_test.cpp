@@ -11,6 +11,7 @@
 #include "base/text.hpp"
 
 #include "unit/ssh/keys.hpp"
+#include "ssh/codec.hpp"
 #include "ssh/known_hosts.hpp"
 
 using namespace kfab::ssh;
@@ -59,6 +60,36 @@ TEST_CASE("a line that ssh-keygen -H has hashed is found") {
   hosts.add("|1|J+nev/fmGX1EbGsHKNZBLcVfMIg=|ZAF1eGlieVoZwS9amB++McwF88g= ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMXiV+i0olX1w9J5w93EieH8Q+M102w0wLiy1+nRJJ0p\n");
   CHECK(hosts.find("gpu-001.example.org").size() == 1);
   CHECK(hosts.find("gpu-002.example.org").empty());
+}
+
+TEST_CASE("hashed lines in the order of the names are found with few tries, others by trying all") {
+  std::vector<std::string> names;
+  std::string text;
+  const auto line = [&](const std::string& name, char key) {
+    const std::string salt = std::string(19, 's') + key;
+    text += "|1|" + base64_encode(salt) + "|" + base64_encode(hmac_sha1(salt, name)) + " ssh-ed25519 " + base64_encode(ed25519_blob(key)) + "\n";
+  };
+  for (int i = 0; i < 40; ++i) names.push_back("n" + std::to_string(i));
+  for (int i = 0; i < 40; ++i) {
+    if (i == 20) {
+      for (char stranger = 'A'; stranger < 'P'; ++stranger) line(std::string("other") + stranger, stranger);   // further than a few tries
+    }
+    if (i == 7) continue;   // not known
+    line(names[static_cast<std::size_t>(i)], 'a');
+    if (i % 3 == 0) line(names[static_cast<std::size_t>(i)], 'b');
+  }
+  KnownHosts hosts;
+  hosts.add(text);
+  CHECK(hosts.sweep(names) == 15);   // the strangers' lines
+  for (int i = 0; i < 40; ++i) {
+    CAPTURE(i);
+    const auto& name = names[static_cast<std::size_t>(i)];
+    const std::size_t expected = i == 7 ? 0 : i % 3 == 0 ? 2 : 1;
+    CHECK(hosts.find_readable(name).size() == expected);
+    CHECK(hosts.find(name).size() == expected);
+  }
+  CHECK(hosts.find("otherC").size() == 1);
+  CHECK(hosts.sweep(names) == 14);
 }
 
 TEST_CASE("markers stay apart from keys that are trusted") {
