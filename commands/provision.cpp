@@ -27,42 +27,6 @@ using provision::Mode;
 constexpr std::size_t largest_plan = std::size_t{2} << 30;
 constexpr mode_t own_only = 0600;   // what nodes hold, and how it would change, is nobody else's
 
-// The desired state of every node of the session, and everything that is wrong with them.
-struct DesiredStates {
-  std::vector<provision::DesiredState> states;
-  Diagnostics diagnostics;
-};
-
-// What was last told of each node, where a role asks for it. A store that cannot be read knows nothing.
-std::map<std::string, json::Value> known_facts(const SiteSession& session, const Env& env) {
-  std::map<std::string, json::Value> facts;
-  if (!provision::asks_for_facts(*session.site) || !std::filesystem::exists(env.state_dir / "kfab.db")) return facts;
-  const auto store = store::Store::open(env.state_dir, session.site->metadata.name);
-  if (!store) return facts;
-  auto evidence = (*store)->evidence(session.site->metadata.name, {}, {.full_details = true, .figures = store::EvidenceScope::Figures::none});
-  if (!evidence) return facts;
-  for (auto& record : evidence->nodes)
-    if (record.step == "inventory") facts[record.node] = record.detail["facts"];
-  return facts;
-}
-
-DesiredStates desired_states(const SiteSession& session, const Env& env) {
-  DesiredStates out;
-  const auto facts = known_facts(session, env);
-  for (const manifest::Node* node : session.nodes) {
-    const auto known = facts.find(node->name);
-    auto desired = provision::desired_state(*session.site, *node, known == facts.end() ? json::Value() : known->second);
-    // A mistake in a role is the same on every node; one telling is enough.
-    for (auto& why : desired.diagnostics)
-      if (out.diagnostics.size() < 20 && std::none_of(out.diagnostics.begin(), out.diagnostics.end(), [&](const Diagnostic& told) {
-            return told.code == why.code && told.message == why.message && told.path == why.path;
-          }))
-        out.diagnostics.push_back(std::move(why));
-    out.states.push_back(desired.state ? std::move(*desired.state) : provision::DesiredState{});
-  }
-  return out;
-}
-
 // Agreed, or the output of a command that was not.
 std::optional<CommandOutput> refused(Env& env, const std::string& what) {
   auto agreed = env.confirm(what);
@@ -180,24 +144,10 @@ CommandOutput provision_reviewed(ProvisionWork& work, CommandOutput output, cons
 CommandOutput provision_manifest(const ProvisionOptions& options, Env& env) {
   auto opened = open_site(options.site, env);
   if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
-  ProvisionWork work{std::move(std::get<SiteSession>(opened)), {}, {}, {}, {}};
-  auto desired = desired_states(work.session, env);
-  if (has_errors(desired.diagnostics)) {
-    CommandOutput output = not_started(std::move(desired.diagnostics), work.session.loaded->sources);
-    output.site = work.session.ref();
-    return output;
-  }
-  work.states = std::move(desired.states);
-  std::set<std::string> ids;
-  for (const auto& state : work.states) ids.insert(state.secrets.begin(), state.secrets.end());
-  auto secrets = read_secrets(ids, *work.session.site, env);
-  if (!secrets) {
-    CommandOutput output = not_started(std::move(secrets).error());
-    output.site = work.session.ref();
-    return output;
-  }
-  work.secrets = std::move(*secrets);
-  for (auto& state : work.states) provision::seal(state, work.secrets);
+  Diagnostics findings;
+  auto prepared = work_of_site(std::move(std::get<SiteSession>(opened)), env, findings);
+  if (auto* stopped = std::get_if<CommandOutput>(&prepared)) return std::move(*stopped);
+  auto& work = std::get<ProvisionWork>(prepared);
   const bool resumes = !options.resumed_run.empty(), apply = options.mode == Mode::apply;
   const bool review = apply && !resumes && !options.unattended && env.interactive;
   if (resumes) work = still_wanted(std::move(work), options);
@@ -210,7 +160,7 @@ CommandOutput provision_manifest(const ProvisionOptions& options, Env& env) {
   auto recorder = Recorder::begin(env, apply ? "provision" : "plan", work.session.ref());
   if (!recorder) return not_started(std::move(recorder).error());
   CommandOutput output = work.session.output();
-  output.diagnostics.insert(output.diagnostics.end(), desired.diagnostics.begin(), desired.diagnostics.end());
+  output.diagnostics.insert(output.diagnostics.end(), findings.begin(), findings.end());
   if (review) return provision_reviewed(work, std::move(output), options, env, **recorder);
   if (apply)
     if (auto kept = keep_work(work, "", options, env, **recorder); !kept) return not_started(std::move(kept).error());

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <variant>
 #include <vector>
 
 #include "commands/provision.hpp"
@@ -19,6 +20,10 @@ struct ProvisionWork {
   std::vector<ProvisionedNode> left_out{};     // selected nodes to which nothing is done, and why
   provision::SecretValues secrets{};           // of the states, by id
 };
+
+// What the manifest declares for the session's nodes, with the facts that are recorded of them and with the secrets read.
+// Or the output of a command that could not start. Warnings go to `findings`.
+std::variant<ProvisionWork, CommandOutput> work_of_site(SiteSession, Env&, Diagnostics& findings);
 
 // The part of the work that is of these nodes.
 ProvisionWork part_of(const ProvisionWork&, const std::vector<std::size_t>& indices);

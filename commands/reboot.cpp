@@ -14,7 +14,9 @@
 #include "base/codes/ssh.hpp"
 #include "base/text.hpp"
 #include "commands/agent_image.hpp"
+#include "commands/provision_pass.hpp"
 #include "commands/recorder.hpp"
+#include "commands/run_lock.hpp"
 #include "fleet/fold.hpp"
 #include "fleet/window.hpp"
 #include "provision/desired_state.hpp"
@@ -79,8 +81,8 @@ bool is_final(const Diagnostic& why) {
 
 class Reboots {
  public:
-  Reboots(SiteSession& session, Env& env, const RebootOptions& options, const std::vector<provision::DesiredState>& desired, Recorder& recorder)
-      : session_(session), env_(env), options_(options), desired_(desired), recorder_(recorder), agent_(embedded_agent()),
+  Reboots(SiteSession& session, Env& env, const RebootOptions& options, const std::vector<provision::DesiredState>& desired, const provision::SecretValues& secrets, Recorder& recorder)
+      : session_(session), env_(env), options_(options), desired_(desired), secrets_(secrets), recorder_(recorder), agent_(embedded_agent()),
         image_{agent_.gz, std::string(agent_.sha256), agent_.size_bytes}, transport_(transport_of(env)), nodes_(session.nodes.size()),
         ends_(session.nodes.size()) {}
 
@@ -246,7 +248,7 @@ class Reboots {
       return;
     }
     const auto answers = ask(back, [&](std::size_t i) {
-      json::Object request = provision::agent_request(desired_[i], provision::Mode::plan);
+      json::Object request = provision::agent_request(desired_[i], provision::Mode::plan, secrets_);
       request.set("task", "provision").set("run_id", env_.run_id);
       return request;
     }, check_limit, env_.cancel);
@@ -335,6 +337,7 @@ class Reboots {
   Env& env_;
   const RebootOptions& options_;
   const std::vector<provision::DesiredState>& desired_;
+  const provision::SecretValues& secrets_;
   Recorder& recorder_;
   EmbeddedAgent agent_;
   fleet::AgentImage image_;
@@ -423,22 +426,23 @@ CommandOutput run_reboot(const RebootOptions& options, Env& env) {
   if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
   auto& session = std::get<SiteSession>(opened);
   std::vector<provision::DesiredState> desired(session.nodes.size());
-  for (std::size_t i = 0; options.check && i < session.nodes.size(); ++i) {
-    auto state = provision::desired_state(*session.site, *session.nodes[i]);
-    if (has_errors(state.diagnostics)) {
-      CommandOutput output = not_started(std::move(state.diagnostics), session.loaded->sources);
-      output.site = session.ref();
-      return output;
-    }
-    if (state.state) desired[i] = std::move(*state.state);
+  provision::SecretValues secrets;
+  if (options.check) {
+    Diagnostics told_by_provision;
+    auto prepared = work_of_site(session, env, told_by_provision);
+    if (auto* stopped = std::get_if<CommandOutput>(&prepared)) return std::move(*stopped);
+    desired = std::move(std::get<ProvisionWork>(prepared).states);
+    secrets = std::move(std::get<ProvisionWork>(prepared).secrets);
   }
   auto agreed = env.confirm(fmt::format("Reboot {} of {} now? What runs there ends.", plural(static_cast<long long>(session.nodes.size()), "node"), session.site->metadata.name));
   if (!agreed) return not_started(std::move(agreed).error());
   if (!*agreed) return not_started(error(code::confirmation_missing, "not confirmed; nothing was rebooted"));
+  auto lock = RunLock::take(env, session, options.site.manifest, "kfab " + join(env.command_line, " "));
+  if (!lock) return not_started(std::move(lock).error());
   auto recorder = Recorder::begin(env, "reboot", session.ref());
   if (!recorder) return not_started(std::move(recorder).error());
 
-  RebootResult result = Reboots(session, env, options, desired, **recorder).all();
+  RebootResult result = Reboots(session, env, options, desired, secrets, **recorder).all();
 
   CommandOutput output = session.output();
   bool incomplete = false, no = false;

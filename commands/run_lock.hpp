@@ -30,7 +30,8 @@ Diagnostic in_the_way(const store::LockRecord&, const std::string& manifest, con
 class RunLock {
  public:
   // Locks the tranches of these nodes. What the same person holds on purpose is no obstacle, nor is what a dead process
-  // holds for the run `resumes`, or that had not begun yet. Errors: lock_held, lock_stale, those of the store.
+  // holds for the run `resumes`, or that had not begun yet, or of which nothing
+  // is kept to go on with (reboot). Errors: lock_held, lock_stale, those of the store.
   static Result<std::unique_ptr<RunLock>> take(Env&, const SiteSession&, const std::string& manifest, std::string reason, const std::string& resumes = {});
   ~RunLock();
   RunLock(const RunLock&) = delete;
