@@ -133,7 +133,7 @@ expect "after the reboot nothing is to be done" 0 '^Done: 0 changes on 4 nodes'
 # 4. Reboots that are none.
 in_node n1 "printf 'r! /etc/security/limits.d/60-kfab.conf\n' > /etc/tmpfiles.d/undo.conf"
 run reboot "$work/site.yaml" -w n1 --yes --timeout 60s
-expect "what a reboot undoes is told" 1 KF3226 login-limits
+expect "what a reboot undoes is told" 1 KF3226 limits:memlock
 in_node n1 rm /etc/tmpfiles.d/undo.conf
 in_node n2 "ln -sf /dev/null /etc/systemd/system/reboot.target && systemctl daemon-reload"
 run reboot "$work/site.yaml" -w n2 --yes --timeout 20s
