@@ -59,7 +59,7 @@ with_ansible() { ANSIBLE_CONFIG=$work/ansible.cfg HOME=$work booted_run "$work/a
 measured() {
   local TIMEFORMAT='%R %U %S' times
   times=$({ time "with_$1" > "$work/$1.out" 2> "$work/$1.err" || echo failed > "$work/$1.failed"; } 2>&1)
-  [ ! -e "$work/$1.failed" ] || { echo "$1 failed:" >&2; tail -n 15 "$work/$1.out" "$work/$1.err" >&2; exit 1; }
+  [ ! -e "$work/$1.failed" ] || { echo "$1 failed:" >&2; grep -B8 -A8 -m3 '"failed"' "$work/$1.out" >&2; tail -n 15 "$work/$1.err" >&2; exit 1; }
   echo "$times" | awk '{print $1, $2 + $3}'
 }
 median() { sort -n | awk '{v[NR] = $1} END {print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2}'; }
@@ -82,6 +82,6 @@ for tool in ansible kfab; do
     "$(cut -d' ' -f1 "$work/$tool.times" | median)" "$(cut -d' ' -f2 "$work/$tool.times" | median)" "$runs" "$nodes"
 done
 ratio=$(echo "$(cut -d' ' -f1 "$work/ansible.times" | median) $(cut -d' ' -f1 "$work/kfab.times" | median)" | awk '{printf "%.1f", $1 / $2}')
-verdict=$(awk -v r="$ratio" -v least=$least_ratio 'BEGIN {print r >= least ? "met" : "NOT MET"}')
+verdict=$(awk -v r="$ratio" -v least=$least_ratio 'BEGIN {print (r >= least ? "met" : "NOT MET")}')
 echo "a second run takes 1/$ratio of Ansible's wall time; asked: at most 1/$least_ratio: $verdict"
 [ "$verdict" = met ]
