@@ -150,6 +150,13 @@ void render(const ProvisionResult& result, term::Writer& out) {
     out.text(": ").line(headline(node));
     for (const auto& resource : node.plan.resources) render_resource(resource, out);
   }
+  std::vector<std::string> waiting;
+  for (const auto& node : result.nodes)
+    if (node.plan.reboot_required) waiting.push_back(node.name);
+  if (!waiting.empty()) {
+    const std::string who = nodeset::fold_names(waiting);
+    out.line(term::Style::warning, fmt::format("A reboot is due on {}: kfab reboot MANIFEST -w '{}'", who, who));
+  }
   render(result.summary, out);
   out.line(summary(result));
   if (result.mode == Mode::plan && result.changes > 0) out.line(folded_changes(result) + ".");
