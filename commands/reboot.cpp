@@ -134,9 +134,12 @@ class Reboots {
     for (const std::size_t i : wave) {
       nodes_[i].row.name = session_.targets[i].node;
       env_.events.emit({.type = "node_started", .node = session_.targets[i].node, .step = "reboot"});
-      if (session_.targets[i].transport == ssh::TransportKind::local)
-        give_up(i, error(code::reboot_not_ordered, one_line(session_.targets[i].node) + ": it is this machine, which kfab does not reboot under itself"));
-      else remote.push_back(i);
+      if (session_.targets[i].transport != ssh::TransportKind::local) {
+        remote.push_back(i);
+        continue;
+      }
+      nodes_[i].end.outcome = NodeOutcome::failed;
+      give_up(i, error(code::reboot_not_ordered, one_line(session_.targets[i].node) + ": it is this machine, which kfab does not reboot under itself"));
     }
     order(remote);
     wait_for(remote);
