@@ -226,12 +226,13 @@ for _ in $(seq 1 "$kills"); do
   undoing=()
   for node in n1 n2 n3 n4; do in_node $node "$undo" & undoing+=($!); done
   wait "${undoing[@]}"
-  booted_run "$work/site" "$kfab" provision --state "$work/state" "$work/site.yaml" --yes > /dev/null 2>&1 < /dev/null &
+  (exec nsenter --net="/run/netns/$(cat "$work/site/net")" "$kfab" provision --state "$work/state" "$work/site.yaml" --yes > /dev/null 2>&1 < /dev/null) &
   victim=$!
   sleep "$(printf '0.%03d' $((RANDOM % 900)))"
-  # nsenter becomes kfab, so its pid is the one to kill.
+  # nsenter becomes kfab, so its pid is the one to kill. What it had locked stays locked, and is let go deliberately.
   kill -9 "$victim" 2> /dev/null && killed=$((killed + 1))
   wait "$victim" 2> /dev/null
+  run lock "$work/site.yaml" -t t --break 'killed by this test'
   sleep 0.3
   for node in n1 n2 n3 n4; do
     (cd "$(root $node)/etc" && sha256sum -c --quiet --ignore-missing "$work/$node.sums" > /dev/null 2>&1) || {
