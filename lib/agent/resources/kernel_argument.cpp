@@ -37,7 +37,7 @@ std::vector<std::string> tokens_of(std::string_view text) {
 }
 
 // An argument of the kernel's command line. Kept in a file of kfab's own that grub's configuration is made from
-// (Debian, Ubuntu), or by grubby (Red Hat); what counts is the configuration that grub reads at boot, and for now what
+// (Debian, Ubuntu), or by grubby (Red Hat); what counts is the configuration that grub reads at boot, and until then what
 // the running kernel was started with.
 class KernelArgumentResource final : public Resource {
  public:
