@@ -218,6 +218,14 @@ CommandOutput run_tests(const Args& args, Env& env, std::string command, std::ve
 }
 
 CommandOutput adapt_validate(const Args& args, Env& env) { return run_tests(args, env, "validate", {}); }
+CommandOutput adapt_health(const Args& args, Env& env) {
+  ValidateOptions options;
+  options.site = agent_site_options(args);
+  options.command = "health";
+  options.families = {"health"};
+  return run_validate(options, env);
+}
+CommandOutput adapt_memtest(const Args& args, Env& env) { return run_tests(args, env, "memtest", {"memory"}); }
 CommandOutput adapt_burnin(const Args& args, Env& env) { return run_tests(args, env, "burnin", {"burnin"}); }
 CommandOutput adapt_bandwidth(const Args& args, Env& env) { return run_tests(args, env, "bandwidth", {"bandwidth"}); }
 
@@ -402,6 +410,34 @@ std::vector<CommandSpec> fleet_commands() {
        .schema = "kfab.copy/1.0",
        .selects_nodes = true,
        .run = adapt_copy},
+      {.name = "health",
+       .help = "read error counters, links, firmware and XIDs of the accelerators",
+       .description = "ECC counters, remapped rows, PCIe replays and AER, NVLinks, the fabric, InfoROM, MIG, persistence, confidential "
+                      "computing, other processes, the PCIe link under a short load against what the accelerator itself can, versions "
+                      "against the profile's pins, and the XIDs in the kernel's log, judged by a table of its own.\n\n"
+                      "The other tests read the same counters before and after every test and name the test that moved one. What "
+                      "cannot be read (an older driver, no permission for the kernel's log) is said and not judged.",
+       .examples = {{"kfab health site.yaml -t p1", "every accelerator of a tranche"},
+                    {"kfab health site.yaml -w gpu007 -o json", "one node, every counter"}},
+       .positionals = {site_manifest()},
+       .options = with_agent({}),
+       .exit_codes = {0, 1, 2, 3, 4, 130, 143},
+       .schema = "kfab.validate/1.1",
+       .selects_nodes = true,
+       .run = adapt_health},
+      {.name = "memtest",
+       .help = "test the memory of the accelerators with patterns",
+       .description = "Patterns over as much of the memory as can be had, every word compared; the share that was covered is printed, and so is "
+                      "the bandwidth of the same pass. A wrong bit fails the accelerator whatever the criteria say.\n\n"
+                      "Asks before it loads more than 32 nodes; --yes answers.",
+       .examples = {{"kfab memtest site.yaml -t p1 --level standard", "every accelerator of a tranche"},
+                    {"kfab memtest site.yaml -w gpu007 --duration 10m", "one node for ten minutes"}},
+       .positionals = {site_manifest()},
+       .options = test_options(),
+       .exit_codes = {0, 1, 2, 3, 4, 130, 143},
+       .schema = "kfab.validate/1.1",
+       .selects_nodes = true,
+       .run = adapt_memtest},
       {.name = "burnin",
        .help = "burn in the accelerators with verified matrix products",
        .description = "Every result is compared bit by bit with the one right answer. A wrong bit fails the accelerator whatever the "
@@ -430,7 +466,7 @@ std::vector<CommandSpec> fleet_commands() {
        .run = adapt_bandwidth},
       {.name = "validate",
        .help = "run the tests that each tranche asks for and judge them",
-       .description = "Burn-in, memory and bandwidth at the level of the node's tranche (quick, standard or soak), judged by the criteria of "
+       .description = "Health, memory, bandwidth and burn-in at the level of the node's tranche (quick, standard or soak), judged by the criteria of "
                       "the node's profile. What was measured and what it was held against is kept, so that readiness can tell.\n\n"
                       "A test that did not run is not judged, which is exit code 3 and never a pass. Asks before it loads more than 32 nodes; --yes "
                       "answers.",

@@ -1,77 +1,20 @@
 #include "agent/nvml.hpp"
 
-#include <dlfcn.h>
-
 #include <array>
-#include <cstdint>
-#include <cstring>
-#include <optional>
 
 #include <fmt/format.h>
+
+#include "agent/nvml_library.hpp"
 
 namespace kfab::agent {
 namespace {
 
-// The layouts that are fixed by NVML's ABI (API version 13); sizes are checked against the published ones.
-using Device = void*;
-using NvmlReturn = int;
-constexpr NvmlReturn success = 0, not_supported = 3, function_not_found = 13;
-
-struct PciInfo {
-  char bus_id_legacy[16];
-  std::uint32_t domain, bus, device, pci_device_id, pci_subsystem_id;
-  char bus_id[32];
-};
-static_assert(sizeof(PciInfo) == 68);
-
-struct MemoryV2 {
-  std::uint32_t version;
-  std::uint64_t total, reserved, free, used;
-};
-static_assert(sizeof(MemoryV2) == 40);
-
-struct FabricV2 {
-  std::uint32_t version;
-  std::uint8_t cluster_uuid[16];
-  std::int32_t status;
-  std::uint32_t clique_id;
-  std::uint8_t state;
-  std::uint32_t health_mask;
-};
-static_assert(sizeof(FabricV2) == 36);
-
-template <class T>
-constexpr std::uint32_t struct_version(std::uint32_t number) {
-  return static_cast<std::uint32_t>(sizeof(T)) | (number << 24U);
-}
-
-class Nvml {
- public:
-  explicit Nvml(const std::string& library) : handle_(::dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL)) {}
-  bool loaded() const { return handle_ != nullptr; }
-
-  // Calls a function by its name; a name that this driver does not have answers function_not_found.
-  template <class... Arguments>
-  NvmlReturn call(const char* name, Arguments... arguments) const {
-    void* symbol = ::dlsym(handle_, name);
-    if (symbol == nullptr) return function_not_found;
-    NvmlReturn (*function)(Arguments...) = nullptr;
-    std::memcpy(&function, &symbol, sizeof function);
-    return function(arguments...);
-  }
-
-  std::string words(NvmlReturn code) const {
-    void* symbol = ::dlsym(handle_, "nvmlErrorString");
-    if (symbol == nullptr) return fmt::format("NVML error {}", code);
-    const char* (*function)(NvmlReturn) = nullptr;
-    std::memcpy(&function, &symbol, sizeof function);
-    const char* text = function(code);
-    return fmt::format("{} (NVML error {})", text != nullptr ? text : "unknown", code);
-  }
-
- private:
-  void* handle_;   // kept until the process ends: unloading a driver library is not worth the risk
-};
+using nvml::FabricV2;
+using nvml::MemoryV2;
+using nvml::PciInfo;
+using nvml::version_word;
+using Nvml = NvmlLibrary;
+using Device = Nvml::Device;
 
 class DeviceFacts {
  public:
@@ -107,7 +50,7 @@ class DeviceFacts {
   }
   json::Value memory_total() {
     MemoryV2 memory{};
-    memory.version = struct_version<MemoryV2>(2);
+    memory.version = version_word<MemoryV2>(2);
     if (!good(nvml_.call("nvmlDeviceGetMemoryInfo_v2", device_, &memory), "memory_total_bytes")) return {};
     return memory.total;
   }
@@ -123,7 +66,7 @@ class DeviceFacts {
   json::Value fabric() {
     static constexpr std::array states{"not_supported", "not_started", "in_progress", "completed"};
     FabricV2 info{};
-    info.version = struct_version<FabricV2>(2);
+    info.version = version_word<FabricV2>(2);
     if (!good(nvml_.call("nvmlDeviceGetGpuFabricInfoV", device_, &info), "fabric") || info.state == 0) return {};
     const char* state = info.state < states.size() ? states[info.state] : "unknown";
     return json::Object{{"state", state}, {"status", static_cast<int>(info.status)}};
@@ -131,9 +74,9 @@ class DeviceFacts {
 
  private:
   // What is not supported is simply not known; any other failure is worth telling.
-  bool good(NvmlReturn code, std::string_view fact) {
-    if (code == success) return true;
-    if (code != not_supported && code != function_not_found)
+  bool good(Nvml::Return code, std::string_view fact) {
+    if (code == Nvml::success) return true;
+    if (code != Nvml::not_supported && code != Nvml::function_not_found)
       facts_.problem(fmt::format("gpus[{}].{}", index_, fact), nvml_.words(code));
     return false;
   }
@@ -146,10 +89,10 @@ class DeviceFacts {
 json::Value driver_facts(const Nvml& nvml) {
   std::array<char, 96> version{};
   json::Value driver_version, cuda_version;
-  if (nvml.call("nvmlSystemGetDriverVersion", version.data(), static_cast<unsigned>(version.size() - 1)) == success)
+  if (nvml.call("nvmlSystemGetDriverVersion", version.data(), static_cast<unsigned>(version.size() - 1)) == Nvml::success)
     driver_version = std::string(version.data());
   int cuda = 0;
-  if (nvml.call("nvmlSystemGetCudaDriverVersion_v2", &cuda) == success)
+  if (nvml.call("nvmlSystemGetCudaDriverVersion_v2", &cuda) == Nvml::success)
     cuda_version = fmt::format("{}.{}", cuda / 1000, cuda % 1000 / 10);
   return json::Object{{"version", driver_version}, {"cuda_version", cuda_version}};
 }
@@ -157,7 +100,7 @@ json::Value driver_facts(const Nvml& nvml) {
 json::Value gpu_facts(const Nvml& nvml, unsigned index, SectionFacts& facts) {
   Device handle = nullptr;
   const auto code = nvml.call("nvmlDeviceGetHandleByIndex_v2", index, &handle);
-  if (code != success) {
+  if (code != Nvml::success) {
     facts.problem(fmt::format("gpus[{}]", index), nvml.words(code));
     return json::Object{{"index", index}, {"name", nullptr}, {"uuid", nullptr}, {"serial", nullptr}};
   }
@@ -191,12 +134,12 @@ SectionFacts nvml_facts(const std::string& library) {
   SectionFacts facts;
   const Nvml nvml(library);
   if (!nvml.loaded()) return facts;
-  if (const auto code = nvml.call("nvmlInit_v2"); code != success) {
+  if (const auto code = nvml.call("nvmlInit_v2"); code != Nvml::success) {
     facts.problem("gpus", "NVML did not start: " + nvml.words(code));
     return facts;
   }
   unsigned count = 0;
-  if (const auto code = nvml.call("nvmlDeviceGetCount_v2", &count); code != success) {
+  if (const auto code = nvml.call("nvmlDeviceGetCount_v2", &count); code != Nvml::success) {
     facts.problem("gpus", "NVML does not tell how many GPUs there are: " + nvml.words(code));
     return facts;
   }

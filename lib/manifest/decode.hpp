@@ -57,7 +57,7 @@ void read_nodes(Fields&, const Scope&, Site&);
 void read_site(const Cursor& root, Library&, Site&);
 void read_program(const Cursor& root, Library&, Program&);   // without its sites
 void read_profile(const Cursor& root, Library&, Profile&);
-void read_criteria(const Cursor& root, CriteriaSet&);
+void read_criteria(const Cursor& root, Library&, CriteriaSet&);
 void read_role(const Cursor& root, Library&, Role&);
 
 // checks.cpp: what only the whole document shows.

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/codes/manifest.hpp"
@@ -109,8 +111,11 @@ void read_criterion(const Cursor& at, Criterion& out) {
   });
   fields.with("on_missing", [&](const Cursor& value) {
     std::string verdict;
-    if (read_word(value, verdict, {"not_judged", "fail"})) out.on_missing = verdict == "fail" ? Verdict::fail : Verdict::not_judged;
+    if (!read_word(value, verdict, {"not_judged", "fail", "skip"})) return;
+    out.on_missing = verdict == "fail" ? Verdict::fail : Verdict::not_judged;
+    out.optional = verdict == "skip";
   });
+  fields.text("action", out.action);
   fields.source(out.source);
   if (!judged && (fields.has("limit") || fields.has("nominal")))
     at.report(code::contradictory_keys, "a criterion that is only recorded has no limit", "remove limit and nominal, or choose another basis");
@@ -121,6 +126,13 @@ void read_criterion(const Cursor& at, Criterion& out) {
     at.report(code::contradictory_keys, "a criterion has a limit or a nominal figure, not both", "remove one of the two");
   if (out.basis == Basis::fleet_relative && fields.has("nominal"))
     at.report(code::contradictory_keys, "a criterion relative to the fleet has no nominal figure", "give `limit` in robust standard deviations");
+}
+
+// Adds it, or puts it in the place of the one with the same id.
+void take_criterion(CriteriaSet& set, Criterion one) {
+  const auto same = std::find_if(set.criteria.begin(), set.criteria.end(), [&](const Criterion& c) { return !c.id.empty() && c.id == one.id; });
+  if (same == set.criteria.end()) set.criteria.push_back(std::move(one));
+  else *same = std::move(one);
 }
 
 }  // namespace
@@ -164,7 +176,7 @@ void read_profile(const Cursor& root, Library& library, Profile& out) {
     for (const Criterion& one : set->criteria) {
       // A limit that refers to a figure which the profile does not state could never be judged.
       const bool same_device = one.device == "any" || one.device == out.device;
-      if (one.nominal_key.empty() || !same_device || out.nominal.count(one.nominal_key)) continue;
+      if (one.nominal_key.empty() || !same_device || one.optional || figure_of(out, one.nominal_key) || told_by_device(out.device, one.nominal_key)) continue;
       const YamlNode* spec = root.node.find("spec");
       const YamlNode* place = spec ? spec->find("criteria") : nullptr;
       if (!place) continue;
@@ -177,7 +189,7 @@ void read_profile(const Cursor& root, Library& library, Profile& out) {
     }
 }
 
-void read_criteria(const Cursor& root, CriteriaSet& out) {
+void read_criteria(const Cursor& root, Library& library, CriteriaSet& out) {
   Fields document(root);
   document.get("apiVersion");
   document.get("kind");
@@ -193,12 +205,34 @@ void read_criteria(const Cursor& root, CriteriaSet& out) {
     Fields fields(spec);
     std::string description;
     fields.text("description", description);
+    fields.each("extends", [&](const Cursor& ref) {
+      std::string name;
+      if (!library.criteria(ref, name)) return;
+      const auto base = library.criteria_sets.find(name);
+      if (base == library.criteria_sets.end()) {   // still being read: this very set, by one way or another
+        ref.report(code::contradictory_keys, fmt::format("the criteria '{}' extend themselves", one_line(name, 60)), "in a circle");
+        return;
+      }
+      out.extends.push_back(name);
+      for (const Criterion& one : base->second.criteria) take_criterion(out, one);
+    });
+    std::vector<std::string> without;
+    fields.texts("without", without);
+    for (const std::string& id : without) {
+      const auto gone = std::remove_if(out.criteria.begin(), out.criteria.end(), [&](const Criterion& c) { return c.id == id; });
+      if (gone == out.criteria.end())
+        fields.with("without", [&](const Cursor& at) {
+          at.report(code::unknown_reference, fmt::format("no criterion '{}' is extended here", one_line(id, 60)), "nothing to leave out");
+        });
+      out.criteria.erase(gone, out.criteria.end());
+    }
     Unique unique("criterion");
     fields.each("criteria", [&](const Cursor& at) {
-      out.criteria.emplace_back();
-      read_criterion(at, out.criteria.back());
-      if (!out.criteria.back().id.empty()) unique.add(at, out.criteria.back().id);
-    }, Need::required);
+      Criterion one;
+      read_criterion(at, one);
+      if (!one.id.empty()) unique.add(at, one.id);
+      take_criterion(out, std::move(one));
+    }, out.extends.empty() ? Need::required : Need::optional);
   }, Need::required);
 }
 

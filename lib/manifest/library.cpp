@@ -210,8 +210,12 @@ void Library::read(Entry& entry) {
     profiles[entry.name] = std::move(profile);
   } else if (entry.kind == kind_criteria) {
     CriteriaSet set;
-    read_criteria(root, set);
+    read_criteria(root, *this, set);
     set.sha256 = sha256;
+    if (!set.extends.empty()) {
+      for (const auto& base : set.extends) canonical += "\n" + criteria_sets[base].sha256;
+      set.sha256 = sha256_hex(canonical);
+    }
     criteria_sets[entry.name] = std::move(set);
   } else if (entry.kind == kind_role) {
     Role role;

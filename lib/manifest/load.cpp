@@ -190,4 +190,13 @@ Loaded load_file(const std::filesystem::path& path) {
   return load_text(*text, path.string(), path.parent_path());
 }
 
+std::shared_ptr<const CriteriaSet> built_in_criteria(std::string_view name) {
+  for (const BuiltIn& one : built_ins()) {
+    if (one.kind != kind_criteria || one.name != name) continue;
+    Loaded loaded = load_text(one.text, fmt::format("built-in {} {}", kind_criteria, name), {});
+    if (auto* set = std::get_if<CriteriaSet>(&loaded.document)) return std::make_shared<const CriteriaSet>(std::move(*set));
+  }
+  return nullptr;
+}
+
 }  // namespace kfab::manifest

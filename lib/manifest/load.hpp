@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -39,5 +40,7 @@ Loaded load_text(std::string_view text, const std::string& file_name, const std:
 // The shipped profiles, criteria sets and roles that a manifest may name without bringing them: kind, name, text.
 struct BuiltIn { std::string_view kind, name, text; };
 std::vector<BuiltIn> built_ins();
+// A criteria set that ships, read; null when there is none of that name.
+std::shared_ptr<const CriteriaSet> built_in_criteria(std::string_view name);
 
 }  // namespace kfab::manifest

@@ -120,6 +120,13 @@ struct Profile {
   SourceSpan span;
 };
 
+// A figure that a criterion may refer to: one of `nominal`, else what the profile itself states as nvlinks, pcie_gen, pcie_width,
+// memory_gib or per_node. Nothing when it states none.
+std::optional<double> figure_of(const Profile&, std::string_view key);
+
+// Whether an accelerator of that device (cuda) tells a figure of that key by itself, so that no profile needs to state it.
+bool told_by_device(std::string_view device, std::string_view key);
+
 enum class Direction : std::uint8_t { min, max, equal };      // the limit is a floor, a ceiling, the only good value
 enum class Basis : std::uint8_t { nominal, fleet_relative, record_only };
 
@@ -136,14 +143,17 @@ struct Criterion {
   double factor = 1.0;
   Verdict on_violation = Verdict::fail;        // fail | degraded
   Verdict on_missing = Verdict::not_judged;    // not_judged | fail
+  bool optional = false;          // `on_missing: skip`: where there is no figure the criterion does not count
   std::string source;             // why this number
+  std::string action;             // what to do about a violation; may be empty
   SourceSpan span;
 };
 
 struct CriteriaSet {
   std::string name, version;
-  std::vector<Criterion> criteria;
-  std::string sha256;             // of the canonical text; goes into every verdict
+  std::vector<std::string> extends;  // sets whose criteria come first; one of its own with the same id replaces theirs
+  std::vector<Criterion> criteria;   // those of the extended sets included
+  std::string sha256;             // of the canonical text, and of the sets that it extends; goes into every verdict
 };
 
 // One resource as a role declares it. `attributes` holds the keys of its type (resource_types.hpp), already checked for

@@ -8,7 +8,50 @@
 namespace kfab::validation {
 namespace {
 
-// Metric ids as the agent writes them; <p> stands for a precision, <pattern> for a memory pattern.
+// Metric ids as the agent writes them; <p> stands for a precision, <pattern> for a memory pattern, <counter> for a counter.
+constexpr Metric common[] = {
+    {"counters.ecc_<volatile|aggregate>_<corrected|uncorrected>", "count", "ECC errors that arose during a family's tests; the detail names them"},
+    {"counters.remapped_rows_<correctable|uncorrectable>", "count", "rows of memory remapped meanwhile"},
+    {"counters.pcie_replays", "count", "packets that PCIe had to send again"},
+    {"counters.aer_<correctable|nonfatal|fatal>", "count", "errors by PCIe's advanced error reporting"},
+    {"counters.nvlink_<replay|recovery|crc_flit|crc_data>", "count", "errors of all NVLinks, before NVLink 5"},
+    {"counters.nvlink_<receive_errors|recovery_failed|effective_errors>", "count", "the same of NVLink 5"},
+    {"counters.edac_<corrected|uncorrected>", "count", "memory errors of the node that the kernel counted"},
+    {"counters.thermal_throttles", "count", "times that a processor was too hot for its clock"},
+    {"counters.machine_checks", "count", "machine checks in the kernel's log"},
+    {"counters.xids", "count", "XIDs of the accelerator meanwhile; nothing where nobody may read the kernel's log"},
+    {"xid.<number>", "count", "how often one XID came; judged by the table of XIDs unless a criterion names it"},
+    {"sxid.<number>", "count", "the same of NVSwitches"},
+    {"device.<multiprocessors|sm_clock_mhz|memory_clock_mhz|memory_bus_bits|capability|pcie_generation|pcie_width>", "count", "what the GPU was built as"},
+    {"pcie.<generation|width>", "count", "of the PCIe link under load"},
+    {"pcie.<generation|width>_missing", "count", "what lacks to the accelerator's own maximum"},
+};
+constexpr Metric cpu_health[] = {
+    {"health.<counter>", "count", "every counter as it stands"},
+    {"health.processors_offline", "count", "processors that are there and not in use"},
+    {"health.machine_checks", "count", "machine checks in the kernel's log since boot"},
+    {"health.kernel_log", "count", "1 where the kernel's log could be read"},
+};
+constexpr Metric cuda_health[] = {
+    {"health.<counter>", "count", "every counter as it stands"},
+    {"health.kernel_log", "count", "1 where the kernel's log could be read"},
+    {"health.ecc_mode", "count", "1: ECC is on"},
+    {"health.remapped_rows_pending", "count", "1: a remapping waits for a reset"},
+    {"health.remapped_rows_failed", "count", "1: a row could not be remapped"},
+    {"health.sram_threshold_exceeded", "count", "1: too many uncorrectable errors in SRAM"},
+    {"health.repair_pending", "count", "1: a channel or TPC waits to be repaired"},
+    {"health.inforom_invalid", "count", "1: the InfoROM is damaged"},
+    {"health.recovery_action", "count", "what the driver asks for: 0 none, 1 reset, 2 reboot, 3 drain, 4 drain and reset, 5 recover IMEX"},
+    {"health.fabric_incomplete", "count", "1: the NVLink fabric is not completed"},
+    {"health.fabric_unhealthy", "count", "1: the fabric manager finds this GPU's part of it ill"},
+    {"health.nvlinks_active", "count", "NVLinks that are up"},
+    {"health.nvlinks_down", "count", "NVLinks that are there and down"},
+    {"health.mig_mode", "count", "1: the GPU is split"},
+    {"health.persistence_mode", "count", "1: the driver stays loaded"},
+    {"health.confidential_computing", "count", "1: on"},
+    {"health.foreign_processes", "count", "compute processes that are not kfab's"},
+    {"health.memory_gib", "gib", "memory that the driver shows"},
+};
 constexpr Metric cpu_burnin[] = {
     {"burnin.gemm_<p>.tflops", "tflops", "products in fp32 and fp64, median of the samples"},
     {"burnin.gemm_int8.tops", "tops", "the same in int8"},
@@ -56,6 +99,8 @@ constexpr Metric cuda_bandwidth[] = {
 };
 
 constexpr Check checks[] = {
+    {"health", "cpu", "error counters and processors, before and after every test", 0, 0, 0, cpu_health, 0.3},
+    {"health", "cuda", "error counters, links, firmware and XIDs, before and after every test", 0, 0, 0, cuda_health, 4},
     {"memory", "cpu", "memory patterns in all threads", 1.8, 60, 0.2, memory_metrics},
     {"bandwidth", "cpu", "STREAM-like bandwidth of the memory, all results compared", 2.7, 40, 0.1, cpu_bandwidth},
     {"burnin", "cpu", "matrix products in fp32, fp64 and int8, every bit compared", 4.5, 200, 0.7, cpu_burnin},
@@ -94,7 +139,9 @@ std::optional<Level> parse_level(std::string_view word) {
 
 std::span<const Check> all_checks() { return checks; }
 
-std::vector<std::string> all_families() { return {"memory", "bandwidth", "burnin"}; }
+std::span<const Metric> common_metrics() { return common; }
+
+std::vector<std::string> all_families() { return {"health", "memory", "bandwidth", "burnin"}; }
 
 std::string_view family_of(std::string_view metric) {
   const auto first = metric.substr(0, metric.find('.'));
@@ -126,7 +173,7 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
     if (std::find(plan.families.begin(), plan.families.end(), family) == plan.families.end()) plan.families.push_back(family);
   }
 
-  double duration = 0, bandwidth = 0, shares = 0;
+  double duration = 0, bandwidth = 0, shares = 0, fixed = 0;
   const double soak = options.duration_s.value_or(soak_default_s);
   for (const auto& check : checks) {
     if (check.device != plan.device) continue;
@@ -135,10 +182,11 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
     const double one = options.level == Level::quick ? check.quick_s : options.level == Level::standard ? check.standard_s : soak * check.soak_share;
     duration += one;
     shares += one;
+    fixed += check.fixed_s;
     if (check.family == "bandwidth") bandwidth = one;
   }
-  if (options.duration_s) {
-    bandwidth *= shares > 0 ? *options.duration_s / shares : 0;
+  if (options.duration_s && shares > 0) {
+    bandwidth *= *options.duration_s / shares;
     duration = *options.duration_s;
   }
 
@@ -163,8 +211,8 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
   // Accelerators run side by side, but take turns at copying.
   const int accelerators = plan.device == "cuda" ? std::max(1, profile.per_node.get().value_or(1)) : 1;
   if (bandwidth > 0 && plan.device == "cuda") bandwidth = std::max(bandwidth, cuda_copy_floor_s * samples / 10.0);
-  plan.predicted_s = duration + bandwidth * (accelerators - 1) + 5;
-  if (plan.device == "cpu") plan.predicted_s = duration * 1.3 + 2;   // each figure needs its least number of samples
+  plan.predicted_s = duration + bandwidth * (accelerators - 1) + 5 + fixed;
+  if (plan.device == "cpu") plan.predicted_s = duration * 1.3 + 2 + fixed;   // each figure needs its least number of samples
   plan.deadline_s = plan.predicted_s * 2 + 120;
   return plan;
 }

@@ -26,14 +26,18 @@ struct Metric {
 
 // A check: one family of one device at all levels. Durations are seconds for one accelerator.
 struct Check {
-  std::string_view family;           // burnin | memory | bandwidth
+  std::string_view family;           // health | memory | bandwidth | burnin
   std::string_view device;           // cpu | cuda
   std::string_view title;
   double quick_s, standard_s;        // soak takes what is asked for, in parts of `soak_share`
   double soak_share;
   std::span<const Metric> metrics;
+  double fixed_s = 0;                // what it takes at any level, whatever time is asked for
 };
 std::span<const Check> all_checks();
+// What comes with every family: how far counters moved, XIDs, the PCIe link under load. Their metrics belong to no family, so
+// that criteria on them hold whatever is tested.
+std::span<const Metric> common_metrics();
 std::vector<std::string> all_families();
 // The family of a metric id ("burnin" for "burnin.gemm_fp32.tflops"); empty when it belongs to none.
 std::string_view family_of(std::string_view metric);

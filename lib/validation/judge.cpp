@@ -9,6 +9,8 @@
 #include "base/codes/validation.hpp"
 #include "base/text.hpp"
 #include "validation/catalogue.hpp"
+#include "validation/derive.hpp"
+#include "validation/xid.hpp"
 
 namespace kfab::validation {
 namespace {
@@ -16,6 +18,9 @@ namespace {
 using manifest::Basis;
 using manifest::Criterion;
 using manifest::Direction;
+
+// Of what a profile may pin, that which the accelerator itself tells.
+constexpr std::string_view pinned_versions[] = {"driver", "vbios", "inforom", "gsp_firmware", "firmware"};
 
 std::string joined_reason(const std::vector<std::string>& reasons) {
   if (reasons.empty()) return {};
@@ -68,7 +73,9 @@ class Findings {
 
 class Judge {
  public:
-  Judge(const JudgeInput& input, const TestReport& report) : input_(input), report_(report) {}
+  Judge(const JudgeInput& input, const TestReport& report) : input_(input), report_(report) {
+    for (const auto& m : report.measurements) figures_[m.accelerator + '\n' + m.device].push_back(&m);
+  }
 
   NodeJudgement run() {
     Findings node;
@@ -115,6 +122,9 @@ class Judge {
   bool in_run(std::string_view metric) const {
     if (input_.families.empty()) return true;
     const auto family = family_of(metric);
+    // The link is looked at where something is copied over it.
+    if (metric.rfind("pcie.", 0) == 0)
+      return std::any_of(input_.families.begin(), input_.families.end(), [](const auto& f) { return f == "health" || f == "bandwidth"; });
     return family.empty() || std::find(input_.families.begin(), input_.families.end(), family) != input_.families.end();
   }
 
@@ -134,6 +144,9 @@ class Judge {
       // What the accelerator has no arithmetic for is no gap in its test, unless a criterion asks for it.
       if (status.state == TestState::not_run && status.code != kfab::to_string(code::not_supported_by_accelerator)) findings.add(Verdict::not_judged, words);
     }
+
+    kernel_events(accelerator, findings);
+    if (in_run("health.")) versions(accelerator, findings);
 
     bool criterion_counted = false;
     if (input_.criteria) {
@@ -156,6 +169,35 @@ class Judge {
     return out;
   }
 
+  bool has_criterion(std::string_view metric) const {
+    return input_.criteria && std::any_of(input_.criteria->criteria.begin(), input_.criteria->criteria.end(), [&](const auto& c) { return c.metric == metric; });
+  }
+
+  // What the kernel's log said, by the table of XIDs; a criterion of its own on a number takes the table's place. Where nobody
+  // may read the log, that is said and not passed over.
+  void kernel_events(const Accelerator& accelerator, Findings& findings) {
+    for (const auto* figure : figures_of(accelerator.id, accelerator.device)) {
+      const Measurement& m = *figure;
+      if (m.metric == "counters.xids" && !m.value && !has_criterion(m.metric))
+        findings.add(Verdict::not_judged, fmt::format("XIDs during {} are not known: {}", m.test, m.detail));
+      if (!m.value || *m.value <= 0 || has_criterion(m.metric)) continue;
+      const auto event = judge_kernel_event(m.metric, m.test != "health", m.detail.rfind("fatal, ", 0) == 0);
+      if (event) findings.add(event->verdict, fmt::format("{}{}; {} ({})", event->words, *m.value > 1 ? fmt::format(", {} times", format_number(*m.value)) : std::string(), event->action, m.detail));
+    }
+  }
+
+  // What the profile pins and the accelerator tells of itself: exactly that, and no other.
+  void versions(const Accelerator& accelerator, Findings& findings) {
+    if (!input_.profile) return;
+    for (const std::string_view key : pinned_versions) {
+      const auto pin = input_.profile->pins.find(std::string(key));
+      if (pin == input_.profile->pins.end()) continue;
+      const auto found = accelerator.versions.find(std::string(key));
+      if (found == accelerator.versions.end()) findings.add(Verdict::not_judged, fmt::format("{} is pinned to {}, and the accelerator does not tell its own", key, pin->second));
+      else if (found->second != pin->second) findings.add(Verdict::fail, fmt::format("{} {} is not the pinned {}", key, found->second, pin->second));
+    }
+  }
+
   // One verdict for each figure of that metric (links have one each), or one about its absence.
   std::vector<CriterionVerdict> judge_criterion(const Criterion& criterion, const Accelerator& accelerator) {
     CriterionVerdict base;
@@ -164,7 +206,8 @@ class Judge {
     base.unit = criterion.unit;
     base.accelerator = accelerator.id;
     base.device = accelerator.device;
-    base.limit = limit_of(criterion);
+    std::string derived;
+    base.limit = limit_of(criterion, accelerator, derived);
     if (criterion.device != "any" && !criterion.device.empty() && criterion.device != accelerator.device) return {};   // never compared
     if (!in_run(criterion.metric)) {
       base.counts = false;
@@ -175,8 +218,9 @@ class Judge {
 
     std::vector<CriterionVerdict> out;
     std::string why_none;
-    for (const auto& measurement : report_.measurements) {
-      if (measurement.accelerator != accelerator.id || measurement.device != accelerator.device || measurement.metric != criterion.metric) continue;
+    for (const auto* figure : figures_of(accelerator.id, accelerator.device)) {
+      const Measurement& measurement = *figure;
+      if (measurement.metric != criterion.metric) continue;
       if (!measurement.value) {
         why_none = measurement.detail;
         continue;
@@ -186,9 +230,11 @@ class Judge {
       one.link = measurement.link;
       one.value = measurement.value;
       compare(criterion, measurement, one);
+      if (!derived.empty() && !one.reason.empty()) one.reason += "; its limit: " + derived;
       out.push_back(std::move(one));
     }
     if (out.empty()) {
+      if (criterion.optional) base.counts = false;
       base.verdict = criterion.basis == Basis::record_only ? Verdict::not_judged : criterion.on_missing;
       base.reason = fmt::format("{} was not measured{} (criterion {})", criterion.metric, why_none.empty() ? "" : ": " + why_none, criterion.id);
       out.push_back(std::move(base));
@@ -196,13 +242,18 @@ class Judge {
     return out;
   }
 
-  std::optional<double> limit_of(const Criterion& criterion) const {
+  // Where the profile states no such figure, it follows from what the accelerator says of itself; `how` says so.
+  std::optional<double> limit_of(const Criterion& criterion, const Accelerator& accelerator, std::string& how) const {
     if (criterion.basis == Basis::record_only) return std::nullopt;
     if (criterion.limit) return criterion.limit;
-    if (criterion.nominal_key.empty() || !input_.profile) return std::nullopt;
-    const auto found = input_.profile->nominal.find(criterion.nominal_key);
-    if (found == input_.profile->nominal.end() || !std::isfinite(found->second)) return std::nullopt;
-    return found->second * criterion.factor;
+    if (criterion.nominal_key.empty()) return std::nullopt;
+    const auto stated = input_.profile ? manifest::figure_of(*input_.profile, criterion.nominal_key) : std::nullopt;
+    if (stated && std::isfinite(*stated)) return *stated * criterion.factor;
+    const auto derived = derived_figures(report_, accelerator);
+    const auto found = derived.find(criterion.nominal_key);
+    if (found == derived.end()) return std::nullopt;
+    how = fmt::format("{} of {} = {}", format_number(criterion.factor), format_number(found->second.value, 1), found->second.how);
+    return found->second.value * criterion.factor;
   }
 
   void compare(const Criterion& criterion, const Measurement& measurement, CriterionVerdict& out) {
@@ -229,41 +280,50 @@ class Judge {
         return;
       }
       const auto peers = input_.peers ? input_.peers->find(criterion.metric) : Peers::const_iterator{};
-      const std::size_t count = input_.peers && peers != input_.peers->end() ? peers->second.size() : 0;
+      const bool known = input_.peers && peers != input_.peers->end();
+      const std::size_t count = known && peers->second.accelerators > 0 ? peers->second.accelerators - 1 : 0;
       if (count < fewest_peers) {
+        if (criterion.optional) out.counts = false;
         out.reason = fmt::format("{} has {} peers to be compared with, {} are needed (criterion {})", named, count, fewest_peers, criterion.id);
         return;
       }
-      const auto of_peers = robust(peers->second);
-      const double spread = std::max(1.4826 * of_peers->mad, 0.005 * std::abs(of_peers->median));
+      const Robust& of_peers = peers->second.robust;
+      const double spread = spread_of(of_peers);
       if (!(spread > 0) || !std::isfinite(spread)) {
-        out.reason = fmt::format("{}: the peers' median is {}, from which no spread follows (criterion {})", named, format_number(of_peers->median), criterion.id);
+        if (criterion.optional) out.counts = false;
+        out.reason = fmt::format("{}: the peers' median is {}, from which no spread follows (criterion {})", named, format_number(of_peers.median), criterion.id);
         return;
       }
-      const double deviation = (value - of_peers->median) / spread;
+      const double deviation = (value - of_peers.median) / spread;
       // The limit is a number of robust standard deviations on the bad side.
       const double bad = criterion.direction == Direction::min ? -deviation : criterion.direction == Direction::max ? deviation : std::abs(deviation);
       const bool good = bad <= *criterion.limit;
       out.verdict = good ? Verdict::pass : criterion.on_violation;
       if (!good)
         out.reason = fmt::format("{} {} lies {} robust deviations off the median {} of {} peers, {} are allowed (criterion {})", named, shown,
-                                 format_number(bad, 1), format_number(of_peers->median, 3), count, format_number(*criterion.limit, 1), criterion.id);
+                                 format_number(bad, 1), format_number(of_peers.median, 3), count, format_number(*criterion.limit, 1), criterion.id);
+      if (!good && !criterion.action.empty()) out.reason += "; " + criterion.action;
       return;
     }
     if (!out.limit) {
       out.reason = criterion.nominal_key.empty()
                        ? fmt::format("criterion {} states no limit", criterion.id)
-                       : fmt::format("the profile states no nominal {} from which the limit follows (criterion {})", criterion.nominal_key, criterion.id);
+                       : fmt::format("neither the profile nor the accelerator tells a nominal {} from which the limit follows (criterion {})", criterion.nominal_key, criterion.id);
       return;
     }
     const bool good = holds(criterion.direction, value, *out.limit);
     out.verdict = good ? Verdict::pass : criterion.on_violation;
-    if (!good) out.reason = fmt::format("{} {} {} {} (criterion {})", named, shown, sign_of_violation(criterion.direction), format_number(*out.limit, 3), criterion.id);
+    if (good) return;
+    out.reason = fmt::format("{} {} {} {} (criterion {})", named, shown, sign_of_violation(criterion.direction), format_number(*out.limit, 3), criterion.id);
+    // A counter's detail names the test that moved it.
+    if (!measurement.detail.empty() && family_of(criterion.metric) != "burnin" && family_of(criterion.metric) != "memory" && family_of(criterion.metric) != "bandwidth")
+      out.reason += ": " + measurement.detail;
+    if (!criterion.action.empty()) out.reason += "; " + criterion.action;
   }
 
   const Measurement* find(const Measurement& of, std::string_view metric) const {
-    for (const auto& m : report_.measurements)
-      if (m.accelerator == of.accelerator && m.device == of.device && m.test == of.test && m.metric == metric) return &m;
+    for (const auto* m : figures_of(of.accelerator, of.device))
+      if (m->test == of.test && m->metric == metric) return m;
     return nullptr;
   }
 
@@ -280,8 +340,15 @@ class Judge {
     return measurement.test + " did not come to its end";
   }
 
+  const std::vector<const Measurement*>& figures_of(const std::string& accelerator, const std::string& device) const {
+    static const std::vector<const Measurement*> none;
+    const auto found = figures_.find(accelerator + '\n' + device);
+    return found == figures_.end() ? none : found->second;
+  }
+
   const JudgeInput& input_;
   const TestReport& report_;
+  std::map<std::string, std::vector<const Measurement*>> figures_;   // by accelerator and device
   NodeJudgement out_;
 };
 
@@ -291,6 +358,8 @@ std::string AcceleratorVerdict::reason() const { return joined_reason(reasons); 
 std::string NodeJudgement::reason() const { return joined_reason(reasons); }
 
 NodeJudgement judge(const JudgeInput& input, const TestReport& report) { return Judge(input, report).run(); }
+
+double spread_of(const Robust& of) { return std::max(1.4826 * of.mad, std::abs(of.median) / 60); }
 
 std::optional<Robust> robust(std::vector<double> values) {
   if (values.empty()) return std::nullopt;

@@ -42,16 +42,28 @@ struct NodeJudgement {
   std::string reason() const;
 };
 
-// Figures of the same metric from sound nodes of the same profile, for criteria of basis fleet_relative. A peer is
-// never the accelerator itself.
-using Peers = std::map<std::string, std::vector<double>>;
+// Median and median absolute deviation; absent for an empty sample.
+struct Robust { double median, mad; };
+std::optional<Robust> robust(std::vector<double> values);
+// One robust standard deviation: 1.4826 MAD, and at least a sixtieth of the median, so that identical peers do not make noise
+// a finding and three deviations are at least five percent (sound GPUs of a model differ by as much).
+double spread_of(const Robust&);
+// So many others of its model an accelerator needs beside it before it is compared with them.
+inline constexpr std::size_t fewest_peers = 5;
+
+// The figures of one metric over all accelerators of a model, itself among them: of six or more it cannot move the median far.
+struct PeerFigures {
+  Robust robust{};
+  std::size_t accelerators = 0;
+};
+using Peers = std::map<std::string, PeerFigures>;      // by metric, for criteria of basis fleet_relative
 
 struct JudgeInput {
   const manifest::Profile* profile = nullptr;          // null: nothing is expected and no nominal figure known
   const manifest::CriteriaSet* criteria = nullptr;     // null or empty: everything is not_judged, recorded only
   std::vector<std::string> families;                   // that were asked for; criteria on others do not count
   std::string device;                                  // that was asked for: "cpu" | "cuda"
-  const Peers* peers = nullptr;
+  const Peers* peers = nullptr;        // null: not known yet, or not asked for
 };
 // Rules beyond the criteria: a wrong bit is a fail whatever they say; a test that broke is a fail; one that did not
 // run, whose checker was not proven, or that made no iteration is not_judged; fewer accelerators than
@@ -73,11 +85,5 @@ struct InventoryJudgement {
   std::string reason() const;
 };
 InventoryJudgement judge_inventory(const manifest::Profile&, const json::Value& facts);
-
-// Median and median absolute deviation; absent for an empty sample. Robust z = (x - median) / (1.4826 MAD), with MAD
-// at least 0.5 % of the median so that identical peers do not make noise a finding.
-struct Robust { double median, mad; };
-std::optional<Robust> robust(std::vector<double> values);
-inline constexpr std::size_t fewest_peers = 5;
 
 }  // namespace kfab::validation

@@ -50,7 +50,7 @@ void ReportReader::refuse(std::string why) {
 
 void ReportReader::take(const json::Value& message) {
   const std::string type = message.string_or("type");
-  if (type != "accelerator" && type != "measurement" && type != "test_done" && type != "mismatch") return;
+  if (type != "accelerator" && type != "measurement" && type != "test_done" && type != "mismatch" && type != "versions") return;
   const std::string device = word(message, "device");
   if (!known_device(device)) return refuse("a message of type " + type + " is of an unknown device '" + one_line(device, 40) + "'");
   const auto full = [&](std::size_t size, std::size_t limit) {
@@ -74,6 +74,14 @@ void ReportReader::take(const json::Value& message) {
     one.numa_node = int(std::clamp<std::int64_t>(message.int_or("numa_node", -1), -1, 1'000'000));
     one.memory_bytes = count(message, "memory_bytes");
     report_.accelerators.push_back(std::move(one));
+  } else if (type == "versions") {
+    const std::string id = word(message, "accelerator");
+    const auto* told = message["versions"].as_object();
+    for (auto& known : report_.accelerators) {
+      if (known.id != id || known.device != device || !told) continue;
+      for (const auto& [key, value] : told->members())
+        if (const auto* text = value.as_string(); text && known.versions.size() < 32) known.versions[one_line(key, 40)] = one_line(*text, id_chars);
+    }
   } else if (type == "measurement") {
     if (full(report_.measurements.size(), limits_.measurements)) return;
     Measurement one;

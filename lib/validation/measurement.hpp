@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,6 +19,7 @@ struct Accelerator {
   int index = 0;
   int numa_node = -1;
   std::uint64_t memory_bytes = 0;
+  std::map<std::string, std::string> versions{};       // driver, vbios, ...: of family health
 };
 
 struct Measurement {

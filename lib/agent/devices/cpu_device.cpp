@@ -43,6 +43,7 @@ class CpuDevice final : public Device {
 
   void run(Family family, const Accelerator&, const TestRequest& request, double seconds, TestSink& sink) override {
     switch (family) {
+      case Family::health: return;
       case Family::burnin: return cpu::run_burnin(request, seconds, sink);
       case Family::memory: return cpu::run_memory(request, seconds, sink);
       case Family::bandwidth: return cpu::run_bandwidth(request, seconds, sink);

@@ -45,6 +45,7 @@ class CudaDevice final : public Device {
     if (!session) return cuda::end_by(sink, to_string(family), 0, session.error());
     NvmlSampler telemetry(libraries_.nvml, accelerator.id);
     switch (family) {
+      case Family::health: break;
       case Family::burnin: cuda::run_burnin(**session, request, seconds, sink); break;
       case Family::memory: cuda::run_memory(**session, request, seconds, sink); break;
       case Family::bandwidth: cuda::run_bandwidth(**session, accelerator, request, seconds, sink); break;

@@ -24,6 +24,7 @@ json::Value to_json(const Accelerator& a) {
 
 std::string_view to_string(Family family) {
   switch (family) {
+    case Family::health: return "health";
     case Family::burnin: return "burnin";
     case Family::memory: return "memory";
     case Family::bandwidth: return "bandwidth";
@@ -54,10 +55,10 @@ Result<TestRequest> read_request(const json::Value& document) {
     return error(code::unknown_test_device, "there is no test device '" + one_line(out.device, 40) + "'");
   out.level = one_line(document.string_or("level", "quick"), 20);
   auto families = words_at(document, "families");
-  if (families.empty()) families = {"burnin", "memory", "bandwidth"};
+  if (families.empty()) for (const auto family : all_families) families.emplace_back(to_string(family));
   for (const auto& word : families) {
     bool known = false;
-    for (const auto family : {Family::burnin, Family::memory, Family::bandwidth}) {
+    for (const auto family : all_families) {
       if (word != to_string(family)) continue;
       known = true;
       if (std::find(out.families.begin(), out.families.end(), family) == out.families.end()) out.families.push_back(family);

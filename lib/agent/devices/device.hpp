@@ -28,7 +28,8 @@ struct Accelerator {
 };
 json::Value to_json(const Accelerator&);   // the "accelerator" message
 
-enum class Family : std::uint8_t { burnin, memory, bandwidth };
+enum class Family : std::uint8_t { health, memory, bandwidth, burnin };
+inline constexpr Family all_families[] = {Family::health, Family::memory, Family::bandwidth, Family::burnin};
 std::string_view to_string(Family);
 
 // What is to be done, read from a request with bounds: durations 0.1 s to 30 days, fractions 0.01 to 0.98.
@@ -67,7 +68,7 @@ class Device {
   virtual std::string_view kind() const = 0;
   // Errors: why there is none (driver_missing, no_accelerator, ...), with the next step in its code.
   virtual Result<std::vector<Accelerator>> accelerators() = 0;
-  // Runs one family within about `seconds` and says everything through the sink; errors of single tests are messages.
+  // Runs one family (but health, which is read of any accelerator in the same way) within about `seconds` and says everything through the sink; errors of single tests are messages.
   virtual void run(Family, const Accelerator&, const TestRequest&, double seconds, TestSink&) = 0;
 };
 

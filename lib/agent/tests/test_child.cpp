@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "agent/devices/device.hpp"
+#include "agent/health/watch.hpp"
 #include "agent/tests/child_protocol.hpp"
 #include "agent/tests/test_task.hpp"
 #include "base/codes/validation.hpp"
@@ -59,6 +60,32 @@ class PipeSink final : public devices::TestSink {
   std::atomic<bool> broken_{false};
 };
 
+// Tells the watch over the counters when a test has ended.
+class WatchedSink final : public devices::TestSink {
+ public:
+  WatchedSink(devices::TestSink& out, health::CounterWatch& watch) : out_(out), watch_(watch) {}
+  void emit(json::Object message) override {
+    std::string ended;
+    if (const auto* type = message.find("type"); type && type->as_string() && *type->as_string() == "test_done") ended = json::Value(message).string_or("test");
+    out_.emit(std::move(message));
+    if (!ended.empty()) watch_.test_ended(ended);
+  }
+  bool stop_requested() const override { return out_.stop_requested(); }
+
+ private:
+  devices::TestSink& out_;
+  health::CounterWatch& watch_;
+};
+
+void run_watched(devices::Device& device, devices::Family family, const devices::Accelerator& one, const devices::TestRequest& request, double seconds,
+                 devices::TestSink& sink) {
+  health::CounterWatch watch(one, health::sources(), family == devices::Family::bandwidth);
+  sink.emit(health::to_json(watch.before()));
+  WatchedSink watched(sink, watch);
+  device.run(family, one, request, seconds, watched);
+  watch.finish(to_string(family), sink);
+}
+
 std::string read_line(int in) {
   std::string line;
   char c;
@@ -89,6 +116,15 @@ int test_child_main(int in, int out) {
   const std::string wanted = order->string_or("accelerator");
   PipeSink sink(out, wanted, request->device, std::chrono::milliseconds(request->level == "quick" ? 500 : 10'000));
 
+  if (order->string_or("do") == "counters") {
+    const auto before = health::before_from_json((*order)["before"]);
+    devices::Accelerator one;
+    one.id = wanted;
+    one.device = request->device;
+    one.pci_bus_id = before.pci_bus_id;
+    health::finish_for_dead(one, before, one_line(order->string_or("family"), 20), health::sources(), sink);
+    return 0;
+  }
   const auto found = device->accelerators();
   if (!found) {
     sink.test_done(inventory_test, "not_run", 0, one_line(found.error().message), to_string(found.error().code));
@@ -102,7 +138,14 @@ int test_child_main(int in, int out) {
     if (to_string(family) != order->string_or("family")) continue;
     for (const auto& one : *found) {
       if (one.id != wanted) continue;
-      device->run(family, one, *request, order->double_or("seconds", 10), sink);
+      if (family == devices::Family::health) {
+        std::vector<std::string> slots;
+        for (const auto& slot : order->array_at("slots"))
+          if (const auto* text = slot.as_string()) slots.push_back(*text);
+        health::run_health(one, slots, health::sources(), sink);
+      } else {
+        run_watched(*device, family, one, *request, order->double_or("seconds", 10), sink);
+      }
       return 0;
     }
   }

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "agent/devices/device.hpp"
+#include "agent/health/kernel_log.hpp"
 #include "agent/tests/child_protocol.hpp"
 #include "agent/tests/test_process.hpp"
 #include "base/codes/validation.hpp"
@@ -17,10 +18,13 @@ namespace {
 
 using devices::Family;
 
-// How the time is shared among the families that run, and whether accelerators of a node take turns: copies of one must
+constexpr double health_s = 10;     // within which health is read; a driver without persistence mode starts slowly
+constexpr double counters_s = 20;   // to read what moved after a test's process has died: a driver that hangs costs no more
+
+// How the time is shared among the families that run (health takes a second or two whatever is asked for), and whether accelerators of a node take turns: copies of one must
 // not share a link with those of another, while heat and power want all at once.
 struct FamilyRow { Family family; double share; bool one_at_a_time; };
-constexpr FamilyRow family_rows[] = {{Family::memory, 0.2, false}, {Family::bandwidth, 0.3, true}, {Family::burnin, 0.5, false}};
+constexpr FamilyRow family_rows[] = {{Family::health, 0, false}, {Family::memory, 0.2, false}, {Family::bandwidth, 0.3, true}, {Family::burnin, 0.5, false}};
 
 json::Object test_done(std::string_view accelerator, std::string_view device, std::string_view test, std::string_view status,
                        Code code, std::string_view reason) {
@@ -31,8 +35,8 @@ json::Object test_done(std::string_view accelerator, std::string_view device, st
 // Sends on what one family's processes say, and says what they could not.
 class FamilyRun {
  public:
-  FamilyRun(const devices::TestRequest& request, TaskContext& context, const TestChildLaunch& launch)
-      : request_(request), context_(context), launch_(launch) {}
+  FamilyRun(const devices::TestRequest& request, std::vector<std::string> slots, TaskContext& context, const TestChildLaunch& launch)
+      : request_(request), slots_(std::move(slots)), context_(context), launch_(launch) {}
 
   void run(const FamilyRow& row, double seconds, const std::vector<std::string>& accelerators) {
     const std::size_t at_once = row.one_at_a_time ? 1 : accelerators.size();
@@ -40,18 +44,47 @@ class FamilyRun {
       std::vector<TestOrder> orders;
       for (std::size_t i = from; i < std::min(from + at_once, accelerators.size()); ++i)
         orders.push_back({json::Object{{"do", "run"}, {"request", devices::to_json(request_)}, {"accelerator", accelerators[i]},
-                                       {"family", to_string(row.family)}, {"seconds", seconds}},
+                                       {"family", to_string(row.family)}, {"seconds", seconds}, {"slots", json::Array(slots_.begin(), slots_.end())}},
                           seconds, accelerators[i], std::string(to_string(row.family))});
       std::vector<bool> told(orders.size(), false);   // whether a test of it came to an end
+      std::vector<json::Value> before(orders.size()); // its counters before the first
       const auto ends = run_test_processes(orders, launch_, [&](std::size_t i, const json::Value& message) {
-          if (message.string_or("type") == "test_done") told[i] = true;
-          forward(message, orders[i].accelerator);
+          const std::string type = message.string_or("type");
+          if (type == "test_done") told[i] = true;
+          if (type == "counters") before[i] = message;
+          else if (type == "stray_event") stray(message);
+          else forward(message, orders[i].accelerator);
         }, [&] { return context_.stop_requested(); });
-      for (std::size_t i = 0; i < ends.size(); ++i) conclude(orders[i], ends[i], told[i]);
+      for (std::size_t i = 0; i < ends.size(); ++i) {
+        conclude(orders[i], ends[i], told[i]);
+        const bool broke_off = ends[i].kind == TestEnd::Kind::hung || ends[i].kind == TestEnd::Kind::died;
+        if (broke_off && before[i].is_object() && !context_.stop_requested()) counters_after(orders[i], before[i]);
+      }
     }
   }
 
  private:
+  // What the counters and the kernel's log say after the child that watched them is gone: in a process of its own, because a
+  // driver that hung once hangs again.
+  void counters_after(const TestOrder& order, const json::Value& before) {
+    const TestOrder again{json::Object{{"do", "counters"}, {"request", devices::to_json(request_)}, {"accelerator", order.accelerator}, {"family", order.family}, {"before", before}},
+                          counters_s, order.accelerator, order.family};
+    TestChildLaunch launch = launch_;
+    launch.silence_s = std::min(launch.silence_s, counters_s);
+    launch.overrun_factor = 1;
+    launch.overrun_grace_s = 0;
+    const auto ends = run_test_processes({again}, launch, [&](std::size_t, const json::Value& message) { forward(message, order.accelerator); },
+                                         [&] { return context_.stop_requested(); });
+    if (ends[0].kind != TestEnd::Kind::finished && !ends[0].stopped)
+      context_.emit(test_done(order.accelerator, request_.device, "counters", "failed", code::test_hung, "after " + order.family + " broke off: " + ends[0].reason));
+  }
+  // An event in the kernel's log of a place where no accelerator is any more: of the node, not of the one that read it.
+  void stray(const json::Value& message) {
+    const std::string slot = health::pci_slot(message.string_or("slot"));
+    const auto number = std::clamp<std::int64_t>(message.int_or("number", 0), 0, 99'999'999);
+    context_.emit(test_done("", request_.device, fmt::format("xid.{}", number), "failed", code::xid_without_accelerator,
+                            fmt::format("{}: {}", slot.empty() ? "no place is named" : slot, one_line(message.string_or("line"), 300))));
+  }
   // The accelerator is what the order was about, whatever the child says.
   void forward(const json::Value& message, const std::string& accelerator) {
     const auto* object = message.as_object();
@@ -74,6 +107,7 @@ class FamilyRun {
   }
 
   const devices::TestRequest& request_;
+  std::vector<std::string> slots_;      // of all accelerators on the PCI bus
   TaskContext& context_;
   const TestChildLaunch& launch_;
 };
@@ -84,7 +118,7 @@ Status run_test_task(const json::Value& document, TaskContext& context, const Te
   KFAB_TRY(request, devices::read_request(document));
 
   // The inventory in a process of its own as well: a sick driver can hang there already.
-  std::vector<std::string> found;
+  std::vector<std::string> found, slots;
   bool told = false;
   const TestOrder list{json::Object{{"do", "list"}, {"request", devices::to_json(request)}}, 60, "", std::string(inventory_test)};
   const auto ends = run_test_processes({list}, launch, [&](std::size_t, const json::Value& message) {
@@ -93,6 +127,8 @@ Status run_test_task(const json::Value& document, TaskContext& context, const Te
         const bool wanted = request.accelerators.empty() ||
                             std::find(request.accelerators.begin(), request.accelerators.end(), id) != request.accelerators.end();
         if (wanted) found.push_back(id);
+        // The accelerators that are tested come first: the first of all speaks for what belongs to none.
+        if (const std::string slot = health::pci_slot(message.string_or("pci_bus_id")); !slot.empty()) slots.insert(wanted ? slots.begin() : slots.end(), slot);
       }
       if (message.string_or("type") == "test_done") told = true;
       context.emit(message);
@@ -116,7 +152,7 @@ Status run_test_task(const json::Value& document, TaskContext& context, const Te
   double shares = 0;
   const auto asked = [&](Family family) { return std::find(request.families.begin(), request.families.end(), family) != request.families.end(); };
   for (const auto& row : family_rows) shares += asked(row.family) ? row.share : 0;
-  FamilyRun run(request, context, launch);
+  FamilyRun run(request, std::move(slots), context, launch);
   for (const auto& row : family_rows) {
     if (!asked(row.family)) continue;
     if (context.stop_requested()) {
@@ -124,7 +160,7 @@ Status run_test_task(const json::Value& document, TaskContext& context, const Te
         context.emit(test_done(id, request.device, to_string(row.family), "not_run", code::test_stopped, "stopped before it began"));
       continue;
     }
-    run.run(row, request.duration_s * row.share / shares, found);
+    run.run(row, row.share > 0 ? request.duration_s * row.share / shares : health_s, found);
   }
   return ok();
 }

@@ -15,7 +15,7 @@ namespace kfab::agent {
 // nothing; lib/validation does, on the host.
 //
 // Request, beside the header of protocol.hpp (every member optional but `device`):
-//   {"device":"cpu|cuda", "level":"quick|standard|soak", "families":["burnin","memory","bandwidth"],
+//   {"device":"cpu|cuda", "level":"quick|standard|soak", "families":["health","memory","bandwidth","burnin"],
 //    "duration_s":9,                    for all families of one accelerator together
 //    "threads":0,                       cpu: 0 is all that the process may run on
 //    "memory_fraction":0.5, "memory_cap_mib":1024,   cpu: of MemAvailable, at most the cap; cuda: of free memory
@@ -29,9 +29,12 @@ namespace kfab::agent {
 //   mismatch     {accelerator, device, test, where, index, stride, expected, got, mask, second_read, count}
 //                the bit patterns as "0x..." strings; at most 32 a test, `count` is the number of all; `second_read`
 //                tells a cell that stays wrong from one that was read wrong
+//   versions     {accelerator, device, versions{driver, vbios, inforom, ...}}   of family health: text, what is told
 //   test_done    {accelerator, device, test, status:"ran|not_run|failed", code|null, reason, duration_s}
 // Units: tflops, tops, gbps (1e9 bytes), count, percent, w, c, mhz, s. A test that could not run is "not_run" with the
 // reason, one that broke (hung, crashed, lost its device, or whose checker missed the planted fault) is "failed".
+// Counters are read before and after every test; what they moved by comes as measurements counters.<name>, xid.<number> and
+// pcie.<name> of the family, whose detail names the tests that moved them (health/watch.hpp), also when a test's process died.
 // Each accelerator and family runs in a process of its own under a watchdog, so that it costs no other its result.
 // Errors: unknown device or family. No accelerator at all is a message (test_done not_run), not an error.
 Status run_test_task(const json::Value& request, TaskContext&);

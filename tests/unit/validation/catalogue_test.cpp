@@ -27,7 +27,7 @@ TEST_CASE("a plan says what is sent and how long it takes") {
   const auto quick = plan_tests(cpu, {});
   REQUIRE(quick);
   CHECK(quick->device == "cpu");
-  CHECK(quick->families.size() == 3);
+  CHECK(quick->families.size() == 4);
   CHECK(quick->predicted_s <= 15);
   CHECK(quick->deadline_s > quick->predicted_s);
   const json::Value members = quick->members;

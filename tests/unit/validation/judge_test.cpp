@@ -239,10 +239,10 @@ TEST_CASE("against the fleet") {
   c.basis = manifest::Basis::fleet_relative;
   bench.criteria.criteria.push_back(c);
   bench.measure("burnin.gemm_fp32.tflops", 50, "tflops");
-  bench.peers[c.metric] = {50, 50.5, 49.5, 50.2};
+  bench.peers[c.metric] = {*robust({50, 50.5, 49.5, 50.2, 50}), 5};
   CHECK(bench.judged().verdict == Verdict::not_judged);
   CHECK(bench.judged().reason().find("4 peers") != std::string::npos);
-  bench.peers[c.metric].push_back(49.8);
+  bench.peers[c.metric] = {*robust({50, 50.5, 49.5, 50.2, 49.8, 50}), 6};
   CHECK(bench.judged().verdict == Verdict::pass);
   set(bench, "burnin.gemm_fp32.tflops", 45);
   CHECK(bench.judged().verdict == Verdict::fail);
@@ -250,7 +250,7 @@ TEST_CASE("against the fleet") {
   CHECK(bench.judged().verdict == Verdict::pass);
   bench.criteria.criteria[0].direction = manifest::Direction::equal;
   CHECK(bench.judged().verdict == Verdict::fail);
-  bench.peers[c.metric] = {0, 0, 0, 0, 0};   // nothing can be said against a median of nothing
+  bench.peers[c.metric] = {*robust({0, 0, 0, 0, 0, 0}), 6};   // nothing can be said against a median of nothing
   CHECK(bench.judged().verdict == Verdict::not_judged);
 }
 

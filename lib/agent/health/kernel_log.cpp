@@ -1,0 +1,256 @@
+#include "agent/health/kernel_log.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "agent/process.hpp"
+#include "base/text.hpp"
+
+namespace kfab::agent::health {
+namespace {
+
+constexpr std::size_t most_bytes = std::size_t{64} << 20, most_events = 4096, record_bytes = 16384, most_odd_reads = 10'000;
+constexpr double journal_timeout_s = 15;
+
+bool is_hex(std::string_view text) { return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isxdigit(c) != 0; }); }
+
+// The number that `text` begins with.
+std::optional<std::uint64_t> leading_number(std::string_view text) {
+  std::uint64_t number = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (problem != std::errc{} || end == text.data()) return std::nullopt;
+  return number;
+}
+
+// What is between the parentheses after `mark`, and where the text goes on after them.
+std::optional<std::pair<std::string_view, std::string_view>> after_mark(std::string_view text, std::string_view mark) {
+  const auto at = text.find(mark);
+  if (at == std::string_view::npos) return std::nullopt;
+  const auto from = at + mark.size(), to = text.find(')', from);
+  if (to == std::string_view::npos || to - from > 40) return std::nullopt;
+  return std::pair{text.substr(from, to - from), text.substr(to + 1)};
+}
+
+// ": 79," or ": 145, RLW Fatal ...": the first colon and blank that digits follow and a comma or the end ends.
+std::optional<std::pair<int, std::string_view>> numbered(std::string_view text) {
+  for (auto at = text.find(": "); at != std::string_view::npos; at = text.find(": ", at + 1)) {
+    const auto number = leading_number(text.substr(at + 2));
+    if (!number || *number > 99'999'999) continue;
+    auto end = at + 2;
+    while (end < text.size() && std::isdigit(static_cast<unsigned char>(text[end])) != 0) ++end;
+    if (end == text.size() || text[end] == ',') return std::pair{static_cast<int>(*number), text.substr(std::min(end + 1, text.size()))};
+  }
+  return std::nullopt;
+}
+
+// A word that looks like a PCI address, for the lines that have no parentheses.
+std::string slot_in(std::string_view text) {
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const auto end = std::min(text.find_first_of(" ,()[]", at), text.size());
+    if (auto slot = pci_slot(text.substr(at, end - at)); !slot.empty()) return slot;
+    at = end + 1;
+  }
+  return {};
+}
+
+bool says_fatal(std::string_view text) {
+  const std::string lower = to_lower(std::string(text));
+  for (auto at = lower.find("fatal"); at != std::string::npos; at = lower.find("fatal", at + 1)) {
+    const bool negated = (at >= 3 && lower.compare(at - 3, 3, "non") == 0) || (at >= 4 && lower.compare(at - 4, 4, "non-") == 0);
+    const bool word_begins = at == 0 || std::isalpha(static_cast<unsigned char>(lower[at - 1])) == 0;
+    if (!negated && word_begins) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::string pci_slot(std::string_view address) {
+  if (address.substr(0, 4) == "PCI:") address.remove_prefix(4);
+  while (!address.empty() && (address.back() == '.' || address.back() == ':')) address.remove_suffix(1);
+  if (const auto dot = address.rfind('.'); dot != std::string_view::npos) {
+    if (address.size() - dot != 2 || !is_hex(address.substr(dot + 1))) return {};
+    address = address.substr(0, dot);
+  }
+  const auto parts = split(address, ':');
+  if (parts.size() != 2 && parts.size() != 3) return {};
+  const bool with_domain = parts.size() == 3;
+  const std::string &bus = parts[with_domain ? 1 : 0], &device = parts[with_domain ? 2 : 1];
+  std::string domain = with_domain ? parts[0] : "0000";
+  if (!is_hex(domain) || !is_hex(bus) || !is_hex(device) || domain.size() > 8 || bus.size() != 2 || device.size() != 2) return {};
+  while (domain.size() > 4 && domain.front() == '0') domain.erase(0, 1);
+  while (domain.size() < 4) domain.insert(0, 1, '0');
+  return to_lower(domain + ":" + bus + ":" + device);
+}
+
+std::optional<KernelEvent> parse_kernel_line(std::string_view text) {
+  KernelEvent event;
+  event.line = one_line(text.substr(0, 2000), 300);
+  if (const auto found = after_mark(text, "NVRM: Xid (")) {
+    const auto number = numbered(found->second);
+    if (!number) return std::nullopt;
+    event.number = number->first;
+    event.slot = pci_slot(found->first);
+    // The units of NVLink 5 say their severity in the line; so does nothing else in a way that can be relied on.
+    event.fatal = event.number >= 144 && event.number <= 150 && says_fatal(number->second);
+    return event;
+  }
+  if (text.find("nvidia-nvswitch") != std::string_view::npos) {
+    const auto found = after_mark(text, "SXid (");
+    const auto number = found ? numbered(found->second) : std::nullopt;
+    if (!number) return std::nullopt;
+    event.kind = KernelEvent::Kind::sxid;
+    event.number = number->first;
+    event.slot = pci_slot(found->first);
+    event.fatal = says_fatal(number->second);
+    return event;
+  }
+  if (text.find("NVRM:") != std::string_view::npos && text.find("fallen off the bus") != std::string_view::npos) {
+    event.number = 79;
+    event.slot = slot_in(text);
+    return event;
+  }
+  if (text.find("mce: [Hardware Error]: Machine check events logged") != std::string_view::npos ||
+      text.find("mce: [Hardware Error]: CPU ") != std::string_view::npos) {
+    event.kind = KernelEvent::Kind::machine_check;
+    return event;
+  }
+  return std::nullopt;
+}
+
+KernelLog::KernelLog(const Sources& sources) : sources_(sources) {
+  fd_ = ::open((sources.root + sources.kernel_log).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (fd_ >= 0) {
+    // The device can open and still refuse the first read, where reading it is restricted.
+    std::array<char, record_bytes> buffer{};
+    const ssize_t got = ::read(fd_, buffer.data(), buffer.size());
+    const int problem = got < 0 ? errno : 0;
+    if (got >= 0 || problem == EAGAIN || problem == EPIPE || problem == EINVAL) {
+      if (got > 0) rest_.assign(buffer.data(), static_cast<std::size_t>(got));
+      return;
+    }
+    ::close(fd_);
+    fd_ = -1;
+    errno = problem;
+  }
+  why_not_ = fmt::format("{}: {}", sources.kernel_log, std::strerror(errno));
+  if (sources.journal.empty()) return;
+  // Who may not read the kernel's lines gets none, without an error: an empty answer is no answer.
+  ProcessSpec probe;
+  probe.argv = sources.journal;
+  probe.argv.push_back("--lines=1");
+  probe.timeout_s = journal_timeout_s;
+  const auto answer = run_process(probe);
+  if (answer.success() && answer.out.find("kernel:") != std::string::npos) {
+    why_not_.clear();
+    return;
+  }
+  why_not_ += fmt::format("; {}: {}", sources.journal.front(), answer.success() ? std::string("it shows no line of the kernel to this user") : answer.how());
+}
+
+KernelLog::~KernelLog() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+std::vector<KernelEvent> KernelLog::next() {
+  if (!readable()) return {};
+  return fd_ >= 0 ? read_device() : read_journal();
+}
+
+void KernelLog::take(std::string_view text, double at_s, std::vector<KernelEvent>& out) {
+  if (at_s >= 0) last_at_s_ = at_s;
+  auto event = parse_kernel_line(text);
+  if (!event) return;
+  if (out.size() >= most_events) {
+    cut_ = true;
+    return;
+  }
+  event->at_s = at_s;
+  out.push_back(std::move(*event));
+}
+
+// "6,1234,5678901,-;text", with lines of further fields after it that begin with a blank.
+std::vector<KernelEvent> KernelLog::read_device() {
+  std::vector<KernelEvent> out;
+  std::array<char, record_bytes> buffer{};
+  std::size_t total = 0, odd = 0;
+  const auto lines = [&] {
+    std::size_t from = 0;
+    for (;;) {
+      const auto end = rest_.find('\n', from);
+      if (end == std::string::npos) break;
+      const std::string_view line = std::string_view(rest_).substr(from, end - from);
+      from = end + 1;
+      const auto semicolon = line.find(';');
+      if (line.empty() || line.front() == ' ' || semicolon == std::string_view::npos || semicolon > 120) continue;
+      const auto head = split(line.substr(0, semicolon), ',');
+      const auto sequence = head.size() > 1 ? leading_number(head[1]) : std::nullopt;
+      const auto micros = head.size() > 2 ? leading_number(head[2]) : std::nullopt;
+      if (first_) begins_late_ = sequence.value_or(0) > 0;
+      first_ = false;
+      take(line.substr(semicolon + 1), micros ? static_cast<double>(*micros) * 1e-6 : -1, out);
+    }
+    rest_.erase(0, from);
+    if (rest_.size() > 4 * record_bytes) rest_.clear();   // no line of a kernel is so long
+  };
+  lines();
+  for (;;) {
+    const ssize_t got = ::read(fd_, buffer.data(), buffer.size());
+    if (got < 0 && (errno == EINTR || errno == EPIPE || errno == EINVAL)) {   // overwritten while it was read; too long a record
+      if (++odd > most_odd_reads) break;
+      continue;
+    }
+    if (got <= 0) break;   // EAGAIN: nothing more for now
+    total += static_cast<std::size_t>(got);
+    rest_.append(buffer.data(), static_cast<std::size_t>(got));
+    lines();
+    if (total > most_bytes) {
+      cut_ = true;
+      break;
+    }
+  }
+  lines();
+  return out;
+}
+
+// "[   12.345678] host kernel: text"; what was seen before is skipped by its number, because nothing else is exact.
+std::vector<KernelEvent> KernelLog::read_journal() {
+  std::vector<KernelEvent> out;
+  ProcessSpec spec;
+  spec.argv = sources_.journal;
+  spec.timeout_s = journal_timeout_s;
+  spec.max_output_bytes = most_bytes;
+  const auto answer = run_process(spec);
+  if (!answer.success()) {
+    why_not_ = fmt::format("{}: {}", sources_.journal.front(), answer.how());
+    return out;
+  }
+  cut_ = cut_ || answer.truncated;
+  std::uint64_t seen = 0;
+  for (const std::string_view line : split_lines(answer.out)) {
+    if (seen++ < journal_lines_) continue;
+    const auto kernel = line.find("kernel: ");
+    if (line.empty() || line.front() != '[' || kernel == std::string_view::npos) continue;
+    double at_s = -1;
+    const auto close = line.find(']');
+    if (close != std::string_view::npos) {
+      const auto number = trim(line.substr(1, close - 1));
+      if (std::from_chars(number.data(), number.data() + number.size(), at_s).ec != std::errc{}) at_s = -1;
+    }
+    take(line.substr(kernel + 8), at_s, out);
+  }
+  journal_lines_ = std::max(journal_lines_, seen);
+  return out;
+}
+
+}  // namespace kfab::agent::health

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/health/sources.hpp"
+
+namespace kfab::agent::health {
+
+// What the kernel's log says about an accelerator, a switch between them, or the processor.
+struct KernelEvent {
+  enum class Kind : std::uint8_t { xid, sxid, machine_check };
+  Kind kind = Kind::xid;
+  int number = 0;               // of the XID or SXid; a GPU that fell off the bus without a number counts as 79
+  std::string slot;             // "0000:3b:00": domain, bus and device, lower case; empty when the line names none
+  bool fatal = false;           // the line itself says Fatal: NVLink 5 units and switches do
+  double at_s = -1;             // since boot, as the log has it; below zero: it does not say
+  std::string line;             // one line, bounded, printable
+};
+
+// One line of the log without its prefix; nothing when it is of no interest.
+std::optional<KernelEvent> parse_kernel_line(std::string_view text);
+// "PCI:0000:3B:00", "00000000:3B:00.0" and the like as "0000:3b:00"; empty when it is no PCI address.
+std::string pci_slot(std::string_view address);
+
+// Reads the log from /dev/kmsg or, where that may not be opened, from the journal. Never waits for new lines.
+class KernelLog {
+ public:
+  explicit KernelLog(const Sources&);
+  ~KernelLog();
+  KernelLog(const KernelLog&) = delete;
+  KernelLog& operator=(const KernelLog&) = delete;
+
+  bool readable() const { return why_not_.empty(); }
+  // Both ways and why neither was to be had, in words.
+  const std::string& why_not() const { return why_not_; }
+  // What was read: "/dev/kmsg" or "the journal".
+  std::string_view from() const { return fd_ >= 0 ? "/dev/kmsg" : "the journal"; }
+  // Looking again costs next to nothing (/dev/kmsg), or a process (the journal).
+  bool cheap() const { return fd_ >= 0; }
+  // Records older than the first that is still there are gone: what was before is not known.
+  bool begins_late() const { return begins_late_; }
+
+  // What came since the last call; the first one gives all since boot that the log still has. At most 4,096 events and 64 MiB;
+  // the rest is told by `cut`.
+  std::vector<KernelEvent> next();
+  bool cut() const { return cut_; }
+  // The time of the last record that was read, of interest or not; below zero before the first.
+  double last_at_s() const { return last_at_s_; }
+
+ private:
+  std::vector<KernelEvent> read_device();
+  std::vector<KernelEvent> read_journal();
+  void take(std::string_view text, double at_s, std::vector<KernelEvent>& out);
+
+  const Sources& sources_;
+  int fd_ = -1;
+  std::string why_not_, rest_;
+  bool begins_late_ = false, cut_ = false, first_ = true;
+  double last_at_s_ = -1;
+  std::uint64_t journal_lines_ = 0;
+};
+
+}  // namespace kfab::agent::health

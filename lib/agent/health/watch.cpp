@@ -1,0 +1,232 @@
+#include "agent/health/watch.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "base/codes/validation.hpp"
+#include "base/text.hpp"
+
+namespace kfab::agent::health {
+namespace {
+
+constexpr auto link_period = std::chrono::milliseconds(100);
+constexpr std::string_view test_name = "counters";
+
+bool is_mine(const KernelEvent& event, const std::string& slot, bool is_cpu) {
+  if (event.kind == KernelEvent::Kind::machine_check) return is_cpu;
+  if (is_cpu) return false;
+  // A switch serves all accelerators of a node.
+  return event.kind == KernelEvent::Kind::sxid || (!slot.empty() && event.slot == slot);
+}
+
+std::string metric_of(const KernelEvent& event) {
+  switch (event.kind) {
+    case KernelEvent::Kind::xid: return fmt::format("xid.{}", event.number);
+    case KernelEvent::Kind::sxid: return fmt::format("sxid.{}", event.number);
+    case KernelEvent::Kind::machine_check: return "counters.machine_checks";
+  }
+  return {};
+}
+
+}  // namespace
+
+json::Object to_json(const Before& before) {
+  return json::Object{{"type", "counters"},
+                      {"slot", before.slot},
+                      {"pci_bus_id", before.pci_bus_id},
+                      {"readings", to_json(before.readings)},
+                      {"log_at_s", before.log_at_s}};
+}
+
+Before before_from_json(const json::Value& document) {
+  return {one_line(document.string_or("slot"), 20), one_line(document.string_or("pci_bus_id"), 32), readings_from_json(document["readings"]),
+          document.double_or("log_at_s", -1)};
+}
+
+PcieLink better(const PcieLink& a, const PcieLink& b) {
+  const auto rank = [](const PcieLink& link) { return std::pair{link.generation.value_or(0), link.width.value_or(0)}; };
+  return rank(b) > rank(a) ? b : a;
+}
+
+void emit_link(std::string_view test, const PcieLink& link, std::string_view why, devices::TestSink& sink) {
+  if (!link.generation && !link.width && !link.most_generation) return;   // nothing that sits on PCIe
+  const auto say = [&](std::string_view name, const std::optional<unsigned>& now, const std::optional<unsigned>& most) {
+    const bool known = now && why.empty();
+    sink.measurement(test, fmt::format("pcie.{}", name), known ? json::Value(*now) : json::Value(), "count",
+                     known ? "the most that was seen under load" : why.empty() ? "neither the driver nor the kernel tells" : why);
+    const bool both = known && most;
+    const unsigned missing = both && *most > *now ? *most - *now : 0;
+    sink.measurement(test, fmt::format("pcie.{}_missing", name), both ? json::Value(missing) : json::Value(), "count",
+                     both ? fmt::format("{} of {} that the accelerator itself can", *now, *most) : known ? std::string("the device's own maximum is not told") : std::string(why));
+  };
+  PcieLink shown = link;
+  say("generation", shown.generation, shown.most_generation);
+  say("width", shown.width, shown.most_width);
+  if (link.host_generation && link.most_generation && *link.host_generation < *link.most_generation)
+    sink.measurement(test, "pcie.host_generation", *link.host_generation, "count", "the slot allows less than the accelerator can");
+}
+
+CounterWatch::CounterWatch(const devices::Accelerator& accelerator, const Sources& sources, bool sample_link) : accelerator_(accelerator), log_(sources) {
+  auto opened = open_source(accelerator, sources);
+  if (opened) {
+    source_ = std::move(*opened);
+    before_ = last_ = source_->counters();
+    driver_tells_ = source_->driver_xids().has_value();
+  } else {
+    why_no_source_ = one_line(opened.error().message, 300);
+  }
+  log_.next();   // what was before is none of this family's doing
+  log_at_s_ = log_.readable() ? std::max(0.0, log_.last_at_s()) : -1;
+  if (!source_ || !sample_link) return;
+  link_ = source_->link();
+  sampler_ = std::thread([this] { sample(); });
+}
+
+CounterWatch::~CounterWatch() {
+  if (!sampler_.joinable()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  sampler_.join();
+}
+
+void CounterWatch::sample() {
+  std::unique_lock lock(mutex_);
+  while (!stop_) {
+    link_ = better(link_, source_->link());
+    wake_.wait_for(lock, link_period, [this] { return stop_; });
+  }
+}
+
+Before CounterWatch::before() const { return {source_ ? source_->slot() : std::string(), accelerator_.pci_bus_id, before_, log_at_s_}; }
+
+void CounterWatch::look(std::string_view test) {
+  if (source_) {
+    const std::lock_guard lock(mutex_);
+    Readings now = source_->counters();
+    for (const auto& one : movements(last_, now))
+      if (one.moved.value_or(0) > 0 && moved_by_.size() < 4096) moved_by_.emplace_back(one.name, fmt::format("{} +{}", test, *one.moved));
+    last_ = std::move(now);
+    if (driver_tells_) {
+      const auto numbers = source_->driver_xids();
+      driver_tells_ = numbers.has_value();
+      // The log says the same with the whole line; the driver is listened to where nobody may read the log.
+      if (numbers && !log_.readable())
+        for (const int number : *numbers) {
+          KernelEvent event;
+          event.number = number;
+          event.slot = source_->slot();
+          event.line = "told by the driver's events";
+          events_.push_back({std::move(event), std::string(test)});
+        }
+    }
+  }
+  const std::string slot = source_ ? source_->slot() : pci_slot(accelerator_.pci_bus_id);
+  for (auto& event : log_.next())
+    if (is_mine(event, slot, accelerator_.device == "cpu") && events_.size() < 4096) events_.push_back({std::move(event), std::string(test)});
+}
+
+void CounterWatch::test_ended(std::string_view test) {
+  // Where looking costs a process, once at the end is enough: the family is then what the movement is tied to.
+  if (log_.readable() && !log_.cheap()) {
+    if (!source_) return;
+    const std::lock_guard lock(mutex_);
+    Readings now = source_->counters();
+    for (const auto& one : movements(last_, now))
+      if (one.moved.value_or(0) > 0 && moved_by_.size() < 4096) moved_by_.emplace_back(one.name, fmt::format("{} +{}", test, *one.moved));
+    last_ = std::move(now);
+    return;
+  }
+  look(test);
+}
+
+void CounterWatch::emit_events(std::string_view family, devices::TestSink& sink) {
+  const bool is_cpu = accelerator_.device == "cpu";
+  struct Group { std::uint64_t count = 0; std::string line; std::vector<std::string> tests; bool fatal = false; };
+  std::map<std::string, Group> groups;
+  std::uint64_t xids = 0;
+  for (const auto& seen : events_) {
+    auto& group = groups[metric_of(seen.event)];
+    if (group.count++ == 0) group.line = seen.event.line;
+    group.fatal = group.fatal || seen.event.fatal;
+    if (std::find(group.tests.begin(), group.tests.end(), seen.test) == group.tests.end() && group.tests.size() < 20) group.tests.push_back(seen.test);
+    xids += seen.event.kind == KernelEvent::Kind::xid;
+  }
+  const bool known = log_.readable() || driver_tells_;
+  const std::string why = "the kernel's log may not be read: " + log_.why_not();
+  if (!is_cpu)
+    sink.measurement(family, "counters.xids", known || xids > 0 ? json::Value(xids) : json::Value(), "count",
+                     log_.readable() ? fmt::format("by {}", log_.from()) : known ? std::string("by the driver's events, without the kernel's words") : why);
+  else if (!groups.contains("counters.machine_checks"))
+    sink.measurement(family, "counters.machine_checks", log_.readable() ? json::Value(0) : json::Value(), "count", log_.readable() ? std::string() : why);
+  for (const auto& [metric, group] : groups)
+    sink.measurement(family, metric, group.count, "count", fmt::format("{}during {}: {}", group.fatal ? "fatal, " : "", join(group.tests, ", "), group.line));
+}
+
+void CounterWatch::finish(std::string_view family, devices::TestSink& sink) {
+  if (sampler_.joinable()) {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    wake_.notify_all();
+    sampler_.join();
+    emit_link(family, link_, {}, sink);
+  }
+  look(family);
+  if (!source_) {
+    sink.measurement(family, "counters.read", json::Value(), "count", why_no_source_);
+  } else {
+    std::vector<std::string> back;
+    for (const auto& one : movements(before_, last_)) {
+      std::string by;
+      for (const auto& [name, words] : moved_by_)
+        if (name == one.name && by.size() < 300) by += (by.empty() ? "" : ", ") + words;
+      std::string detail = by.empty() ? one.detail : one.detail.empty() ? by : by + "; now " + one.detail;
+      sink.measurement(family, "counters." + one.name, one.moved ? json::Value(*one.moved) : json::Value(), "count", one_line(detail, 500));
+      if (one.went_back) back.push_back(one.name + ": " + one.detail);
+    }
+    if (const auto lost = source_->lost())
+      sink.test_done(test_name, "failed", 0, fmt::format("during {}: {}", family, *lost), to_string(code::accelerator_lost));
+    else if (!back.empty())
+      sink.test_done(test_name, "failed", 0, fmt::format("during {}: {}", family, join(back, "; ")), to_string(code::counter_went_back));
+  }
+  emit_events(family, sink);
+}
+
+void finish_for_dead(const devices::Accelerator& accelerator, const Before& before, std::string_view family, const Sources& sources, devices::TestSink& sink) {
+  auto opened = open_source(accelerator, sources);
+  if (!opened) {
+    sink.test_done(test_name, "failed", 0, fmt::format("after {} broke off: {}", family, one_line(opened.error().message, 300)), to_string(opened.error().code));
+  } else {
+    for (const auto& one : movements(before.readings, (*opened)->counters()))
+      sink.measurement(family, "counters." + one.name, one.moved ? json::Value(*one.moved) : json::Value(), "count",
+                       one_line(one.moved.value_or(0) > 0 ? fmt::format("{}, which broke off, +{}", family, *one.moved) : one.detail, 500));
+    if (const auto lost = (*opened)->lost())
+      sink.test_done(test_name, "failed", 0, fmt::format("after {} broke off: {}", family, *lost), to_string(code::accelerator_lost));
+  }
+  KernelLog log(sources);
+  const std::string slot = before.slot.empty() ? pci_slot(accelerator.pci_bus_id) : before.slot;
+  if (!log.readable() || before.log_at_s < 0) {
+    sink.measurement(family, "counters.xids", json::Value(), "count", "the kernel's log may not be read: " + log.why_not());
+    return;
+  }
+  std::map<std::string, std::pair<std::uint64_t, std::string>> groups;
+  std::uint64_t xids = 0;
+  for (const auto& event : log.next()) {
+    if (!is_mine(event, slot, accelerator.device == "cpu") || event.at_s <= before.log_at_s) continue;
+    auto& [count, line] = groups[metric_of(event)];
+    if (count++ == 0) line = (event.fatal ? "fatal, " : "") + event.line;
+    xids += event.kind == KernelEvent::Kind::xid;
+  }
+  if (accelerator.device != "cpu") sink.measurement(family, "counters.xids", xids, "count", fmt::format("by {}", log.from()));
+  for (const auto& [metric, group] : groups)
+    sink.measurement(family, metric, group.first, "count", fmt::format("during {}, which broke off: {}", family, group.second));
+}
+
+}  // namespace kfab::agent::health

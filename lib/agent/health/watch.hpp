@@ -1,0 +1,89 @@
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "agent/devices/device.hpp"
+#include "agent/health/kernel_log.hpp"
+#include "agent/health/source.hpp"
+
+// The counters of one accelerator before, between and after the tests of a family, so that each movement is tied to the test
+// that made it.
+namespace kfab::agent::health {
+
+// What the reading before a family holds, so that another process can go on with it when this one dies.
+struct Before {
+  std::string slot;
+  std::string pci_bus_id;
+  Readings readings;
+  double log_at_s = -1;          // of the last record of the kernel's log; below zero: the log was not readable
+};
+json::Object to_json(const Before&);       // the "counters" message: {type, slot, pci_bus_id, readings[], log_at_s}
+Before before_from_json(const json::Value&);
+
+class CounterWatch {
+ public:
+  // Reads everything once. `sample_link`: look at the PCIe link all the time until finish().
+  CounterWatch(const devices::Accelerator&, const Sources&, bool sample_link);
+  ~CounterWatch();
+  CounterWatch(const CounterWatch&) = delete;
+  CounterWatch& operator=(const CounterWatch&) = delete;
+
+  Before before() const;
+  // A test has ended: what moved since the last one was moved by it.
+  void test_ended(std::string_view test);
+  // Reads once more and says it all, as test `family`:
+  //   counters.<name>    what it moved by; detail: which tests, and what it is made of. null: why it is not known
+  //   counters.xids      XIDs of this accelerator in the kernel's log, or by the driver's events; null: nobody may read them
+  //   xid.<N>, sxid.<N>, counters.machine_checks    one for each number that came; detail: during which tests, and the line
+  //   pcie.*             with `sample_link`: see emit_link()
+  // A counter that went back, or an accelerator that no longer answers, is test "counters" failed.
+  void finish(std::string_view family, devices::TestSink&);
+
+ private:
+  struct Seen { KernelEvent event; std::string test; };
+  void look(std::string_view test);
+  void sample();
+  void emit_events(std::string_view family, devices::TestSink&);
+
+  devices::Accelerator accelerator_;
+  std::unique_ptr<Source> source_;
+  std::string why_no_source_;
+  KernelLog log_;
+  Readings before_, last_;
+  double log_at_s_ = -1;
+  std::vector<std::pair<std::string, std::string>> moved_by_;   // counter and "gemm_bf16 +3"
+  std::vector<Seen> events_;
+  bool driver_tells_ = false;
+
+  std::mutex mutex_;              // over source_ and link_
+  std::condition_variable wake_;
+  bool stop_ = false;
+  PcieLink link_;
+  std::thread sampler_;
+};
+
+// After the process that watched has died: what moved since `before`, tied to the family as a whole.
+void finish_for_dead(const devices::Accelerator&, const Before&, std::string_view family, const Sources&, devices::TestSink&);
+
+// The better of two looks at a link: the higher generation, then the greater width.
+PcieLink better(const PcieLink&, const PcieLink&);
+// pcie.generation, .width, .generation_missing and .width_missing (what lacks to the device's own maximum), of a link that was
+// looked at under load; null with `why` where there was no load.
+void emit_link(std::string_view test, const PcieLink&, std::string_view why, devices::TestSink&);
+
+// The health family on one accelerator: counters and states as health.<name>, the XIDs since boot, its versions, its PCIe
+// link under a short load, and the proof of the checker; test "health". Events of slots that are none of `slots` are
+// told as {"type":"stray_event"}, by the accelerator whose slot is the first of them.
+void run_health(const devices::Accelerator&, const std::vector<std::string>& slots, const Sources&, devices::TestSink&);
+
+// Copies to the accelerator for `seconds`, calling `sample` all the while; says why it could not.
+std::string load_link(const devices::Accelerator&, const Sources&, double seconds, const std::function<void()>& sample);
+
+}  // namespace kfab::agent::health

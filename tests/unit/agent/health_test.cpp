@@ -1,0 +1,328 @@
+// Health over a stand-in for libnvidia-ml (tests/fakes/fake_nvml.cpp), a recorded kernel log and a tree of sysfs.
+#include <doctest/doctest.h>
+
+#include <fstream>
+
+#include "agent/health/watch.hpp"
+#include "agent/tests/test_task.hpp"
+#include "unit/agent/device_support.hpp"
+#include "unit/agent/support.hpp"
+
+using namespace kfab;
+using namespace kfab::agent;
+using namespace kfab::agent::health;
+
+namespace {
+
+const std::string fake = std::string(KFAB_BINARY_DIR) + "/libkfab_fake_nvml.so";
+const std::string older = std::string(KFAB_BINARY_DIR) + "/libkfab_fake_nvml_old.so";
+const std::string cuda = std::string(KFAB_BINARY_DIR) + "/libkfab_fake_cuda.so";
+const std::string first_gpu = "GPU-00112233-4455-6677-8899-aabbccddeeff";
+
+struct Node {
+  test::TemporaryDirectory dir;
+  Sources sources;
+  Node() {
+    sources.root = dir.string();
+    sources.nvml_library = fake;
+    sources.cuda_library = cuda;
+    sources.kernel_log = "/kmsg";
+    sources.link_load_s = 0.01;
+    sources.journal.clear();
+    test::write(dir / "kmsg", "6,0,1000,-;Linux\n");
+    aer("correctable", "RxErr 0\nBadTLP 0\nTOTAL_ERR_COR 0\n");
+    aer("nonfatal", "Undefined 0\nTOTAL_ERR_NONFATAL 0\n");
+    aer("fatal", "Undefined 0\nTOTAL_ERR_FATAL 0\n");
+  }
+  void aer(const std::string& kind, const std::string& text) const { test::write(dir / ("sys/bus/pci/devices/0000:3b:00.0/aer_dev_" + kind), text); }
+  void log(const std::string& line) const { std::ofstream(dir / "kmsg", std::ios::app) << "4,99,9000000,-;" << line << "\n"; }
+
+  static devices::Accelerator gpu() {
+    devices::Accelerator one;
+    one.id = first_gpu;
+    one.device = "cuda";
+    one.pci_bus_id = "0000:3b:00.0";
+    return one;
+  }
+  Collected health(const std::string& script, std::vector<std::string> slots = {"0000:3b:00"}) const {
+    return in_process_of_its_own([&](devices::TestSink& sink) {
+      ::setenv("KFAB_FAKE_NVML", script.c_str(), 1);
+      run_health(gpu(), slots, sources, sink);
+    });
+  }
+  // Two tests of a family; `between` happens while the second runs.
+  Collected watched(const std::string& script, const std::function<void()>& between = [] {}, bool link = false) const {
+    return in_process_of_its_own([&](devices::TestSink& sink) {
+      ::setenv("KFAB_FAKE_NVML", script.c_str(), 1);
+      CounterWatch watch(gpu(), sources, link);
+      watch.test_ended("gemm_fp32");
+      between();
+      watch.test_ended("gemm_bf16");
+      watch.finish("burnin", sink);
+    });
+  }
+};
+
+std::string detail(const Collected& said, std::string_view metric) { return said.measured(metric).string_or("detail"); }
+
+}  // namespace
+
+TEST_CASE("the health of a sound GPU") {
+  const Node node;
+  const auto said = node.health("");
+  CHECK(said.status("health") == "ran");
+  for (const char* metric : {"ecc_volatile_uncorrected", "ecc_aggregate_corrected", "remapped_rows_pending", "remapped_rows_failed", "pcie_replays", "nvlink_replay", "nvlinks_down",
+                             "aer_fatal", "aer_correctable", "fabric_incomplete", "fabric_unhealthy", "inforom_invalid", "recovery_action", "mig_mode", "confidential_computing",
+                             "foreign_processes", "sram_threshold_exceeded", "repair_pending"}) {
+    CAPTURE(metric);
+    CHECK(said.value(std::string("health.") + metric) == 0);
+  }
+  CHECK(said.value("health.ecc_mode") == 1);
+  CHECK(said.value("health.persistence_mode") == 1);
+  CHECK(said.value("health.nvlinks_active") == 18);
+  CHECK(said.value("health.kernel_log") == 1);
+  CHECK(said.value("health.memory_gib") == doctest::Approx(79.65).epsilon(0.01));
+  CHECK(said.value("selftest.health.found") == 1);
+  CHECK(said.value("pcie.generation") == 5);
+  CHECK(said.value("pcie.generation_missing") == 0);
+  CHECK(said.value("pcie.width_missing") == 0);
+  CHECK_FALSE(said.has("xid.79"));
+  CHECK(said.value("device.capability") == 90);
+  CHECK(said.value("device.pcie_generation") == 5);
+  for (const auto& m : said.messages)
+    if (m.string_or("type") == "versions") CHECK(m["versions"].string_or("driver") == "570.133.20");
+}
+
+TEST_CASE("each thing that can be wrong with a GPU is told as it is") {
+  struct Row { const char* script; const char* metric; double value; const char* words; };
+  const Node node;
+  for (const auto& row : {Row{"ecc_aggregate_uncorrected=7", "health.ecc_aggregate_uncorrected", 7, ""}, Row{"remapped_rows_pending=1", "health.remapped_rows_pending", 1, ""},
+                          Row{"remapped_rows_failed=1", "health.remapped_rows_failed", 1, ""}, Row{"nvlinks_down=2", "health.nvlinks_down", 2, "links 16, 17"},
+                          Row{"nvlinks=12", "health.nvlinks_active", 12, ""}, Row{"fabric_state=2", "health.fabric_incomplete", 1, "in progress"},
+                          Row{"fabric_status=16", "health.fabric_incomplete", 1, "requires restart"}, Row{"fabric_mask=17", "health.fabric_unhealthy", 1, "degraded bandwidth, route unhealthy"},
+                          Row{"fabric_mask=1280", "health.fabric_unhealthy", 1, "insufficient NVLinks"}, Row{"fabric_summary=2", "health.fabric_unhealthy", 1, "unhealthy"},
+                          Row{"fabric_v2_only=1", "health.fabric_incomplete", 0, ""}, Row{"inforom_invalid=1", "health.inforom_invalid", 1, "corrupted"},
+                          Row{"recovery_action=2", "health.recovery_action", 2, "reboot the node"}, Row{"mig_mode=1", "health.mig_mode", 1, ""},
+                          Row{"error:nvmlDeviceGetMigMode=3", "health.mig_mode", 0, "no MIG"}, Row{"persistence_mode=0", "health.persistence_mode", 0, ""},
+                          Row{"confidential_computing=1", "health.confidential_computing", 1, "encrypted"}, Row{"processes=2", "health.foreign_processes", 2, "pid 4711, 4712"},
+                          Row{"sram_threshold_exceeded=1", "health.sram_threshold_exceeded", 1, ""}, Row{"repair_pending=1", "health.repair_pending", 1, "channel"},
+                          Row{"nvlink5=18,nvlink_receive_errors=3", "health.nvlink_receive_errors", 3, "link 0: 3"}, Row{"memory_mib=40960", "health.memory_gib", 40, ""},
+                          Row{"pcie_width=8", "pcie.width_missing", 8, "8 of 16"}, Row{"pcie_generation=3", "pcie.generation_missing", 2, "3 of 5"},
+                          Row{"host_generation=4,pcie_generation=4", "pcie.host_generation", 4, "the slot allows less"}}) {
+    CAPTURE(row.script);
+    const auto said = node.health(row.script);
+    CHECK(said.value(row.metric) == row.value);
+    CHECK(detail(said, row.metric).find(row.words) != std::string::npos);
+    CHECK(said.status("health") == "ran");
+  }
+}
+
+TEST_CASE("an idle link that is slow is no finding, and one that was loaded is") {
+  Node node;
+  // The link rises while it is copied to: the best of what was seen counts.
+  CHECK(node.health("pcie_generation=1,pcie_generation=5@2").value("pcie.generation_missing") == 0);
+  CHECK(node.health("pcie_generation=1").value("pcie.generation_missing") == 4);
+  node.sources.cuda_library = "libnone-such-cuda.so";
+  const auto unloaded = node.health("pcie_generation=1");
+  CHECK(unloaded.measured("pcie.generation_missing")["value"].is_null());
+  CHECK(detail(unloaded, "pcie.generation_missing").find("not loaded") != std::string::npos);
+  CHECK(node.health("").value("pcie.generation_missing") == 0);   // at its most without load: nothing is missing
+}
+
+TEST_CASE("drivers that cannot, may not or will not tell") {
+  Node node;
+  SUBCASE("an older driver lacks functions: said for each, the rest is told") {
+    node.sources.nvml_library = older;
+    const auto said = node.health("nvlinks=12");
+    CHECK(said.status("health") == "ran");
+    CHECK(said.measured("health.remapped_rows_pending")["value"].is_null());
+    CHECK(detail(said, "health.remapped_rows_pending").find("no such function") != std::string::npos);
+    CHECK(said.measured("health.fabric_incomplete")["value"].is_null());
+    CHECK(said.value("health.nvlinks_active") == 12);
+    CHECK(said.value("health.confidential_computing") == 0);
+    CHECK(said.value("pcie.generation_missing") == 0);   // by the driver's own maximum
+  }
+  SUBCASE("no permission and not supported") {
+    const auto said = node.health("error:nvmlDeviceGetTotalEccErrors=4,error:nvmlDeviceGetPcieReplayCounter=3,nvlinks=0");
+    CHECK(said.measured("health.ecc_volatile_uncorrected")["value"].is_null());
+    CHECK(detail(said, "health.ecc_volatile_uncorrected").find("Insufficient Permissions") != std::string::npos);
+    CHECK(said.measured("health.pcie_replays")["value"].is_null());
+    CHECK(said.measured("health.nvlinks_active")["value"].is_null());
+    CHECK(said.status("health") == "ran");
+  }
+  SUBCASE("words of a driver with escapes are harmless") {
+    CHECK(detail(node.health("error:nvmlDeviceGetPcieReplayCounter=999"), "health.pcie_replays").find('\x1b') == std::string::npos);
+  }
+  SUBCASE("no library, no driver, no such GPU") {
+    CHECK(node.health("error:nvmlInit_v2=9").code("health") == "KF4001");
+    CHECK(node.health("error:nvmlInit_v2=4").code("health") == "KF4004");
+    CHECK(node.health("devices=0").status("health") == "not_run");
+    node.sources.nvml_library = "libnone-such-nvml.so";
+    const auto said = node.health("");
+    CHECK(said.status("health") == "not_run");
+    CHECK(said.code("health") == "KF4001");
+  }
+  SUBCASE("a GPU that is lost on the way") {
+    const auto said = node.health("lost=12");
+    CHECK(said.status("health") == "failed");
+    CHECK(said.code("health") == "KF4006");
+  }
+  SUBCASE("nobody may read the kernel's log") {
+    node.sources.kernel_log = "/none";
+    const auto said = node.health("");
+    CHECK(said.measured("health.kernel_log")["value"].is_null());
+    CHECK(detail(said, "health.kernel_log").find("No such file") != std::string::npos);
+  }
+}
+
+TEST_CASE("XIDs since boot belong to their GPU, and one of an empty place to the node") {
+  const Node node;
+  node.log("NVRM: Xid (PCI:0000:3b:00): 63, Row Remapper");
+  node.log("NVRM: Xid (PCI:0000:3b:00): 63, Row Remapper");
+  node.log("NVRM: Xid (PCI:0000:3c:00): 48, DBE");
+  node.log("NVRM: Xid (PCI:0000:5d:00): 79, GPU has fallen off the bus.");
+  const auto said = node.health("", {"0000:3b:00", "0000:3c:00"});
+  CHECK(said.value("xid.63") == 2);
+  CHECK(detail(said, "xid.63").find("since boot, from 9 s to 9 s after it") != std::string::npos);
+  CHECK_FALSE(said.has("xid.48"));   // another GPU's
+  CHECK_FALSE(said.has("xid.79"));
+  int strays = 0;
+  for (const auto& m : said.messages)
+    if (m.string_or("type") == "stray_event" && m.string_or("slot") == "0000:5d:00") ++strays;
+  CHECK(strays == 1);
+}
+
+TEST_CASE("a counter that moves is tied to the test that moved it") {
+  const Node node;
+  const auto quiet = node.watched("ecc_volatile_uncorrected=5");
+  CHECK(quiet.value("counters.ecc_volatile_uncorrected") == 0);
+  CHECK(quiet.value("counters.xids") == 0);
+  CHECK(quiet.status("counters").empty());
+  // Read before, after each of two tests, and at the end: the third reading is the second test's.
+  const auto moved = node.watched("ecc_volatile_uncorrected=5,ecc_volatile_uncorrected=8@3,pcie_replays=1@2");
+  CHECK(moved.value("counters.ecc_volatile_uncorrected") == 3);
+  CHECK(detail(moved, "counters.ecc_volatile_uncorrected") == "gemm_bf16 +3");
+  CHECK(detail(moved, "counters.pcie_replays") == "gemm_fp32 +1");
+  CHECK(moved.value("counters.ecc_volatile_corrected") == 0);
+
+  const auto links = node.watched("nvlink_crc_flit=2@50");
+  CHECK(links.value("counters.nvlink_crc_flit") >= 0);
+
+  const auto aer = node.watched("", [&] { node.aer("nonfatal", "Undefined 0\nCmpltTO 2\nTOTAL_ERR_NONFATAL 2\n"); });
+  CHECK(aer.value("counters.aer_nonfatal") == 2);
+  CHECK(detail(aer, "counters.aer_nonfatal") == "gemm_bf16 +2; now CmpltTO 2");
+
+  const auto xid = node.watched("", [&] { node.log("NVRM: Xid (PCI:0000:3b:00): 48, DBE"), node.log("NVRM: Xid (PCI:0000:3c:00): 79, another's"); });
+  CHECK(xid.value("counters.xids") == 1);
+  CHECK(xid.value("xid.48") == 1);
+  CHECK(detail(xid, "xid.48").find("during gemm_bf16: ") == 0);
+  CHECK_FALSE(xid.has("xid.79"));
+}
+
+TEST_CASE("counters that go back, and a GPU that is lost meanwhile, are failures") {
+  const Node node;
+  const auto reset = node.watched("ecc_volatile_corrected=9,ecc_volatile_corrected=1@3");
+  CHECK(reset.measured("counters.ecc_volatile_corrected")["value"].is_null());
+  CHECK(reset.status("counters") == "failed");
+  CHECK(reset.code("counters") == "KF4100");
+  CHECK(reset.done("counters").string_or("reason").find("from 9 to 1") != std::string::npos);
+  const auto lost = node.watched("error:nvmlDeviceGetTotalEccErrors=15@9");
+  CHECK(lost.status("counters") == "failed");
+  CHECK(lost.code("counters") == "KF4006");
+}
+
+TEST_CASE("without the kernel's log the driver's events are listened to, and without both it is said") {
+  Node node;
+  node.sources.kernel_log = "/none";
+  const auto told = node.watched("event_xid=0,event_xid=63@3");
+  CHECK(told.value("counters.xids") == 1);
+  CHECK(told.value("xid.63") == 1);
+  const auto unknown = node.watched("error:nvmlDeviceRegisterEvents=3");
+  CHECK(unknown.measured("counters.xids")["value"].is_null());
+  CHECK(detail(unknown, "counters.xids").find("may not be read") != std::string::npos);
+}
+
+TEST_CASE("what moved is told even when the process that watched has died") {
+  const Node node;
+  const auto said = in_process_of_its_own([&](devices::TestSink& sink) {
+    ::setenv("KFAB_FAKE_NVML", "ecc_volatile_uncorrected=2,ecc_volatile_uncorrected=6@2", 1);
+    Before before;
+    {
+      CounterWatch watch(Node::gpu(), node.sources, false);
+      before = before_from_json(to_json(watch.before()));
+    }
+    node.log("NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus.");
+    finish_for_dead(Node::gpu(), before, "burnin", node.sources, sink);
+  });
+  CHECK(said.value("counters.ecc_volatile_uncorrected") == 4);
+  CHECK(said.value("xid.79") == 1);
+  CHECK(detail(said, "xid.79").find("during burnin, which broke off") == 0);
+  const auto lost = in_process_of_its_own([&](devices::TestSink& sink) {
+    ::setenv("KFAB_FAKE_NVML", "lost=1", 1);
+    finish_for_dead(Node::gpu(), {}, "burnin", node.sources, sink);
+  });
+  CHECK(lost.status("counters") == "failed");
+  CHECK(lost.code("counters") == "KF4006");
+}
+
+TEST_CASE("the whole way: the task ties a died child's movement to its family, and a hung driver costs only itself") {
+  const Node node;
+  struct Context final : TaskContext {
+    Collected said;
+    void emit(const json::Value& message) override { said.messages.push_back(message); }
+    bool stop_requested() const override { return false; }
+    double remaining_s() const override { return 100; }
+  } context;
+  const Sources kept = sources();
+  sources() = node.sources;
+  TestChildLaunch launch;
+  launch.argv = {"/bin/sh", "-c",
+                 "read -r line; case \"$line\" in"
+                 " *'\"do\":\"list\"'*) echo '{\"type\":\"accelerator\",\"id\":\"a\",\"device\":\"cuda\",\"pci_bus_id\":\"0000:3b:00.0\"}';;"
+                 " *'\"do\":\"counters\"'*) case \"$line\" in *'\"value\":7'*) echo '{\"type\":\"measurement\",\"test\":\"burnin\",\"metric\":\"counters.x\",\"value\":3,\"unit\":\"count\"}';; esac;;"
+                 " *) echo '{\"type\":\"counters\",\"slot\":\"0000:3b:00\",\"readings\":[{\"name\":\"x\",\"value\":7}],\"log_at_s\":1}';"
+                 " echo '{\"type\":\"stray_event\",\"number\":79,\"slot\":\"0000:5d:00\",\"line\":\"gone\"}'; kill -9 $$;; esac"};
+  REQUIRE(run_test_task(json::Object{{"device", "cuda"}, {"families", json::Array{"burnin"}}, {"duration_s", 0.2}}, context, launch));
+  sources() = kept;
+  CHECK(context.said.value("counters.x") == 3);
+  CHECK(context.said.measured("counters.x").string_or("accelerator") == "a");
+  CHECK(context.said.code("burnin") == "KF4008");
+  CHECK(context.said.code("xid.79") == "KF4101");
+  CHECK(context.said.done("xid.79").string_or("accelerator").empty());
+  for (const auto& m : context.said.messages) CHECK(m.string_or("type") != "counters");
+}
+
+TEST_CASE("the processor's counters by the kernel's files") {
+  Node node;
+  devices::Accelerator cpu;
+  cpu.id = "cpu-1";
+  cpu.device = "cpu";
+  const auto health = [&] { return in_process_of_its_own([&](devices::TestSink& sink) { run_health(cpu, {}, node.sources, sink); }); };
+  test::write(node.dir / "sys/devices/system/cpu/present", "0-3\n");
+  test::write(node.dir / "sys/devices/system/cpu/online", "0-2\n");
+  const auto bare = health();
+  CHECK(bare.status("health") == "ran");
+  CHECK(bare.value("health.processors_offline") == 1);
+  CHECK(bare.measured("health.edac_uncorrected")["value"].is_null());
+  CHECK(bare.value("selftest.health.found") == 1);
+  CHECK(bare.value("health.machine_checks") == 0);
+  test::write(node.dir / "sys/devices/system/edac/mc/mc0/ue_count", "0\n");
+  test::write(node.dir / "sys/devices/system/edac/mc/mc1/ue_count", "2\n");
+  test::write(node.dir / "sys/devices/system/edac/mc/power/ue_count", "100\n");
+  node.log("mce: [Hardware Error]: Machine check events logged");
+  const auto ill = health();
+  CHECK(ill.value("health.edac_uncorrected") == 2);
+  CHECK(detail(ill, "health.edac_uncorrected") == "most on mc1: 2");
+  CHECK(ill.value("health.machine_checks") == 1);
+}
+
+TEST_CASE("a planted movement is found wherever it is put, and a comparison of nothing proves nothing") {
+  Readings readings{{"a", 0, {}}, {"b", UINT64_MAX, {}}, {"c", std::nullopt, "unknown"}, {"d", 17, {}}};
+  for (std::uint64_t seed = 0; seed < 500; ++seed) CHECK(finds_planted_movement(readings, seed));
+  CHECK_FALSE(finds_planted_movement({}, 1));
+  CHECK_FALSE(finds_planted_movement({{"c", std::nullopt, ""}}, 1));
+  // Two counters of one name: the comparison would take one for the other, and the proof sees it.
+  int missed = 0;
+  for (std::uint64_t seed = 0; seed < 50; ++seed) missed += !finds_planted_movement({{"a", 1, {}}, {"a", 2, {}}}, seed);
+  CHECK(missed > 0);
+}
