@@ -2,7 +2,7 @@
 # that the CUDA device is not built in. The kernels are compiled to fat binaries and loaded by the driver API, so
 # nothing of CUDA is linked and CMake's own CUDA language is not needed.
 set(KFAB_CUDA "AUTO" CACHE STRING "build the CUDA device: AUTO, ON (fail without nvcc) or OFF")
-set(KFAB_CUDA_ARCHS "75;80;86;89;90a;100;103;120" CACHE STRING "compute capabilities that the kernels are compiled for")
+set(KFAB_CUDA_ARCHS "75;80;86;89;90a;100;103;120a" CACHE STRING "compute capabilities that the kernels are compiled for")
 set(KFAB_HAVE_CUDA OFF)
 if(NOT KFAB_CUDA STREQUAL "OFF")
   find_program(KFAB_NVCC nvcc HINTS $ENV{CUDA_HOME}/bin $ENV{CUDACXX} /usr/local/cuda/bin)

@@ -60,11 +60,19 @@ constexpr Metric cpu_burnin[] = {
     {"burnin.gemm_<p>.coverage", "percent", "slices of results that were written and compared"},
 };
 constexpr Metric cuda_burnin[] = {
-    {"burnin.gemm_<p>.tflops", "tflops", "products in fp8, bf16, fp16, tf32, fp32, fp64 by kfab's own kernels"},
+    {"burnin.gemm_<p>.tflops", "tflops", "products in fp4, fp8, fp8_e5m2, bf16, fp16, tf32, fp32, fp64 by kfab's own kernels"},
     {"burnin.gemm_int8.tops", "tops", "the same in int8"},
     {"burnin.gemm_<p>.mismatches", "count", "results whose bits differ from the known answer"},
     {"burnin.gemm_<p>.iterations", "count", "products done; without one nothing is judged"},
     {"burnin.gemm_<p>.coverage", "percent", "free memory that results filled and in which they were compared"},
+    {"burnin.gemm_<p>.digest", "digest", "equal on all GPUs of a model with the same link; one of each slice in the samples"},
+    {"burnin.gemm_<p>.cublaslt_tflops", "tflops", "the same product by cuBLASLt where the node has it, compared as well"},
+    {"burnin.gemm_<p>.own_to_cublaslt", "ratio", "kfab's kernel beside cuBLASLt, in turn over the same time"},
+    {"burnin.gemm_<p>.kernels_refused", "count", "kernels for this chip that could not prove themselves on it"},
+    {"burnin.gemm_<p>.energy_j_per_tflop", "j", "energy for a tera-operation, comparisons included"},
+    {"burnin.gemm_<p>.random_<figure>", "", "all of these with full mantissas: wrong is what the other slices outvote"},
+    {"burnin.load.<interval>.<figure>", "", "power, temperature, clock and throttling in each step, pulse and pause of a load"},
+    {"burnin.load.start_late_s", "s", "how late a GPU was at a common start"},
     {"burnin.power_w", "w", "mean power during the burn-in"},
     {"burnin.temperature_c", "c", "highest temperature"},
     {"burnin.sm_clock_mhz", "mhz", "median clock"},
@@ -95,6 +103,11 @@ constexpr Metric cuda_bandwidth[] = {
     {"bandwidth.device_to_device_memcpy_read_ce_gbps", "gbps", "from a peer, one figure for each link"},
     {"bandwidth.device_to_device_memcpy_write_ce_gbps", "gbps", "to a peer, one figure for each link"},
     {"bandwidth.stream_triad_gbps", "gbps", "STREAM triad on the GPU; copy, scale and add likewise"},
+    {"bandwidth.<test>_gbps", "gbps", "the other copies of nvbandwidth under their names, with the link"},
+    {"bandwidth.<test>.variation_pct", "percent", "coefficient of variation of a test's samples"},
+    {"bandwidth.host_device_latency_sm_ns", "ns", "a read of pinned host memory by the GPU"},
+    {"bandwidth.device_to_device_latency_sm_ns", "ns", "a read of a peer's memory by the GPU"},
+    {"bandwidth.host_memory_local_pct", "percent", "pinned memory that lies on the GPU's NUMA node"},
     {"bandwidth.<test>.mismatches", "count", "words with wrong bits in what was copied"},
 };
 

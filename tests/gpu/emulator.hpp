@@ -3,11 +3,13 @@
 // Runs the text of kernels.cu on a processor: each CUDA thread is a fiber, blocks run one after the other, barriers and the
 // operations of a whole warp are meetings. So the tiling, the order of chunks in shared memory, fragments, tails and
 // comparisons that a GPU would execute are executed here; only the instructions of primitives.cuh are stood in for, by the
-// layouts of the PTX ISA. What it cannot show: timing, races between blocks, and a missing wait for an asynchronous copy.
+// layouts of the PTX ISA. Hopper's copies of tiles, its barriers that count bytes and its products of a warpgroup as well
+// (hopper.cuh). What it cannot show: timing, races between blocks, and a missing wait for something asynchronous.
 
 #include <setjmp.h>
 #include <ucontext.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -23,7 +25,8 @@
 #define __global__
 #define __shared__ static
 #define __align__(n) __attribute__((aligned(n)))
-#define __launch_bounds__(n)
+#define __launch_bounds__(...)
+#define __grid_constant__
 
 struct uint2 { unsigned x, y; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };
@@ -55,10 +58,18 @@ struct Warp {
   void* operand[3][32];
 };
 
+// The same of a warpgroup.
+struct Group {
+  int arrived = 0;
+  unsigned generation = 0;
+  void* sums[128];
+};
+
 struct Machine {
   std::vector<Fiber> fibers = std::vector<Fiber>(most_threads);
   std::unique_ptr<char[]> stacks{new char[most_threads * stack_bytes]};
   std::vector<Warp> warps = std::vector<Warp>(most_threads / 32);
+  std::vector<Group> groups = std::vector<Group>(most_threads / 128);
   jmp_buf scheduler;
   Fiber* current = nullptr;
   int alive = 0, arrived = 0;
@@ -164,13 +175,33 @@ inline float e4m3_value(unsigned bits) {
   const float magnitude = exponent ? std::ldexp(float(8 + fraction), exponent - 10) : std::ldexp(float(fraction), -9);
   return bits & 0x80 ? -magnitude : magnitude;
 }
-inline float element(int precision, const unsigned char* at) {
+inline float e5m2_value(unsigned bits) { return half_value(bits << 8); }
+inline float e2m1_value(unsigned bits) {
+  constexpr float magnitudes[] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
+  return bits & 8 ? -magnitudes[bits & 7] : magnitudes[bits & 7];
+}
+// Tables, for these are asked for millions of times.
+template <std::size_t count, float (*value)(unsigned)>
+const float* table() {
+  static const std::vector<float> all = [] {
+    std::vector<float> out(count);
+    for (unsigned bits = 0; bits < count; ++bits) out[bits] = value(bits);
+    return out;
+  }();
+  return all.data();
+}
+// Element `e` of packed bytes.
+inline float element(int precision, const unsigned char* from, int e) {
+  const int width = kfab::exact::shapes[precision].operand_width;
+  const unsigned char* at = from + e * width / 8;
   std::uint16_t half = 0;
   std::uint32_t word = 0;
   switch (precision) {
-    case kfab::exact::fp16: std::memcpy(&half, at, 2); return half_value(half);
+    case kfab::exact::fp16: std::memcpy(&half, at, 2); return table<65536, half_value>()[half];
     case kfab::exact::bf16: std::memcpy(&half, at, 2); return std::bit_cast<float>(std::uint32_t{half} << 16);
-    case kfab::exact::fp8: return e4m3_value(*at);
+    case kfab::exact::fp8: return table<256, e4m3_value>()[*at];
+    case kfab::exact::fp8_e5m2: return table<256, e5m2_value>()[*at];
+    case kfab::exact::fp4: return e2m1_value(e % 2 ? *at >> 4 : *at & 15);
     case kfab::exact::int8: return float(static_cast<signed char>(*at));
     default: std::memcpy(&word, at, 4); return std::bit_cast<float>(word & 0xffffe000u);   // tf32: ten bits of fraction
   }
@@ -180,35 +211,99 @@ inline float element(int precision, const unsigned char* at) {
 template <int precision, class Accumulator>
 void mma_16_8(Accumulator (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
   meet_warp(d, const_cast<unsigned*>(a), const_cast<unsigned*>(b), [](Warp& warp) {
-    constexpr int bytes = kfab::exact::shapes[precision].operand_bytes, depth = 32 / bytes;
-    static float am[16][32], bm[8][32];
+    constexpr int width = kfab::exact::shapes[precision].operand_width, depth = 256 / width;
+    static float am[16][depth], bm[depth][8];
     for (int lane = 0; lane < 32; ++lane) {
-      const int group = lane >> 2, in_group = lane & 3, per_register = 4 / bytes;
+      const int group = lane >> 2, in_group = lane & 3, per_register = 32 / width;
       const auto* ar = static_cast<const unsigned*>(warp.operand[1][lane]);
       const auto* br = static_cast<const unsigned*>(warp.operand[2][lane]);
       for (int r = 0; r < 4; ++r) {
         unsigned char raw[4];
         std::memcpy(raw, &ar[r], 4);
         const int row = r & 1 ? group + 8 : group, first = in_group * per_register + (r >= 2 ? depth / 2 : 0);
-        for (int e = 0; e < per_register; ++e) am[row][first + e] = element(precision, raw + e * bytes);
+        for (int e = 0; e < per_register; ++e) am[row][first + e] = element(precision, raw, e);
       }
       for (int r = 0; r < 2; ++r) {
         unsigned char raw[4];
         std::memcpy(raw, &br[r], 4);
         const int first = in_group * per_register + (r ? depth / 2 : 0);
-        for (int e = 0; e < per_register; ++e) bm[group][first + e] = element(precision, raw + e * bytes);
+        for (int e = 0; e < per_register; ++e) bm[first + e][group] = element(precision, raw, e);
       }
     }
+    Accumulator products[16][8] = {};
+    for (int row = 0; row < 16; ++row)
+      for (int k = 0; k < depth; ++k)
+        for (int column = 0; column < 8; ++column) products[row][column] += Accumulator(am[row][k]) * Accumulator(bm[k][column]);
     for (int lane = 0; lane < 32; ++lane) {
       auto* dr = static_cast<Accumulator*>(warp.operand[0][lane]);
-      for (int i = 0; i < 4; ++i) {
-        const int row = (lane >> 2) + (i >= 2 ? 8 : 0), column = (lane & 3) * 2 + (i & 1);
-        Accumulator sum = 0;
-        for (int k = 0; k < depth; ++k) sum += Accumulator(am[row][k]) * Accumulator(bm[column][k]);
-        dr[i] += sum;
-      }
+      for (int i = 0; i < 4; ++i) dr[i] += products[(lane >> 2) + (i >= 2 ? 8 : 0)][(lane & 3) * 2 + (i & 1)];
     }
   });
+}
+
+// --- Hopper ---
+
+constexpr std::size_t shared_bytes = 227 * 1024;
+alignas(1024) inline unsigned char dynamic[shared_bytes];
+
+// A barrier in its 64 bits: arrivals of a phase, those still missing, bytes still to come, and which phase it is in.
+struct Barrier { unsigned short expected, missing; int bytes : 31; unsigned phase : 1; };
+static_assert(sizeof(Barrier) == 8);
+inline Barrier& barrier_at(unsigned long long* p) { return *reinterpret_cast<Barrier*>(p); }
+inline void settle(Barrier& barrier) {
+  if (barrier.missing != 0 || barrier.bytes != 0) return;
+  barrier.missing = barrier.expected;
+  barrier.phase ^= 1;
+}
+
+inline int lose_tiles = 0;   // so many of the next copies of tiles never arrive
+
+// What the fake driver encodes into a CUtensorMap: bytes, two dimensions, swizzled over 128 bytes.
+struct TensorMap { const unsigned char* base; unsigned long long width, height, stride; unsigned box_width, box_height; };
+
+// The place of byte `byte` of row `row` in shared memory, by a matrix descriptor.
+inline const unsigned char* described(unsigned long long descriptor, int row, int byte) {
+  const unsigned start = unsigned(descriptor & 0x3fff) << 4, groups = unsigned(descriptor >> 32 & 0x3fff) << 4;
+  unsigned at = start + unsigned(row / 8) * groups + unsigned(row % 8) * 128 + unsigned(byte);
+  if (descriptor >> 62 == 1) at ^= (at >> 7 & 7) << 4;
+  return dynamic + at;
+}
+
+template <int precision, class Sum, std::size_t held>
+void group_product(Sum (&d)[held], unsigned long long a, unsigned long long b, int keep) {
+  const unsigned thread = machine.current->thread.x;
+  Group& group = machine.groups[thread / 128];
+  group.sums[thread % 128] = d;
+  if (++group.arrived < 128) return wait_for(group.generation);
+  group.arrived = 0;
+  constexpr int columns = int(held) * 2, depth = 256 / kfab::exact::shapes[precision].operand_width;
+  static float am[64][depth], bm[depth][columns];
+  static Sum products[64][columns];
+  unsigned char line[32];
+  const auto read = [&](unsigned long long descriptor, int row) {
+    for (int chunk = 0; chunk < 32; chunk += 16) std::memcpy(line + chunk, described(descriptor, row, chunk), 16);
+  };
+  for (int row = 0; row < 64; ++row) {
+    read(a, row);
+    for (int k = 0; k < depth; ++k) am[row][k] = element(precision, line, k);
+  }
+  for (int column = 0; column < columns; ++column) {
+    read(b, column);
+    for (int k = 0; k < depth; ++k) bm[k][column] = element(precision, line, k);
+  }
+  for (int row = 0; row < 64; ++row) {
+    std::fill_n(products[row], columns, Sum{});
+    for (int k = 0; k < depth; ++k)
+      for (int column = 0; column < columns; ++column) products[row][column] += Sum(am[row][k]) * Sum(bm[k][column]);
+  }
+  for (int t = 0; t < 128; ++t) {
+    auto* sums = static_cast<Sum*>(group.sums[t]);
+    for (int i = 0; i < int(held); ++i) {
+      const Sum one = products[t / 32 * 16 + t % 32 / 4 + (i & 2) * 4][i / 4 * 8 + t % 4 * 2 + (i & 1)];
+      sums[i] = keep ? sums[i] + one : one;
+    }
+  }
+  ++group.generation;
 }
 
 }  // namespace emulator
@@ -259,6 +354,62 @@ inline void multiply_add_f64(double (&d)[2], double a, double b) {
 }
 inline unsigned long long read_again(const unsigned long long* p) { return *p; }
 inline unsigned read_again(const unsigned* p) { return *p; }
-inline unsigned long long nanoseconds() { return 0; }
+// Each look at the clock takes a while, so that a wait without end comes to one.
+inline unsigned long long nanoseconds() {
+  static unsigned long long now = 0;
+  return now += 1'000;
+}
+
+inline unsigned char* dynamic_shared() { return emulator::dynamic; }
+inline unsigned shared_address(const void* p) { return unsigned(static_cast<const unsigned char*>(p) - emulator::dynamic); }
+inline void barrier_init(unsigned long long* p, unsigned arrivals) {
+  emulator::barrier_at(p) = {static_cast<unsigned short>(arrivals), static_cast<unsigned short>(arrivals), 0, 0};
+}
+inline void barriers_ready() {}
+inline void barrier_arrive(unsigned long long* p) {
+  --emulator::barrier_at(p).missing;
+  emulator::settle(emulator::barrier_at(p));
+}
+inline void barrier_expect(unsigned long long* p, unsigned bytes) {
+  emulator::barrier_at(p).bytes += int(bytes);
+  barrier_arrive(p);
+}
+// A wait that is not over lets the other threads on.
+inline bool barrier_try(unsigned long long* p, unsigned parity) {
+  if (emulator::barrier_at(p).phase != (parity & 1)) return true;
+  emulator::leave(*emulator::machine.current);
+  return emulator::barrier_at(p).phase != (parity & 1);
+}
+inline void tensor_load(void* shared, const void* encoded, int x, int y, unsigned long long* barrier) {
+  if (emulator::lose_tiles > 0) {
+    --emulator::lose_tiles;
+    return;
+  }
+  emulator::TensorMap map;
+  std::memcpy(&map, encoded, sizeof map);
+  for (unsigned row = 0; row < map.box_height; ++row)
+    for (unsigned byte = 0; byte < map.box_width; byte += 16) {
+      unsigned at = shared_address(shared) + row * 128 + byte;
+      at ^= (at >> 7 & 7) << 4;
+      const bool inside = unsigned(y) + row < map.height && unsigned(x) + byte + 16 <= map.width;
+      if (inside) std::memcpy(emulator::dynamic + at, map.base + (unsigned(y) + row) * map.stride + unsigned(x) + byte, 16);
+      else std::memset(emulator::dynamic + at, 0, 16);
+    }
+  emulator::barrier_at(barrier).bytes -= int(map.box_width * map.box_height);
+  emulator::settle(emulator::barrier_at(barrier));
+}
+inline void group_fence() {}
+inline void group_commit() {}
+template <int>
+void group_wait() {}
+template <int>
+void give_registers() {}
+template <int>
+void take_registers() {}
+inline void store_streaming(uint2* to, uint2 v) { *to = v; }
+template <class T>
+void hold(T&) {}
+template <int precision, class Sum, std::size_t held>
+void group_product(Sum (&d)[held], unsigned long long a, unsigned long long b, int keep) { emulator::group_product<precision>(d, a, b, keep); }
 
 }  // namespace kfab::kernels

@@ -1,15 +1,23 @@
-// A libcuda.so.1 for machines without a GPU: memory is the host's, kernels are the text of kernels.cu under the emulator,
-// everything is done before the call returns. KFAB_FAKE_CUDA plants faults, separated by commas:
+// A libcuda.so.1 for machines without a GPU: memory is the host's, kernels are the text of kernels.cu and hopper.cu under the
+// emulator, everything is done before the call returns. KFAB_FAKE_CUDA plants faults, separated by commas:
 //   init=N            cuInit answers N (100 no device, 802 fabric manager, 803 versions differ, ...)
 //   devices=N         default 1                memory_mib=N   default 8, of which 7 are free
 //   mig               the device is a part of one
-//   capability=N      80 for 8.0; default 90
+//   capability=N      80 for 8.0; default 90   driver=N       the CUDA version that the driver offers, default 13000
+//   only=N            the faults below are those of device N alone
+//   context=N         opening a context answers N (46 busy, 2 out of memory)      mode=N   the compute mode: 2, 3
+//   module=N          loading kernels answers N (222 for a driver that is too old)
 //   oom               no memory can be had     pinned_oom     no pinned host memory
-//   lost_after=N      from the Nth kernel on, everything answers 719
-//   hang              no event ever completes  crash          the process dies at the first product
-//   flip_product=N    a bit of product number N is wrong
+//   lost_after=N      from the Nth kernel on, everything answers 719, or what error=N says
+//   hang              no event ever completes  stuck_launch   waiting for a stream never ends
+//   crash             the process dies at the first product
+//   flip_product=N    a bit of product number N is wrong          only_random   of those of full mantissas
+//   hopper=wrong|lost a bit of each of Hopper's products is wrong; one of its tiles never arrives
 //   stuck=B           bit B of one word of every memory pattern stays 1
+//   unread=B          bit B of one word is read wrong once in a check, and right the next time
 //   flip_copy=N       a bit of asynchronous copy number N is wrong
+//   flip_link=FT      a bit of each copy from device F to device T is wrong
+//   no_peer           no GPU reaches another
 //   blind             comparisons find nothing idle  comparisons compare nothing
 
 #include <cmath>
@@ -24,11 +32,13 @@
 #include "gpu/emulator.hpp"
 
 #include "agent/kernels/kernels.cu"
+#include "agent/kernels/hopper.cu"
 
 namespace {
 
 struct Faults {
   std::map<std::string, long> values;
+  std::map<std::string, std::string> words;
   Faults() {
     const char* text = std::getenv("KFAB_FAKE_CUDA");
     std::string word;
@@ -38,7 +48,10 @@ struct Faults {
         continue;
       }
       const auto equal = word.find('=');
-      if (!word.empty()) values[word.substr(0, equal)] = equal == std::string::npos ? 1 : std::atol(word.c_str() + equal + 1);
+      if (!word.empty()) {
+        values[word.substr(0, equal)] = equal == std::string::npos ? 1 : std::atol(word.c_str() + equal + 1);
+        words[word.substr(0, equal)] = equal == std::string::npos ? "" : word.substr(equal + 1);
+      }
       word.clear();
       if (!*c) break;
     }
@@ -51,19 +64,38 @@ Faults& faults() {
   return all;
 }
 
-int sticky = 0;
+constexpr int most_devices = 8;
+thread_local int current = 0;   // the device whose context is this thread's
+int sticky[most_devices] = {};
+bool full_mantissas = false;    // what was multiplied last
 long launches = 0, products = 0, copies = 0;
-std::map<void*, std::size_t> allocations;
-std::size_t allocated = 0;
+struct Allocation { std::size_t bytes; int device; };
+std::map<std::uintptr_t, Allocation> allocations;
+std::size_t allocated[most_devices] = {};
+
+// Whether a fault strikes on this thread's device.
+bool struck(const char* name) { return faults().has(name) && faults().get("only", current) == current; }
 
 std::size_t total_bytes() { return std::size_t(faults().get("memory_mib", 8)) << 20; }
 std::size_t free_bytes() {
   const std::size_t usable = total_bytes() / 8 * 7;
-  return usable > allocated ? usable - allocated : 0;
+  return usable > allocated[current] ? usable - allocated[current] : 0;
 }
 int lost() {
-  if (faults().has("lost_after") && launches >= faults().get("lost_after", 0)) sticky = 719;
-  return sticky;
+  if (struck("lost_after") && launches >= faults().get("lost_after", 0)) sticky[current] = int(faults().get("error", 719));
+  return sticky[current];
+}
+// The device whose memory this is; -1 for the host's.
+int device_of(unsigned long long address) {
+  auto next = allocations.upper_bound(std::uintptr_t(address));
+  if (next == allocations.begin()) return -1;
+  --next;
+  return address < next->first + next->second.bytes ? next->second.device : -1;
+}
+void damage_link(unsigned long long to, unsigned long long from, std::size_t bytes) {
+  if (!faults().has("flip_link")) return;
+  const long link = faults().get("flip_link", 0);
+  if (device_of(from) == link / 10 && device_of(to) == link % 10) reinterpret_cast<unsigned char*>(std::uintptr_t(to))[bytes / 2] ^= 0x10;
 }
 
 template <class... P, std::size_t... I>
@@ -83,14 +115,20 @@ void no_spin(volatile int*, u64) {}   // the host lets go only after all is queu
 struct Row { const char* name; Binder bind; };
 #define KERNEL(name) {#name, bind<name>}
 const Row rows[] = {KERNEL(kfab_fill_operand), KERNEL(kfab_gemm_fp16), KERNEL(kfab_gemm_bf16), KERNEL(kfab_gemm_tf32), KERNEL(kfab_gemm_int8),
-                    KERNEL(kfab_gemm_fp8), KERNEL(kfab_gemm_fp64), KERNEL(kfab_gemm_fp64_vector), KERNEL(kfab_gemm_fp32), KERNEL(kfab_verify_32),
-                    KERNEL(kfab_verify_64), KERNEL(kfab_memory_fill), KERNEL(kfab_memory_check), KERNEL(kfab_copy_fill), KERNEL(kfab_copy_check),
-                    {"kfab_spin", bind<no_spin>}, KERNEL(kfab_stream), KERNEL(kfab_stream_check)};
+                    KERNEL(kfab_gemm_fp8), KERNEL(kfab_gemm_fp8_e5m2), KERNEL(kfab_gemm_fp4), KERNEL(kfab_gemm_fp64), KERNEL(kfab_gemm_fp64_vector),
+                    KERNEL(kfab_gemm_fp32), KERNEL(kfab_verify_32), KERNEL(kfab_verify_64), KERNEL(kfab_compare), KERNEL(kfab_memory_fill),
+                    KERNEL(kfab_memory_check), KERNEL(kfab_memory_move), KERNEL(kfab_copy_fill), KERNEL(kfab_copy_check),
+                    KERNEL(kfab_copy_sm), KERNEL(kfab_chase),
+                    {"kfab_spin", bind<no_spin>}, KERNEL(kfab_stream), KERNEL(kfab_stream_check),
+                    KERNEL(kfab_hopper_bf16), KERNEL(kfab_hopper_fp16), KERNEL(kfab_hopper_tf32), KERNEL(kfab_hopper_int8), KERNEL(kfab_hopper_fp8),
+                    KERNEL(kfab_hopper_fp8_e5m2), KERNEL(kfab_hopper_fp8_chunked), KERNEL(kfab_hopper_fp8_e5m2_chunked)};
 
 bool starts(const std::string& name, const char* prefix) { return name.rfind(prefix, 0) == 0; }
-bool compares(const std::string& name) { return starts(name, "kfab_verify") || name.find("check") != std::string::npos; }
+bool hopper(const std::string& name) { return starts(name, "kfab_hopper"); }
+bool multiplies(const std::string& name) { return starts(name, "kfab_gemm") || hopper(name); }
+bool compares(const std::string& name) { return starts(name, "kfab_verify") || name == "kfab_compare" || name.find("check") != std::string::npos; }
 CheckState* state_of(const std::string& name, void** p) {
-  const int place = starts(name, "kfab_verify") ? 7 : name == "kfab_memory_check" ? 8 : 3;
+  const int place = starts(name, "kfab_verify") || name == "kfab_memory_check" ? 7 : name == "kfab_compare" ? 4 : 3;
   return *static_cast<CheckState**>(p[place]);
 }
 
@@ -101,7 +139,7 @@ struct Event { std::chrono::steady_clock::time_point at; };
 extern "C" {
 
 int cuInit(unsigned) { return int(faults().get("init", 0)); }
-int cuDriverGetVersion(int* version) { return *version = 13000, 0; }
+int cuDriverGetVersion(int* version) { return *version = int(faults().get("driver", 13000)), 0; }
 int cuDeviceGetCount(int* count) { return *count = int(faults().get("devices", 1)), 0; }
 int cuDeviceGet(int* device, int ordinal) { return *device = ordinal, 0; }
 int cuDeviceGetName(char* name, int length, int) {
@@ -112,39 +150,47 @@ int cuDeviceGetUuid_v2(unsigned char* uuid, int device) {
   for (int i = 0; i < 16; ++i) uuid[i] = (unsigned char)(i * 17 + device);
   return 0;
 }
-int cuDeviceGetAttribute(int* value, int attribute, int) {
+int cuDeviceGetAttribute(int* value, int attribute, int device) {
   const long capability = faults().get("capability", 90);
-  *value = attribute == 75 ? int(capability / 10) : attribute == 76 ? int(capability % 10) : attribute == 16 ? 2 : 1;
-  return 0;
+  const bool its = faults().get("only", device) == device;
+  switch (attribute) {
+    case 75: return *value = int(capability / 10), 0;
+    case 76: return *value = int(capability % 10), 0;
+    case 16: return *value = 2, 0;   // multiprocessors
+    case 20: return *value = its ? int(faults().get("mode", 0)) : 0, 0;
+    default: return *value = 1, 0;
+  }
 }
 int cuDeviceTotalMem_v2(std::size_t* bytes, int) { return *bytes = total_bytes(), 0; }
 int cuDeviceGetPCIBusId(char* id, int length, int device) { return std::snprintf(id, std::size_t(length), "FFFF:%02X:00.0", device), 0; }
-int cuDeviceCanAccessPeer(int* can, int, int) { return *can = 1, 0; }
-int cuDevicePrimaryCtxRetain(void** context, int device) { return *context = reinterpret_cast<void*>(std::intptr_t(device) + 1), lost(); }
+int cuDeviceCanAccessPeer(int* can, int, int) { return *can = !faults().has("no_peer"), 0; }
+int cuDevicePrimaryCtxRetain(void** context, int device) {
+  if (faults().has("context") && faults().get("only", device) == device) return int(faults().get("context", 0));
+  return *context = reinterpret_cast<void*>(std::intptr_t(device) + 1), lost();
+}
 int cuDevicePrimaryCtxRelease_v2(int) { return 0; }
-int cuCtxSetCurrent(void*) { return lost(); }
+int cuCtxSetCurrent(void* context) { return current = int(reinterpret_cast<std::intptr_t>(context)) - 1, lost(); }
 int cuCtxEnablePeerAccess(void*, unsigned) { return lost(); }
 int cuMemGetInfo_v2(std::size_t* free, std::size_t* total) { return *free = free_bytes(), *total = total_bytes(), lost(); }
 int cuMemAlloc_v2(unsigned long long* pointer, std::size_t bytes) {
-  if (lost()) return sticky;
-  if (faults().has("oom") || bytes > free_bytes()) return 2;
+  if (lost()) return sticky[current];
+  if (struck("oom") || bytes > free_bytes()) return 2;
   void* memory = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
-  allocations[memory] = bytes;
-  allocated += bytes;
+  allocations[reinterpret_cast<std::uintptr_t>(memory)] = {bytes, current};
+  allocated[current] += bytes;
   *pointer = reinterpret_cast<std::uintptr_t>(memory);
   return 0;
 }
 int cuMemFree_v2(unsigned long long pointer) {
-  void* memory = reinterpret_cast<void*>(std::uintptr_t(pointer));
-  const auto found = allocations.find(memory);
+  const auto found = allocations.find(std::uintptr_t(pointer));
   if (found == allocations.end()) return 1;
-  allocated -= found->second;
+  allocated[found->second.device] -= found->second.bytes;
   allocations.erase(found);
-  std::free(memory);
+  std::free(reinterpret_cast<void*>(std::uintptr_t(pointer)));
   return 0;
 }
 int cuMemHostAlloc(void** pointer, std::size_t bytes, unsigned) {
-  if (faults().has("pinned_oom")) return 2;
+  if (struck("pinned_oom")) return 2;
   return *pointer = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096), lost();
 }
 int cuMemFreeHost(void* pointer) { return std::free(pointer), 0; }
@@ -159,6 +205,7 @@ int cuMemcpyAsync(unsigned long long to, unsigned long long from, std::size_t by
   auto* target = reinterpret_cast<unsigned char*>(std::uintptr_t(to));
   std::memcpy(target, reinterpret_cast<const void*>(std::uintptr_t(from)), bytes);
   if (faults().has("flip_copy") && ++copies == faults().get("flip_copy", 0)) target[bytes / 2] ^= 0x10;
+  damage_link(to, from, bytes);
   return lost();
 }
 int cuMemsetD32_v2(unsigned long long to, unsigned word, std::size_t count) {
@@ -167,40 +214,66 @@ int cuMemsetD32_v2(unsigned long long to, unsigned word, std::size_t count) {
 }
 int cuStreamCreate(void** stream, unsigned) { return *stream = new int, lost(); }
 int cuStreamDestroy_v2(void* stream) { return delete static_cast<int*>(stream), 0; }
-int cuStreamSynchronize(void*) { return lost(); }
+int cuStreamSynchronize(void*) {
+  if (struck("stuck_launch")) ::sleep(1000);
+  return lost();
+}
 int cuStreamWaitEvent(void*, void*, unsigned) { return lost(); }
 int cuEventCreate(void** event, unsigned) { return *event = new Event, lost(); }
 int cuEventDestroy_v2(void* event) { return delete static_cast<Event*>(event), 0; }
 int cuEventRecord(void* event, void*) { return static_cast<Event*>(event)->at = std::chrono::steady_clock::now(), lost(); }
-int cuEventQuery(void*) { return faults().has("hang") ? 600 : lost(); }
+int cuEventQuery(void*) { return struck("hang") ? 600 : lost(); }
 int cuEventElapsedTime(float* milliseconds, void* start, void* end) {
   *milliseconds = std::chrono::duration<float, std::milli>(static_cast<Event*>(end)->at - static_cast<Event*>(start)->at).count();
   return lost();
 }
-int cuModuleLoadData(void** module, const void*) { return *module = &sticky, lost(); }
+int cuModuleLoadData(void** module, const void*) {
+  if (struck("module")) return int(faults().get("module", 0));
+  return *module = &sticky, lost();
+}
 int cuModuleUnload(void*) { return 0; }
 int cuModuleGetFunction(void** function, void*, const char* name) {
   for (const auto& row : rows)
     if (std::string(row.name) == name) return *function = const_cast<Row*>(&row), 0;
   return 500;
 }
+int cuFuncSetAttribute(void*, int attribute, int value) { return attribute == 8 && std::size_t(value) <= emulator::shared_bytes ? 0 : 1; }
+// Bytes in two dimensions, swizzled over 128 bytes: the only kind that is asked for.
+int cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void* address, const std::uint64_t* sizes, const std::uint64_t* strides, const unsigned* box,
+                           const unsigned*, int interleave, int swizzle, int, int) {
+  if (type != 0 || rank != 2 || interleave != 0 || swizzle != 3 || box[0] > 128 || box[1] > 256 || strides[0] % 16 != 0) return 1;
+  const emulator::TensorMap encoded{static_cast<const unsigned char*>(address), sizes[0], sizes[1], strides[0], box[0], box[1]};
+  static_assert(sizeof encoded <= 128);
+  std::memcpy(map, &encoded, sizeof encoded);
+  return 0;
+}
 int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned, unsigned threads, unsigned, unsigned, unsigned, void*, void** parameters, void**) {
   ++launches;
   if (lost()) return 0;   // a fault shows when it is waited for
   const auto& row = *static_cast<const Row*>(function);
   const std::string name = row.name;
-  if (starts(name, "kfab_gemm") && faults().has("crash")) ::_exit(134);
-  if (compares(name) && faults().has("idle")) return 0;
+  if (multiplies(name) && struck("crash")) ::_exit(134);
+  if (compares(name) && struck("idle")) return 0;
+  const bool unread = name == "kfab_memory_check" && struck("unread");
+  u64* sick = unread ? *static_cast<u64**>(parameters[0]) + 77 : nullptr;
+  if (sick) *sick ^= u64{1} << faults().get("unread", 0);
   const CheckState before = compares(name) ? *state_of(name, parameters) : CheckState{};
+  emulator::lose_tiles = hopper(name) && faults().words["hopper"] == "lost" ? 1 : 0;
   emulator::launch(gx, gy, threads, row.bind(parameters));
-  if (compares(name) && faults().has("blind")) {
+  if (sick && !*static_cast<int*>(parameters[6])) *sick ^= u64{1} << faults().get("unread", 0);   // where it was not overwritten anyhow
+  if (compares(name) && struck("blind")) {
     const auto checked = state_of(name, parameters)->checked;
     *state_of(name, parameters) = before;
     state_of(name, parameters)->checked = checked;
   }
-  if (starts(name, "kfab_gemm") && faults().has("flip_product") && ++products == faults().get("flip_product", 0))
+  if (name == "kfab_fill_operand") full_mantissas = *static_cast<int*>(parameters[9]) != 0;
+  const bool counted = full_mantissas || !faults().has("only_random");
+  if (multiplies(name) && struck("flip_product") && counted && ++products == faults().get("flip_product", 0))
     (*static_cast<unsigned**>(parameters[2]))[1234] ^= 0x400;
-  if (name == "kfab_memory_fill" && faults().has("stuck")) (*static_cast<u64**>(parameters[0]))[77] |= u64{1} << faults().get("stuck", 0);
+  if (hopper(name) && faults().words["hopper"] == "wrong") (*static_cast<unsigned**>(parameters[2]))[1234] ^= 0x400;
+  if (name == "kfab_memory_fill" && struck("stuck")) (*static_cast<u64**>(parameters[0]))[77] |= u64{1} << faults().get("stuck", 0);
+  if (name == "kfab_copy_sm")
+    damage_link(*static_cast<unsigned long long*>(parameters[0]), *static_cast<unsigned long long*>(parameters[1]), *static_cast<u64*>(parameters[2]) * 16);
   return 0;
 }
 int cuGetErrorName(int, const char** name) { return *name = "CUDA_ERROR_OF_THE_TEST", 0; }

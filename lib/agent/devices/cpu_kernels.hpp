@@ -32,6 +32,9 @@ void pattern_fill(std::uint64_t* p, std::uint64_t from, std::uint64_t to, int pa
 void pattern_check(std::uint64_t* p, std::uint64_t from, std::uint64_t to, int pattern, std::uint64_t parameter,
                    std::uint64_t flip, bool rewrite, exact::CheckState& state);
 
+// The block moves of exact.hpp over windows [from, to) of exact::window_words: `back` from the upper halves to the lower.
+void blocks_move(std::uint64_t* p, std::uint64_t from, std::uint64_t to, bool back);
+
 enum class Stream : std::uint8_t { copy, scale, add, triad, start };
 // c = a; b = 2 c; c = a + b; a = b + 2 c; a = start values: elements [from, to).
 void stream(Stream, double* a, double* b, double* c, std::size_t from, std::size_t to);

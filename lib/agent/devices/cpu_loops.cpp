@@ -96,6 +96,8 @@ KFAB_CLONES void pattern_fill(std::uint64_t* p, std::uint64_t from, std::uint64_
     case exact::walking_zero: return fill<exact::walking_zero>(p, from, to, parameter, flip);
     case exact::own_address: return fill<exact::own_address>(p, from, to, parameter, flip);
     case exact::random_words: return fill<exact::random_words>(p, from, to, parameter, flip);
+    case exact::shifted_32: return fill<exact::shifted_32>(p, from, to, parameter, flip);
+    case exact::moved_blocks: return fill<exact::moved_blocks>(p, from, to, parameter, flip);
     default: return fill<exact::modulo_20>(p, from, to, parameter, flip);
   }
 }
@@ -108,7 +110,20 @@ KFAB_CLONES void pattern_check(std::uint64_t* p, std::uint64_t from, std::uint64
     case exact::walking_zero: return check<exact::walking_zero>(p, from, to, parameter, flip, rewrite, state);
     case exact::own_address: return check<exact::own_address>(p, from, to, parameter, flip, rewrite, state);
     case exact::random_words: return check<exact::random_words>(p, from, to, parameter, flip, rewrite, state);
+    case exact::shifted_32: return check<exact::shifted_32>(p, from, to, parameter, flip, rewrite, state);
+    case exact::moved_blocks: return check<exact::moved_blocks>(p, from, to, parameter, flip, rewrite, state);
     default: return check<exact::modulo_20>(p, from, to, parameter, flip, rewrite, state);
+  }
+}
+
+void blocks_move(std::uint64_t* p, std::uint64_t from, std::uint64_t to, bool back) {
+  for (std::uint64_t window = from; window < to; ++window) {
+    std::uint64_t* lower = p + window * exact::window_words;
+    std::uint64_t* upper = lower + exact::half_words;
+    for (std::uint64_t at = 0; at < exact::half_words; at += exact::block_words) {
+      if (back) std::memcpy(lower + exact::moved_back(at), upper + at, exact::block_words * 8);
+      else std::memcpy(upper + exact::moved_forth(at), lower + at, exact::block_words * 8);
+    }
   }
 }
 

@@ -36,6 +36,16 @@ class Tester {
     });
     bytes_moved_ += words_ * 8;
   }
+  PatternStep move(const PatternStep& step) {
+    const std::uint64_t windows = words_ / exact::window_words, each = (windows + std::uint64_t(threads_) - 1) / std::uint64_t(threads_);
+    for (const bool back : {false, true})
+      in_parallel(threads_, [&](int worker) {
+        const std::uint64_t from = std::min(windows, each * std::uint64_t(worker));
+        blocks_move(data_, from, std::min(windows, from + each), back);
+      });
+    bytes_moved_ += 2 * words_ * 8;
+    return {exact::moved_blocks, step.parameter, step.flip};
+  }
   exact::CheckState check(const PatternStep& step, bool rewrite) {
     auto state = spread([&](std::uint64_t from, std::uint64_t to, exact::CheckState& mine) {
       pattern_check(data_, from, to, step.pattern, step.parameter, step.flip, rewrite, mine);
@@ -69,7 +79,7 @@ class Tester {
 
 void run_memory(const TestRequest& request, double seconds, TestSink& sink) {
   const auto facts = memory_facts();
-  const std::uint64_t bytes = std::max<std::uint64_t>(memory_budget(request, 0.5) >> 12 << 12, 1 << 20);
+  const std::uint64_t bytes = std::max<std::uint64_t>(memory_budget(request, 0.5) >> 20 << 20, 1 << 20);   // whole windows of the block moves
   auto pages = Pages::take(bytes);
   if (!pages) return sink.test_done("memory", "not_run", 0, pages.error().message, to_string(pages.error().code));
   const int threads = thread_count(request);

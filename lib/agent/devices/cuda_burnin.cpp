@@ -1,62 +1,73 @@
 #include <algorithm>
 #include <cstring>
+#include <ctime>
+#include <optional>
+#include <thread>
 
 #include <fmt/format.h>
 
-#include "agent/devices/cuda_session.hpp"
+#include "agent/devices/cublaslt.hpp"
+#include "agent/devices/cuda_products.hpp"
 #include "agent/devices/findings.hpp"
+#include "agent/devices/nvml_sampler.hpp"
 #include "base/codes/validation.hpp"
+#include "base/text.hpp"
 
-// Burn-in of a GPU: matrix products whose results fill its memory, slice by slice, each compared bit by bit with the
-// value that is known to be right.
+// Burn-in of a GPU: matrix products whose results fill its memory, slice by slice, each compared bit by bit: with the value
+// that is known to be right, or, for full mantissas, with a slice that the first ones voted for.
 namespace kfab::agent::devices::cuda {
 namespace {
 
-constexpr std::uint32_t seed = 20261;
 constexpr double default_fraction = 0.94;   // of free memory
-constexpr int most_side = 8192, least_side = 256, usual_k = 4096, least_k = 256;
 constexpr int most_in_batch = 64;
 constexpr double batch_seconds = 0.25;      // products between two comparisons
+constexpr double exact_share = 0.6;         // of a precision's time; the rest is for full mantissas
 
-struct Kernel {
-  exact::Precision precision;
-  int least_capability;
-  const char* name;
-  int tile_rows, tile_columns;
-  const char* how;
-};
-// The first row of a precision that the GPU can run is taken.
-constexpr Kernel kernels[] = {
-    {exact::fp8, 89, "kfab_gemm_fp8", 128, 128, "tensor cores (mma.sync e4m3, fp32 sums)"},
-    {exact::bf16, 80, "kfab_gemm_bf16", 128, 128, "tensor cores (mma.sync, fp32 sums)"},
-    {exact::fp16, 75, "kfab_gemm_fp16", 128, 128, "tensor cores (mma.sync, fp32 sums)"},
-    {exact::tf32, 80, "kfab_gemm_tf32", 128, 128, "tensor cores (mma.sync, fp32 sums)"},
-    {exact::int8, 75, "kfab_gemm_int8", 128, 128, "tensor cores (mma.sync, int32 sums)"},
-    {exact::fp32, 50, "kfab_gemm_fp32", 128, 128, "vector units"},
-    {exact::fp64, 80, "kfab_gemm_fp64", 128, 64, "tensor cores (mma.sync)"},
-    {exact::fp64, 50, "kfab_gemm_fp64_vector", 64, 64, "vector units"},
-};
-
-struct Sizes { int side, k; };
-// The largest square result that leaves room for eight slices, and operands of at most a quarter of the memory.
-Sizes sizes_for(const exact::Shape& shape, std::uint64_t bytes) {
-  Sizes size{most_side, usual_k};
-  while (size.side > least_side && std::uint64_t(size.side) * std::uint64_t(size.side) * std::uint64_t(shape.result_bytes) > bytes / 8) size.side /= 2;
-  while (size.k > least_k && 2ull * std::uint64_t(size.side) * std::uint64_t(size.k) * std::uint64_t(shape.operand_bytes) > bytes / 4) size.k /= 2;
-  return size;
+double wall_seconds() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return double(now.tv_sec) + double(now.tv_nsec) * 1e-9;
 }
 
+// The load's clock: from the start that all nodes were given, or from now.
+class Clock {
+ public:
+  explicit Clock(double start_at) : start_(start_at > 0 ? start_at : wall_seconds()) {}
+  double elapsed() const { return wall_seconds() - start_; }
+
+ private:
+  double start_;
+};
+
+enum Engine : std::size_t { own, library, engine_count };
+
+struct Context {   // of one burn-in, over its precisions
+  Session& session;
+  const TestRequest& request;
+  TestSink& sink;
+  NvmlSampler& telemetry;
+  const Clock& clock;
+  CublasLt* library;          // nullptr: not there, `library_missing` says why
+  std::string library_missing;
+};
+
+// One precision and one kind of data.
 class Burn {
  public:
-  Burn(Session& session, const Kernel& kernel, const TestRequest& request, TestSink& sink)
-      : session_(session), kernel_(kernel), shape_(exact::shapes[kernel.precision]), request_(request), sink_(sink),
-        test_(fmt::format("gemm_{}", shape_.name)) {}
+  Burn(Context& context, const ProductKernel& kernel, Data data, std::vector<KernelProof> refused)
+      : context_(context), session_(context.session), kernel_(kernel), shape_(exact::shapes[kernel.precision]), sink_(context.sink), data_(data),
+        refused_(std::move(refused)), test_(fmt::format("gemm_{}{}", shape_.name, data == Data::exact ? "" : "_random")),
+        metric_(fmt::format("burnin.gemm_{}.{}", shape_.name, prefix_of(data))) {}
 
-  void run(double seconds) {
+  // False when the GPU can do no more.
+  bool run(double seconds) {
     const Stopwatch whole;
+    const auto energy = context_.telemetry.energy_j();
     auto status = prepare();
     if (status) status = loop(seconds, whole);
+    if (const auto after = context_.telemetry.energy_j(); energy && after) energy_j_ = *after - *energy;
     report(whole, status);
+    return status || !is_broken(status.error().code);
   }
 
  private:
@@ -64,215 +75,346 @@ class Burn {
     KFAB_TRY(memory, session_.memory_info());
     free_ = memory.free;
     total_ = memory.total;
-    std::uint64_t budget = std::uint64_t(double(free_) * (request_.memory_fraction > 0 ? request_.memory_fraction : default_fraction));
-    if (request_.memory_cap_bytes) budget = std::min(budget, request_.memory_cap_bytes);
-    size_ = sizes_for(shape_, budget);
-    const std::uint64_t operand = std::uint64_t(size_.side) * std::uint64_t(size_.k) * std::uint64_t(shape_.operand_bytes);
-    slice_bytes_ = std::uint64_t(size_.side) * std::uint64_t(size_.side) * std::uint64_t(shape_.result_bytes);
-    KFAB_TRY(a, session_.allocate(operand));
-    a_ = std::move(a);
-    KFAB_TRY(b, session_.allocate(operand));
-    b_ = std::move(b);
-    KFAB_TRY(states, session_.allocate(sizeof(exact::CheckState) * most_in_batch));
-    states_ = std::move(states);
-    KFAB_TRY_VOID(fill(a_, 0));
-    KFAB_TRY_VOID(fill(b_, 1));
-    KFAB_TRY_VOID(upload_answers());
-    for (std::uint64_t used = 2 * operand; used + slice_bytes_ <= budget; used += slice_bytes_) {
-      auto slice = session_.allocate(slice_bytes_);
+    std::uint64_t budget = std::uint64_t(double(free_) * (context_.request.memory_fraction > 0 ? context_.request.memory_fraction : default_fraction));
+    if (context_.request.memory_cap_bytes) budget = std::min(budget, context_.request.memory_cap_bytes);
+    const Sizes size = sizes_for(shape_, budget);
+    products_.emplace(session_, kernel_.precision, data_, size);
+    KFAB_TRY_VOID(products_->prepare());
+    KFAB_TRY_VOID(states_.prepare(session_, most_in_batch));
+    KFAB_TRY_VOID(try_library());
+    for (std::uint64_t used = Products::operand_bytes(shape_, size); used + products_->result_bytes() <= budget; used += products_->result_bytes()) {
+      auto slice = session_.allocate(products_->result_bytes());
       if (!slice) {   // what the driver calls free is not all to be had
-        if (slices_.size() >= 2) break;
+        if (slices_.size() >= least_slices) break;
         return std::move(slice).error();
       }
       slices_.push_back(std::move(*slice));
     }
-    if (slices_.size() < 2) return error(code::device_memory_short, fmt::format("{} MiB free: not enough for two slices of results", free_ >> 20));
+    if (slices_.size() < least_slices)
+      return error(code::device_memory_short, fmt::format("{} MiB free: not enough for {} slices of results", free_ >> 20, least_slices));
     covered_.assign(slices_.size(), false);
+    digests_.assign(slices_.size(), 0);
+    if (data_ == Data::random)
+      for (const auto engine : {own, library})
+        if (engine == own || library_) KFAB_TRY_VOID(elect(engine));
     return session_.synchronize(session_.stream());
   }
 
-  Status fill(const DeviceMemory& memory, int columns) {
-    const std::uint64_t elements = std::uint64_t(size_.side) * std::uint64_t(size_.k);
-    return session_.launch("kfab_fill_operand", session_.filling(elements, 256), session_.stream(), memory.at(), int(kernel_.precision), columns,
-                           seed, shape_.coefficient, shape_.basis, shape_.operand_bytes, size_.k, static_cast<unsigned long long>(elements));
-  }
-
-  // The tables from which the comparison takes the right answers, in the width of the result.
-  Status upload_answers() {
-    const auto gram = exact::gram(seed, shape_.basis, size_.k);
-    std::vector<std::int64_t> weights, coefficients;
-    for (int i = 0; i < size_.side; ++i) {
-      std::int64_t w[exact::rank];
-      exact::row_weights(seed, gram, shape_.coefficient, std::uint32_t(i), w);
-      weights.insert(weights.end(), w, w + exact::rank);
-      for (int s = 0; s < exact::rank; ++s)
-        coefficients.push_back(exact::draw(seed, exact::column_coefficient, s, std::uint32_t(i), shape_.coefficient));
+  // cuBLASLt multiplies once before it counts. Where much is wrong, it does not do what is meant here: fp8 summed with fewer
+  // bits, or another layout. Where little is, the GPU is at fault, and that is counted.
+  Status try_library() {
+    if (!context_.library) return library_missing_ = context_.library_missing, ok();
+    const Sizes& size = products_->size();
+    if (auto planned = context_.library->plan(session_, kernel_.precision, size.m, size.n, size.k, data_ == Data::random); !planned) {
+      library_missing_ = planned.error().message;
+      return ok();
     }
-    const auto put = [&](const std::vector<std::int64_t>& table, DeviceMemory& to) -> Status {
-      KFAB_TRY(memory, session_.allocate(table.size() * std::size_t(shape_.result_bytes)));
-      to = std::move(memory);
-      if (shape_.result_bytes == 8) return session_.upload(to.at(), table.data(), to.bytes());
-      const std::vector<std::int32_t> narrow(table.begin(), table.end());
-      return session_.upload(to.at(), narrow.data(), to.bytes());
-    };
-    KFAB_TRY_VOID(put(weights, weights_));
-    return put(coefficients, coefficients_);
-  }
-
-  int shift_of(std::size_t slice) const { return int(slice % std::size_t(size_.side / 128)) * 128; }
-
-  Status multiply(std::size_t slice) {
-    return session_.launch(kernel_.name, {unsigned(size_.side / kernel_.tile_columns), unsigned(size_.side / kernel_.tile_rows), 256}, session_.stream(),
-                           a_.at(), b_.at(), slices_[slice].at(), size_.side, size_.side, size_.k * shape_.operand_bytes, shift_of(slice));
-  }
-  Status compare(std::size_t slice, int state) {
-    const bool wide = shape_.result_bytes == 8;
-    const unsigned per_block = wide ? 512 : 1024, x = (unsigned(size_.side) + per_block - 1) / per_block;
-    const unsigned y = std::max(1u, std::min(unsigned(size_.side) / 8, unsigned(session_.multiprocessors()) * 16 / x));
-    return session_.launch(wide ? "kfab_verify_64" : "kfab_verify_32", {x, y, 256}, session_.stream(), slices_[slice].at(), size_.side, size_.side,
-                           shift_of(slice), weights_.at(), coefficients_.at(), int(kernel_.precision),
-                           states_.at(sizeof(exact::CheckState) * std::uint64_t(state)));
-  }
-  // Compares slices [from, from + count), modulo their number.
-  Result<std::vector<exact::CheckState>> compare_all(std::size_t from, int count) {
-    std::vector<exact::CheckState> states(std::size_t(count), exact::empty_check_state());
-    KFAB_TRY_VOID(session_.upload(states_.at(), states.data(), sizeof(exact::CheckState) * states.size()));
-    for (int i = 0; i < count; ++i) KFAB_TRY_VOID(compare((from + std::size_t(i)) % slices_.size(), i));
+    KFAB_TRY(result, session_.allocate(products_->result_bytes()));
+    if (auto multiplied = context_.library->multiply(products_->a(), products_->b(), result.at(), session_.stream()); !multiplied) {
+      library_missing_ = multiplied.error().message;
+      return session_.synchronize(session_.stream());
+    }
+    if (data_ == Data::exact) {
+      KFAB_TRY_VOID(states_.clear(session_, 1));
+      KFAB_TRY_VOID(products_->compare_known(result.at(), 0, states_.at(0)));
+      KFAB_TRY(states, states_.collect(session_, 1));
+      if (states[0].mismatches > products_->elements() / 1000) {
+        library_missing_ = fmt::format("cuBLASLt {}: {} of {} results are not those of exact sums", context_.library->version(), states[0].mismatches, products_->elements());
+        return ok();
+      }
+      take(states[0], 0, "in cuBLASLt's first product", library);
+    }
     KFAB_TRY_VOID(session_.synchronize(session_.stream()));
-    KFAB_TRY_VOID(session_.download(states.data(), states_.at(), sizeof(exact::CheckState) * states.size()));
-    return states;
+    library_ = warmed_up_[library] = true;
+    return ok();
+  }
+
+  // The first three products of an engine vote which bits are right; the winner stays where it is and is what all others are
+  // compared with.
+  Status elect(Engine engine) {
+    const std::size_t voters[] = {engine, slices_.size() - 1, slices_.size() - 2};
+    for (const auto slice : voters) KFAB_TRY_VOID(multiply(engine, slice));
+    KFAB_TRY_VOID(states_.clear(session_, 3));
+    for (int i = 0; i < 3; ++i) KFAB_TRY_VOID(products_->compare_same(slices_[voters[i]].at(), slices_[voters[0]].at(), states_.at(i)));
+    KFAB_TRY(states, states_.collect(session_, 3));
+    std::size_t winner = 0;
+    if (states[1].digest == states[2].digest && states[0].digest != states[1].digest) winner = 1;
+    reference_digest_[engine] = states[winner].digest;
+    if (winner != 0) {   // the first one was wrong: say where, and make it anew
+      KFAB_TRY_VOID(states_.clear(session_, 1));
+      KFAB_TRY_VOID(products_->compare_same(slices_[voters[0]].at(), slices_[voters[1]].at(), states_.at(0)));
+      KFAB_TRY(wrong, states_.collect(session_, 1));
+      take(wrong[0], voters[0], "outvoted by the two that followed", engine);
+      KFAB_TRY_VOID(multiply(engine, voters[0]));
+      KFAB_TRY_VOID(states_.clear(session_, 1));
+      KFAB_TRY_VOID(products_->compare_same(slices_[voters[0]].at(), slices_[voters[1]].at(), states_.at(0)));
+      KFAB_TRY(again, states_.collect(session_, 1));
+      take(again[0], voters[0], "outvoted by the two that followed", engine);
+    } else {
+      for (int i = 1; i < 3; ++i) take(states[std::size_t(i)], voters[i], {}, engine);
+    }
+    covered_[voters[0]] = true;
+    digests_[voters[0]] = reference_digest_[engine];
+    return ok();
+  }
+
+  // Slices that hold references are not written again.
+  std::size_t first_free() const { return data_ == Data::exact ? 0 : library_ ? 2 : 1; }
+  std::size_t slice_at(std::size_t turn) const { return first_free() + turn % (slices_.size() - first_free()); }
+  int shift_of(Engine engine, std::size_t slice) const {
+    return data_ == Data::random || engine == library ? 0 : int(slice % std::size_t(products_->size().m / 128)) * 128;
+  }
+
+  Status multiply(Engine engine, std::size_t slice) {
+    if (engine == library) return context_.library->multiply(products_->a(), products_->b(), slices_[slice].at(), session_.stream());
+    return products_->multiply(kernel_, slices_[slice].at(), shift_of(engine, slice));
+  }
+  Status compare(Engine engine, std::size_t slice, int state) {
+    if (data_ == Data::exact) return products_->compare_known(slices_[slice].at(), shift_of(engine, slice), states_.at(state));
+    return products_->compare_same(slices_[slice].at(), slices_[engine].at(), states_.at(state));
+  }
+  Result<std::vector<exact::CheckState>> compare_all(Engine engine, std::size_t turn, int count) {
+    KFAB_TRY_VOID(states_.clear(session_, count));
+    for (int i = 0; i < count; ++i) KFAB_TRY_VOID(compare(engine, slice_at(turn + std::size_t(i)), i));
+    return states_.collect(session_, count);
   }
 
   // Flips bits of one result and wants exactly that found; then puts it back.
-  Status plant(std::size_t slice, std::uint64_t index, std::uint64_t wanted_bits, bool flip) {
+  Status plant(Engine engine, std::size_t turn, std::uint64_t index, std::uint64_t wanted_bits, bool flip) {
     const std::uint64_t width = std::uint64_t(shape_.result_bytes);
-    const Pointer place = slices_[slice].at(index * width);
+    const Pointer place = slices_[slice_at(turn)].at(index * width);
     std::uint64_t kept = 0;
     KFAB_TRY_VOID(session_.download(&kept, place, width));
     const std::uint64_t wrong = flip ? kept ^ wanted_bits : wanted_bits;
     KFAB_TRY_VOID(session_.upload(place, &wrong, width));
-    KFAB_TRY(states, compare_all(slice, 1));
+    KFAB_TRY(states, compare_all(engine, turn, 1));
     KFAB_TRY_VOID(session_.upload(place, &kept, width));
     ++planted_;
     found_ += found_exactly(states[0], index, kept ^ wrong);
     return ok();
   }
 
+  // Every third batch is the slower engine's, so that both are seen under the same heat and power.
+  Engine engine_of(std::uint64_t batch) const {
+    if (!library_) return own;
+    const bool library_leads = median_of(rates_[library]) > median_of(rates_[own]);
+    return (batch % 3 == 2) != library_leads ? library : own;
+  }
+
+  // Waits for the next working interval; false when asked to stop.
+  bool wait_for_load(double seconds, const Stopwatch& whole) {
+    const auto& shape = context_.request.load;
+    for (auto now = load_at(shape, context_.clock.elapsed()); !now.on; now = load_at(shape, context_.clock.elapsed())) {
+      if (sink_.stop_requested() || whole.seconds() >= seconds) return false;
+      context_.telemetry.interval(interval_at(shape, context_.clock.elapsed()));
+      std::this_thread::sleep_for(std::chrono::duration<double>(std::min(now.for_s, 0.5)));
+      sink_.progress(test_, std::min(whole.seconds(), seconds), seconds, "pausing, as the load asks");
+    }
+    context_.telemetry.interval(interval_at(shape, context_.clock.elapsed()));
+    return !sink_.stop_requested();
+  }
+
+  // So many products as fit into a batch's time, what is left, and the interval of the load; one before it is known.
+  int batch_size(Engine engine, double left) const {
+    if (each_s_[engine] <= 0) return 1;
+    left = std::min({left, batch_seconds, load_at(context_.request.load, context_.clock.elapsed()).for_s});
+    return int(std::clamp(left / each_s_[engine], 1.0, double(std::min<std::size_t>(most_in_batch, slices_.size() - first_free()))));
+  }
+
   Status loop(double seconds, const Stopwatch& whole) {
     KFAB_TRY(start, session_.make_event());
     KFAB_TRY(end, session_.make_event());
-    std::size_t next = 0;
-    int batch = 1;
-    while (!sink_.stop_requested()) {
+    const std::uint64_t elements = products_->elements();
+    std::size_t turn = 0;
+    for (std::uint64_t batch = 0; wait_for_load(seconds, whole); ++batch) {
+      const Engine engine = engine_of(batch);
+      const int size = batch_size(engine, std::max(seconds - whole.seconds(), 0.0));
       KFAB_TRY_VOID(session_.record(start, session_.stream()));
-      for (int i = 0; i < batch; ++i) KFAB_TRY_VOID(multiply((next + std::size_t(i)) % slices_.size()));
+      for (int i = 0; i < size; ++i) KFAB_TRY_VOID(multiply(engine, slice_at(turn + std::size_t(i))));
       KFAB_TRY_VOID(session_.record(end, session_.stream()));
       KFAB_TRY_VOID(session_.wait(end));
       KFAB_TRY(took, session_.seconds_between(start, end));
-      KFAB_TRY(states, compare_all(next, batch));
-      const std::uint64_t elements = std::uint64_t(size_.side) * std::uint64_t(size_.side);
-      for (int i = 0; i < batch; ++i) {
-        const std::size_t slice = (next + std::size_t(i)) % slices_.size();
-        take(states[std::size_t(i)], slice, elements);
+      KFAB_TRY(states, compare_all(engine, turn, size));
+      KFAB_TRY(stalled, products_->stalled());
+      if (stalled) return error(code::kernel_stalled, fmt::format("{} waited 5 s for data that never came", kernel_.name));
+      for (int i = 0; i < size; ++i) {
+        const std::size_t slice = slice_at(turn + std::size_t(i));
+        take(states[std::size_t(i)], slice, {}, engine);
+        if (states[std::size_t(i)].checked == elements) covered_[slice] = true;
+        else unchecked_ += elements - std::min(elements, states[std::size_t(i)].checked);
       }
-      if (iterations_ == 0 && total_state_.mismatches == 0) {   // the comparison proves itself before its answers count
-        KFAB_TRY_VOID(plant(0, elements / 2 + 3, 1, true));
-        KFAB_TRY_VOID(plant(0, elements - 1, shape_.result_bytes == 8 ? 0x7ff8000000000001ull : 0x7fc00001ull, false));
+      if (planted_ == 0 && total_state_.mismatches == 0) {   // the comparison proves itself before its answers count
+        KFAB_TRY_VOID(plant(engine, turn, elements / 2 + 3, 1, true));
+        KFAB_TRY_VOID(plant(engine, turn, elements - 1, shape_.result_bytes == 8 ? 0x7ff8000000000001ull : 0x7fc00001ull, false));
       }
       busy_ += took;
-      const double rate = 2.0 * double(elements) * size_.k * batch / std::max(took, 1e-9) * 1e-12;
-      if (iterations_ > 0) rates_.push_back(rate);   // the first product warms up
-      iterations_ += std::uint64_t(batch);
-      next = (next + std::size_t(batch)) % slices_.size();
+      const double rate = products_->operations() * size / std::max(took, 1e-9) * 1e-12;
+      if (warmed_up_[engine]) rates_[engine].push_back(rate);   // the first product warms up
+      warmed_up_[engine] = true;
+      iterations_ += std::uint64_t(size);
+      turn += std::size_t(size);
       sink_.progress(test_, std::min(whole.seconds(), seconds), seconds, fmt::format("{} products, {:.1f} {}", iterations_, rate, unit()));
-      if (whole.seconds() >= seconds && !rates_.empty()) break;
-      const double each = std::max(took / batch, 1e-6), left = std::max(seconds - whole.seconds(), 0.0);
-      batch = int(std::clamp(std::min(batch_seconds, left) / each, 1.0, double(std::min<std::size_t>(most_in_batch, slices_.size()))));
+      if (whole.seconds() >= seconds && !rates_[own].empty() && (!library_ || !rates_[library].empty())) break;
+      each_s_[engine] = std::max(took / size, 1e-6);
     }
     return ok();
   }
 
-  void take(const exact::CheckState& state, std::size_t slice, std::uint64_t elements) {
-    if (state.checked == elements) covered_[slice] = true;
-    else unchecked_ += elements - std::min(elements, state.checked);
+  void take(const exact::CheckState& state, std::size_t slice, std::string_view how, Engine engine) {
     if (state.mismatches && total_state_.mismatches == 0)
       emit_mismatches(sink_, test_, state, shape_.result_bytes, [&](std::uint64_t index) {
-        return fmt::format("slice {} row {} column {}", slice, index / std::uint64_t(size_.side), index % std::uint64_t(size_.side));
+        const auto columns = std::uint64_t(products_->size().n);
+        return fmt::format("slice {} row {} column {}{}{}{}", slice, index / columns, index % columns, engine == library ? ", multiplied by cuBLASLt" : "",
+                           how.empty() ? "" : ", ", how);
       });
     total_state_.checked += state.checked;
     total_state_.mismatches += state.mismatches;
     total_state_.mask |= state.mask;
-    total_state_.digest += state.digest;
+    if (engine == own && slice < digests_.size()) digests_[slice] = state.digest;
   }
 
   const char* unit() const { return shape_.integer_result ? "tops" : "tflops"; }
+  std::string shape_words() const { return fmt::format("{} x {} x {}", products_->size().m, products_->size().n, products_->size().k); }
+
+  void report_rates() {
+    const auto data_words = data_ == Data::exact ? "exact small integers of rank 4" : "full mantissas";
+    const auto rate_of = [&](Engine engine) { return rates_[engine].empty() ? json::Value() : json::Value(median_of(rates_[engine])); };
+    const auto last = [](const std::vector<double>& all) {
+      return std::vector<double>(all.end() - std::ptrdiff_t(std::min<std::size_t>(all.size(), 1000)), all.end());
+    };
+    sink_.measurement(test_, metric_ + unit(), rate_of(own), unit(),
+                      fmt::format("{}, {}, {} ({}); {}", shape_words(), data_words, kernel_.name, kernel_.how, describe_samples(rates_[own])), last(rates_[own]));
+    sink_.measurement(test_, metric_ + "cublaslt_" + unit(), rate_of(library), unit(),
+                      library_ ? fmt::format("the same product by cuBLASLt {}, compared as well; {}", context_.library->version(), describe_samples(rates_[library]))
+                               : library_missing_,
+                      last(rates_[library]));
+    const bool both = !rates_[own].empty() && !rates_[library].empty();
+    sink_.measurement(test_, metric_ + "own_to_cublaslt", both ? json::Value(median_of(rates_[own]) / std::max(median_of(rates_[library]), 1e-9)) : json::Value(),
+                      "ratio", both ? "kfab's kernel beside cuBLASLt, in turn over the same time" : library_missing_);
+    std::string refusals;
+    for (const auto& one : refused_) refusals += fmt::format("{}{}: {}", refusals.empty() ? "" : "; ", one.name, one.reason);
+    sink_.measurement(test_, metric_ + "kernels_refused", double(refused_.size()), "count",
+                      refused_.empty() ? fmt::format("{} was used", kernel_.name) : fmt::format("{} was used; {} {}", kernel_.name, to_string(code::kernel_refused), refusals));
+  }
+
+  // What other GPUs of the model must have in common with this one. The link says what it is of, for only equals compare.
+  void report_digests() {
+    std::vector<double> each;
+    for (std::size_t i = 0; i < digests_.size() && each.size() < 1000; ++i)
+      if (covered_[i] && digests_[i]) each.push_back(double(exact::folded_digest(digests_[i])));
+    const std::uint64_t first = data_ == Data::random ? reference_digest_[own] : digests_[0];
+    sink_.measurement(test_, metric_ + "digest", first ? json::Value(double(exact::folded_digest(first))) : json::Value(), "digest",
+                      fmt::format("of slice 0, {} in full; one for each slice in the samples", hex_word(first)), each,
+                      fmt::format("{} {} {}", kernel_.name, shape_words(), to_string(data_)));
+  }
 
   void report(const Stopwatch& whole, const Status& status) {
-    const std::string metric = "burnin." + test_;
     if (planted_ > 0) emit_selftest(sink_, test_, planted_, found_);
     else if (total_state_.mismatches > 0) emit_selftest(sink_, test_, 1, 1);   // it found real ones
     if (iterations_ > 0) {
-      sink_.measurement(test_, metric + "." + unit(), rates_.empty() ? json::Value() : json::Value(median_of(rates_)), unit(),
-                        fmt::format("{} x {} x {}, {}, exact small integers of rank 4, kfab's own kernel: no measure of the GPU's peak; {}",
-                                    size_.side, size_.side, size_.k, kernel_.how, describe_samples(rates_)),
-                        std::vector<double>(rates_.end() - std::ptrdiff_t(std::min<std::size_t>(rates_.size(), 1000)), rates_.end()));
-      sink_.measurement(test_, metric + ".mismatches", unchecked_ ? json::Value() : json::Value(double(total_state_.mismatches)), "count",
-                        fmt::format("{} results compared, {} not, wrong bits {}, digest {}", total_state_.checked, unchecked_, hex_word(total_state_.mask),
-                                    hex_word(total_state_.digest)));
+      report_rates();
+      report_digests();
+      const double done = products_->operations() * double(iterations_) * 1e-12;
+      sink_.measurement(test_, metric_ + "energy_j_per_tflop", energy_j_ ? json::Value(*energy_j_ / done) : json::Value(), "j",
+                        energy_j_ ? fmt::format("{:.0f} J for {:.1f} tera-operations, comparisons and pauses included", *energy_j_, done) : "NVML tells no energy and no power");
     }
+    if (iterations_ > 0 || total_state_.mismatches > 0)
+      sink_.measurement(test_, metric_ + "mismatches", unchecked_ ? json::Value() : json::Value(double(total_state_.mismatches)), "count",
+                        fmt::format("{} results compared, {} not, wrong bits {}", total_state_.checked, unchecked_, hex_word(total_state_.mask)));
     const auto covered = std::uint64_t(std::count(covered_.begin(), covered_.end(), true));
-    sink_.measurement(test_, metric + ".iterations", double(iterations_), "count", fmt::format("{:.2f} s of multiplying", busy_));
-    if (free_)
-      sink_.measurement(test_, metric + ".coverage", 100.0 * double(covered * slice_bytes_) / double(free_), "percent",
-                        fmt::format("{} of {} slices of {} KiB in {} MiB of free memory, {} MiB in all", covered, slices_.size(), slice_bytes_ >> 10, free_ >> 20, total_ >> 20));
+    sink_.measurement(test_, metric_ + "iterations", double(iterations_), "count", fmt::format("{:.2f} s of multiplying", busy_));
+    if (free_ && products_)
+      sink_.measurement(test_, metric_ + "coverage", 100.0 * double(covered * products_->result_bytes()) / double(free_), "percent",
+                        fmt::format("{} of {} slices of {} KiB in {} MiB of free memory, {} MiB in all", covered, slices_.size(), products_->result_bytes() >> 10, free_ >> 20, total_ >> 20));
     if (!status) return end_by(sink_, test_, whole.seconds(), status.error());
-    if (iterations_ == 0 || rates_.empty())
+    if (iterations_ == 0 || rates_[own].empty())
       return sink_.test_done(test_, "not_run", whole.seconds(), "stopped before there was a figure", to_string(code::test_stopped));
     if (found_ != planted_) return sink_.test_done(test_, "failed", whole.seconds(), "the checker missed a planted fault", to_string(code::checker_not_proven));
     if (unchecked_) return sink_.test_done(test_, "failed", whole.seconds(), fmt::format("{} results were not compared", unchecked_), to_string(code::checker_not_proven));
     sink_.test_done(test_, "ran", whole.seconds());
   }
 
+  static constexpr std::size_t least_slices = 4;   // two references and something to work on
+
+  Context& context_;
   Session& session_;
-  const Kernel& kernel_;
+  const ProductKernel& kernel_;
   const exact::Shape& shape_;
-  const TestRequest& request_;
   TestSink& sink_;
-  std::string test_;
-  Sizes size_{};
-  std::uint64_t free_ = 0, total_ = 0, slice_bytes_ = 0;
-  DeviceMemory a_, b_, weights_, coefficients_, states_;
+  Data data_;
+  std::vector<KernelProof> refused_;
+  std::string test_, metric_;
+  std::optional<Products> products_;
+  CheckStates states_;
+  std::uint64_t free_ = 0, total_ = 0;
   std::vector<DeviceMemory> slices_;
   std::vector<bool> covered_;
+  std::vector<std::uint64_t> digests_;              // by kfab's own kernel
+  std::uint64_t reference_digest_[engine_count] = {};
   exact::CheckState total_state_ = exact::empty_check_state();
   std::uint64_t iterations_ = 0, unchecked_ = 0;
-  std::vector<double> rates_;
-  double busy_ = 0;
+  bool library_ = false, warmed_up_[engine_count] = {};
+  std::string library_missing_;
+  std::vector<double> rates_[engine_count];
+  double busy_ = 0, each_s_[engine_count] = {};
+  std::optional<double> energy_j_;
   int planted_ = 0, found_ = 0;
 };
 
+// Waits for the common start; false when asked to stop before it.
+bool wait_for_start(const LoadShape& load, TestSink& sink) {
+  if (load.start_at <= 0) return true;
+  const double late = wall_seconds() - load.start_at;
+  sink.measurement("load", "burnin.load.start_late_s", std::max(late, 0.0), "s",
+                   late > 0 ? "the common start had passed when this GPU was ready" : fmt::format("ready {:.1f} s before the common start", -late));
+  for (double left = -late; left > 0; left = load.start_at - wall_seconds()) {
+    if (sink.stop_requested()) return false;
+    sink.progress("load", 0, left, fmt::format("starting in {:.0f} s", left));
+    std::this_thread::sleep_for(std::chrono::duration<double>(std::min(left, 0.5)));
+  }
+  return true;
+}
+
 }  // namespace
 
-void run_burnin(Session& session, const TestRequest& request, double seconds, TestSink& sink) {
+void run_burnin(Session& session, const TestRequest& request, double seconds, NvmlSampler& telemetry, TestSink& sink) {
   const auto wanted = [&](const char* name) {
     return request.precisions.empty() || std::find(request.precisions.begin(), request.precisions.end(), name) != request.precisions.end();
   };
-  std::vector<const Kernel*> chosen;
-  for (const auto& shape : exact::shapes) {
-    if (!wanted(shape.name)) continue;
-    const Kernel* best = nullptr;
-    for (const auto& kernel : kernels)
-      if (!best && exact::shapes[kernel.precision].name == std::string_view(shape.name) && session.capability() >= kernel.least_capability) best = &kernel;
-    if (best) chosen.push_back(best);
-    else
-      sink.test_done(fmt::format("gemm_{}", shape.name), "not_run", 0,
-                     fmt::format("compute capability {}.{} has no {} arithmetic", session.capability() / 10, session.capability() % 10, shape.name),
+  struct Row { exact::Precision precision; Data data; const ProductKernel* kernel; std::vector<KernelProof> refused; double share; };
+  std::vector<Row> rows;
+  int precisions = 0;
+  for (int p = 0; p < exact::precision_count; ++p) {
+    const auto precision = exact::Precision(p);
+    const char* name = exact::shapes[p].name;
+    if (!wanted(name)) continue;
+    bool any = false;
+    std::string why;
+    for (const auto data : {Data::exact, Data::random}) {
+      Row row{precision, data, nullptr, {}, data == Data::exact ? exact_share : 1 - exact_share};
+      row.kernel = choose_kernel(session, precision, data, request.kernels, &row.refused);
+      if (row.kernel) rows.push_back(row), any = true;
+      else if (!row.refused.empty()) why = row.refused.front().reason;
+    }
+    precisions += any;
+    if (!any && why.empty())
+      sink.test_done(fmt::format("gemm_{}", name), "not_run", 0,
+                     fmt::format("compute capability {}.{} has no {} arithmetic that kfab's kernels reach", session.capability() / 10, session.capability() % 10, name),
                      to_string(code::not_supported_by_accelerator));
+    else if (!any)
+      sink.test_done(fmt::format("gemm_{}", name), "not_run", 0, "its only kernel was refused: " + one_line(why, 200), to_string(code::kernel_refused));
   }
   for (const auto& name : request.precisions)
     if (std::none_of(std::begin(exact::shapes), std::end(exact::shapes), [&](const auto& shape) { return shape.name == name; }))
       sink.test_done("gemm_" + name, "not_run", 0, "there is no burn-in in " + name, to_string(code::not_supported_by_accelerator));
-  for (const auto* kernel : chosen) Burn(session, *kernel, request, sink).run(seconds / double(chosen.size()));
+  if (rows.empty() || !wait_for_start(request.load, sink)) return;
+
+  const Clock clock(request.load.start_at);
+  auto library = CublasLt::load(session.libraries().cublaslt, session.driver());
+  Context context{session, request, sink, telemetry, clock, library ? library->get() : nullptr,
+                  library ? std::string() : fmt::format("{} {}", to_string(code::second_engine_missing), one_line(library.error().message, 300))};
+  for (auto& row : rows)
+    if (!Burn(context, *row.kernel, row.data, row.refused).run(seconds / precisions * row.share)) break;
 }
 
 }  // namespace kfab::agent::devices::cuda

@@ -8,6 +8,9 @@
 #if defined(KFAB_CUDA_ARCHS)
 KFAB_EMBEDDED(cuda_kernels)
 #endif
+#if defined(KFAB_CUDA_HOPPER)
+KFAB_EMBEDDED(cuda_hopper)
+#endif
 
 namespace kfab::agent::devices {
 namespace {
@@ -20,10 +23,21 @@ std::string_view built_in_image() {
 #endif
 }
 
+std::string_view built_in_hopper() {
+#if defined(KFAB_CUDA_HOPPER)
+  return embedded_cuda_hopper();
+#else
+  return {};
+#endif
+}
+
 class CudaDevice final : public Device {
  public:
   explicit CudaDevice(CudaLibraries libraries) : libraries_(std::move(libraries)) {
-    if (libraries_.image.empty()) libraries_.image = built_in_image();
+    if (libraries_.image.empty()) {
+      libraries_.image = built_in_image();
+      libraries_.hopper_image = built_in_hopper();
+    }
   }
   std::string_view kind() const override { return "cuda"; }
 
@@ -40,13 +54,17 @@ class CudaDevice final : public Device {
     return out;
   }
 
+  void prove(const Accelerator& accelerator, const TestRequest& request, TestSink& sink) override {
+    if (auto session = cuda::Session::open(libraries_, accelerator)) cuda::prove_kernels(**session, request, sink);
+  }
+
   void run(Family family, const Accelerator& accelerator, const TestRequest& request, double seconds, TestSink& sink) override {
-    auto session = cuda::Session::open(libraries_, libraries_.image, accelerator);
+    auto session = cuda::Session::open(libraries_, accelerator);
     if (!session) return cuda::end_by(sink, to_string(family), 0, session.error());
     NvmlSampler telemetry(libraries_.nvml, accelerator.id);
     switch (family) {
       case Family::health: break;
-      case Family::burnin: cuda::run_burnin(**session, request, seconds, sink); break;
+      case Family::burnin: cuda::run_burnin(**session, request, seconds, telemetry, sink); break;
       case Family::memory: cuda::run_memory(**session, request, seconds, sink); break;
       case Family::bandwidth: cuda::run_bandwidth(**session, accelerator, request, seconds, sink); break;
     }
@@ -62,6 +80,14 @@ class CudaDevice final : public Device {
 std::unique_ptr<Device> make_cuda_device(CudaLibraries libraries) { return std::make_unique<CudaDevice>(std::move(libraries)); }
 
 bool cuda_built_in() { return !built_in_image().empty(); }
+
+std::string cuda_built_with() {
+#if defined(KFAB_CUDA_VERSION)
+  return KFAB_CUDA_VERSION;
+#else
+  return {};
+#endif
+}
 
 std::string cuda_architectures() {
 #if defined(KFAB_CUDA_ARCHS)

@@ -17,26 +17,31 @@ struct ErrorRow { Status_ status; Code code; };
 constexpr ErrorRow error_rows[] = {
     {2, code::device_memory_short},
     {34, code::driver_missing},            // a stub library: the toolkit's, not the driver's
-    {46, code::accelerator_not_permitted}, // busy or exclusive to another process
+    {46, code::accelerator_busy},          // in exclusive or prohibited mode, or held by another process
     {100, code::no_accelerator},
-    {101, code::no_accelerator},
+    {101, code::accelerator_lost},         // it was there when it was listed
+    {200, code::driver_too_old},           // the image is not understood
     {209, code::driver_too_old},           // no code for this GPU
-    {214, code::accelerator_lost},         // uncorrectable ECC error
-    {220, code::accelerator_lost},         // uncorrectable NVLink error
+    {214, code::accelerator_memory_fault}, // uncorrectable ECC error
+    {218, code::driver_too_old},           // PTX that its compiler does not take
+    {220, code::accelerator_link_fault},   // uncorrectable NVLink error
     {222, code::driver_too_old},           // PTX of a later version
     {304, code::accelerator_not_permitted},// an operating system call failed: device files
-    {700, code::accelerator_lost},
-    {702, code::accelerator_lost},
-    {710, code::accelerator_lost},
-    {715, code::accelerator_lost},
-    {716, code::accelerator_lost},
-    {717, code::accelerator_lost},
-    {718, code::accelerator_lost},
-    {719, code::accelerator_lost},
+    {700, code::accelerator_faulted},      // illegal address
+    {702, code::launch_timed_out},
+    {710, code::accelerator_faulted},      // a trap
+    {714, code::accelerator_faulted},      // stack error
+    {715, code::accelerator_faulted},      // illegal instruction
+    {716, code::accelerator_faulted},      // misaligned address
+    {717, code::accelerator_faulted},
+    {718, code::accelerator_faulted},
+    {719, code::accelerator_lost},         // the launch failed: what the driver says of a GPU off the bus as well
+    {721, code::accelerator_faulted},      // contained: only this process is affected
     {800, code::accelerator_not_permitted},
     {802, code::system_not_initialised},
     {803, code::driver_too_old},           // the library's and the kernel module's versions differ
     {804, code::driver_too_old},
+    {999, code::accelerator_lost},         // "unknown", the usual answer of a driver whose GPU is gone
 };
 
 Code code_of(Status_ status) {
@@ -47,7 +52,7 @@ Code code_of(Status_ status) {
 
 }  // namespace
 
-bool means_broken(Code code) { return code == code::accelerator_lost || code == code::device_call_failed; }
+std::string driver_words(int version) { return fmt::format("CUDA {}.{}", version / 1000, version % 1000 / 10); }
 
 Status Driver::checked(Status_ status, std::string_view what) const {
   if (status == 0) return ok();
@@ -69,6 +74,9 @@ Result<std::shared_ptr<Driver>> Driver::load(const std::string& library) {
   driver->name = reinterpret_cast<Status_(*) parameters>(::dlsym(driver->library_, symbol));           \
   if (!driver->name) return error(code::driver_too_old, fmt::format("{} has no function {}", library, symbol));
   KFAB_CUDA_FUNCTIONS(KFAB_CUDA_RESOLVE)
+#undef KFAB_CUDA_RESOLVE
+#define KFAB_CUDA_RESOLVE(name, symbol, parameters) driver->name = reinterpret_cast<Status_(*) parameters>(::dlsym(driver->library_, symbol));
+  KFAB_CUDA_OPTIONAL(KFAB_CUDA_RESOLVE)
 #undef KFAB_CUDA_RESOLVE
   if (auto initialised = driver->checked(driver->init(0), "the driver could not be initialised"); !initialised) {
     auto why = std::move(initialised).error();

@@ -59,6 +59,13 @@ struct Uuid { unsigned char bytes[16]; };
   F(error_name, "cuGetErrorName", (Status_ status, const char** name))                                                     \
   F(error_text, "cuGetErrorString", (Status_ status, const char** text))
 
+// What older drivers lack and the tests can do without: nullptr there.
+#define KFAB_CUDA_OPTIONAL(F)                                                                                              \
+  F(function_attribute, "cuFuncSetAttribute", (void* function, int attribute, int value))                                  \
+  F(encode_tensor_map, "cuTensorMapEncodeTiled",                                                                           \
+    (void* map, int type, unsigned rank, void* address, const std::uint64_t* sizes, const std::uint64_t* strides,          \
+     const unsigned* box, const unsigned* element_strides, int interleave, int swizzle, int l2_promotion, int fill))
+
 inline constexpr Status_ not_ready = 600;
 
 class Driver {
@@ -72,6 +79,7 @@ class Driver {
 
 #define KFAB_CUDA_MEMBER(name, symbol, parameters) Status_(*name) parameters = nullptr;
   KFAB_CUDA_FUNCTIONS(KFAB_CUDA_MEMBER)
+  KFAB_CUDA_OPTIONAL(KFAB_CUDA_MEMBER)
 #undef KFAB_CUDA_MEMBER
 
   // ok, or what the driver said in words, with the code that fits.
@@ -82,11 +90,11 @@ class Driver {
   void* library_ = nullptr;
 };
 
-// Whether the accelerator itself is at fault: the test is then "failed", else "not_run".
-bool means_broken(Code);
+// "CUDA 13.0", as the driver offers it.
+std::string driver_words(int version);
 
 enum Attribute : int {
-  clock_rate_khz = 13, multiprocessors = 16, ecc_enabled = 32, l2_bytes = 38, capability_major = 75, capability_minor = 76
+  clock_rate_khz = 13, multiprocessors = 16, compute_mode = 20, ecc_enabled = 32, l2_bytes = 38, capability_major = 75, capability_minor = 76
 };
 
 }  // namespace kfab::agent::devices::cuda

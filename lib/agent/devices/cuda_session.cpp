@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "agent/devices/findings.hpp"
 #include "base/codes/validation.hpp"
 #include "base/text.hpp"
 
@@ -54,15 +55,16 @@ Result<Accelerator> describe(const Driver& driver, int ordinal) {
   return out;
 }
 
-Result<std::unique_ptr<Session>> Session::open(const CudaLibraries& libraries, std::string_view image, const Accelerator& wanted) {
+Result<std::unique_ptr<Session>> Session::open(const CudaLibraries& libraries, const Accelerator& wanted) {
   if (wanted.model.find(" MIG ") != std::string::npos)
     return error(code::mig_enabled, fmt::format("{} is a part of a GPU: {}", wanted.id, wanted.model));
-  if (image.empty()) return error(code::kernels_not_built_in, "this agent carries no CUDA kernels");
+  if (libraries.image.empty()) return error(code::kernels_not_built_in, "this agent carries no CUDA kernels");
   KFAB_TRY(driver, Driver::load(libraries.driver));
   int count = 0;
   KFAB_TRY_VOID(driver->checked(driver->device_count(&count), "count the GPUs"));
   std::unique_ptr<Session> session(new Session);
   session->driver_ = driver;
+  session->libraries_ = libraries;
   bool found = false;
   for (int i = 0; i < count && !found; ++i) {
     KFAB_TRY(one, describe(*driver, i));
@@ -71,19 +73,62 @@ Result<std::unique_ptr<Session>> Session::open(const CudaLibraries& libraries, s
     driver->device_get(&session->device_, i);
   }
   if (!found) return error(code::accelerator_lost, fmt::format("{} is no longer there", wanted.id));
-  KFAB_TRY_VOID(driver->checked(driver->context_retain(&session->context_, session->device_), "open a context on the GPU"));
-  session->retained_ = true;
-  KFAB_TRY_VOID(driver->checked(driver->context_current(session->context_), "use the GPU's context"));
-  KFAB_TRY_VOID(driver->checked(driver->module_load(&session->module_, image.data()), "load the kernels"));
-  KFAB_TRY_VOID(driver->checked(driver->stream_create(&session->stream_, 1), "make a stream"));   // 1: not held up by the null stream
-  session->capability_ = attribute(*driver, session->device_, capability_major) * 10 + attribute(*driver, session->device_, capability_minor);
-  session->multiprocessors_ = std::max(1, attribute(*driver, session->device_, cuda::multiprocessors));
+  KFAB_TRY_VOID(session->start());
   return session;
+}
+
+Result<std::unique_ptr<Session>> Session::open_peer(const CudaLibraries& libraries, const Session& own, int ordinal) {
+  std::unique_ptr<Session> session(new Session);
+  session->driver_ = own.driver_;
+  session->libraries_ = libraries;
+  KFAB_TRY_VOID(own.driver_->checked(own.driver_->device_get(&session->device_, ordinal), fmt::format("open GPU {}", ordinal)));
+  auto started = session->start();
+  KFAB_TRY_VOID(own.use());
+  KFAB_TRY_VOID(std::move(started));
+  return session;
+}
+
+Status Session::start() {
+  constexpr int prohibited = 2, exclusive = 3;
+  const int mode = attribute(*driver_, device_, compute_mode);
+  if (mode == prohibited) return error(code::accelerator_busy, "the GPU's compute mode is \"prohibited\"");
+  if (auto opened = driver_->checked(driver_->context_retain(&context_, device_), "open a context on the GPU"); !opened) {
+    auto why = std::move(opened).error();
+    if (mode == exclusive) why.message += "; its compute mode is \"exclusive process\"";
+    return why;
+  }
+  retained_ = true;
+  KFAB_TRY_VOID(use());
+  capability_ = attribute(*driver_, device_, capability_major) * 10 + attribute(*driver_, device_, capability_minor);
+  multiprocessors_ = std::max(1, attribute(*driver_, device_, cuda::multiprocessors));
+  const auto load = [&](std::string_view image) {
+    void* module = nullptr;
+    auto status = driver_->checked(driver_->module_load(&module, image.data()), "load the kernels");
+    if (status) modules_.push_back(module);
+    return status;
+  };
+  if (auto loaded = load(libraries_.image); !loaded) {
+    auto why = std::move(loaded).error();
+    int version = 0;
+    driver_->driver_version(&version);
+    why.message += fmt::format("; the driver offers {}, the kernels were built with CUDA {} for {}", driver_words(version), cuda_built_with(), cuda_architectures());
+    return why;
+  }
+  // Without this one the general kernels do: whoever wants it sees that it is not there.
+  if (capability_ == 90 && !libraries_.hopper_image.empty()) static_cast<void>(load(libraries_.hopper_image));
+  return driver_->checked(driver_->stream_create(&stream_, 1), "make a stream");   // 1: not held up by the null stream
+}
+
+Status Session::reach(const Session& peer) const {
+  constexpr Status_ already_enabled = 704;
+  KFAB_TRY_VOID(use());
+  const Status_ enabled = driver_->enable_peer(peer.context_, 0);
+  return enabled == already_enabled ? ok() : driver_->checked(enabled, "reach the peer's memory");
 }
 
 Session::~Session() {
   if (stream_) driver_->stream_destroy(stream_);
-  if (module_) driver_->module_unload(module_);
+  for (void* module : modules_) driver_->module_unload(module);
   if (retained_) driver_->context_release(device_);
 }
 
@@ -117,15 +162,27 @@ Result<Event> Session::make_event() const {
   return Event(driver_, handle);
 }
 
+Result<void*> Session::find(const char* kernel) {
+  for (const auto& [name, function] : functions_)
+    if (name == kernel) return function;
+  void* function = nullptr;
+  Status_ status = 500;   // not found
+  for (void* module : modules_)
+    if (status != 0) status = driver_->module_function(&function, module, kernel);
+  KFAB_TRY_VOID(driver_->checked(status, fmt::format("find kernel {}", kernel)));
+  functions_.emplace_back(kernel, function);
+  return function;
+}
+
 Status Session::launch_list(const char* kernel, Grid grid, void* stream, void** parameters) {
-  auto found = std::find_if(functions_.begin(), functions_.end(), [&](const auto& f) { return f.first == kernel; });
-  if (found == functions_.end()) {
-    void* function = nullptr;
-    KFAB_TRY_VOID(driver_->checked(driver_->module_function(&function, module_, kernel), fmt::format("find kernel {}", kernel)));
-    functions_.emplace_back(kernel, function);
-    found = functions_.end() - 1;
+  KFAB_TRY(function, find(kernel));
+  constexpr int most_dynamic_shared = 8;
+  constexpr unsigned without_asking = 48 * 1024;
+  if (grid.shared > without_asking) {
+    if (!driver_->function_attribute) return error(code::driver_too_old, "the driver cannot give a kernel more shared memory");
+    KFAB_TRY_VOID(driver_->checked(driver_->function_attribute(function, most_dynamic_shared, int(grid.shared)), fmt::format("shared memory for {}", kernel)));
   }
-  return driver_->checked(driver_->launch(found->second, grid.x, grid.y, 1, grid.threads, 1, 1, 0, stream, parameters, nullptr),
+  return driver_->checked(driver_->launch(function, grid.x, grid.y, 1, grid.threads, 1, 1, grid.shared, stream, parameters, nullptr),
                           fmt::format("start kernel {}", kernel));
 }
 
@@ -145,11 +202,11 @@ Result<double> Session::seconds_between(const Event& start, const Event& end) co
 
 Grid Session::filling(std::uint64_t items, unsigned threads) const {
   const std::uint64_t most = std::uint64_t(multiprocessors_) * 2048 / threads * 2;
-  return {unsigned(std::clamp<std::uint64_t>((items + threads - 1) / threads, 1, std::max<std::uint64_t>(most, 1))), 1, threads};
+  return {unsigned(std::clamp<std::uint64_t>((items + threads - 1) / threads, 1, std::max<std::uint64_t>(most, 1))), 1, threads, 0};
 }
 
 void end_by(TestSink& sink, std::string_view test, double seconds, const Diagnostic& why) {
-  sink.test_done(test, means_broken(why.code) ? "failed" : "not_run", seconds, one_line(why.message, 400), to_string(why.code));
+  sink.test_done(test, is_broken(why.code) ? "failed" : "not_run", seconds, one_line(why.message, 400), to_string(why.code));
 }
 
 }  // namespace kfab::agent::devices::cuda

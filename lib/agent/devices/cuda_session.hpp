@@ -11,6 +11,7 @@
 
 // One GPU with its context, kernels and a stream, for the length of a test family. Everything it gives out is freed by
 // itself; every failure is a Diagnostic in the driver's words.
+namespace kfab::agent::devices { class NvmlSampler; }
 namespace kfab::agent::devices::cuda {
 
 class DeviceMemory {
@@ -78,12 +79,14 @@ class Event {
   void* handle_;
 };
 
-struct Grid { unsigned x = 1, y = 1, threads = 256; };
+struct Grid { unsigned x = 1, y = 1, threads = 256, shared = 0; };   // shared: bytes beyond what the kernel declares
 
 class Session {
  public:
-  // Opens the accelerator by its UUID, since the driver's order may differ between processes. `image` is the fat binary.
-  static Result<std::unique_ptr<Session>> open(const CudaLibraries&, std::string_view image, const Accelerator&);
+  // Opens the accelerator by its UUID, since the driver's order may differ between processes, and makes it this thread's.
+  static Result<std::unique_ptr<Session>> open(const CudaLibraries&, const Accelerator&);
+  // Another GPU of the node, by the driver's order; this thread's current one stays.
+  static Result<std::unique_ptr<Session>> open_peer(const CudaLibraries&, const Session& own, int ordinal);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -94,6 +97,13 @@ class Session {
   void* stream() const { return stream_; }
   int capability() const { return capability_; }      // 90 for 9.0
   int multiprocessors() const { return multiprocessors_; }
+  const CudaLibraries& libraries() const { return libraries_; }
+  // What follows on this thread concerns this GPU.
+  Status use() const { return driver_->checked(driver_->context_current(context_), "use the GPU's context"); }
+  // Lets this GPU reach the memory of another.
+  Status reach(const Session& peer) const;
+  // Whether the image has a kernel of that name.
+  bool has(const char* kernel) { return find(kernel).has_value(); }
 
   struct MemoryInfo { std::uint64_t free = 0, total = 0; };
   Result<MemoryInfo> memory_info() const;
@@ -126,12 +136,16 @@ class Session {
 
  private:
   Session() = default;
+  Status start();   // context, modules, stream
+  Result<void*> find(const char* kernel);
   Status launch_list(const char* kernel, Grid, void* stream, void** parameters);
 
+  CudaLibraries libraries_;
   std::shared_ptr<Driver> driver_;
   DeviceHandle device_ = 0;
   bool retained_ = false;
-  void *context_ = nullptr, *module_ = nullptr, *stream_ = nullptr;
+  void *context_ = nullptr, *stream_ = nullptr;
+  std::vector<void*> modules_;
   int capability_ = 0, multiprocessors_ = 1;
   std::vector<std::pair<std::string, void*>> functions_;
 };
@@ -139,8 +153,11 @@ class Session {
 // Describes device `ordinal` of the driver.
 Result<Accelerator> describe(const Driver&, int ordinal);
 
+// Says which of the kernels that must prove themselves did so on this GPU, as "kernel" messages {name, proven, reason}.
+void prove_kernels(Session&, const TestRequest&, TestSink&);
+
 // The three families.
-void run_burnin(Session&, const TestRequest&, double seconds, TestSink&);
+void run_burnin(Session&, const TestRequest&, double seconds, NvmlSampler&, TestSink&);
 void run_memory(Session&, const TestRequest&, double seconds, TestSink&);
 void run_bandwidth(Session&, const Accelerator&, const TestRequest&, double seconds, TestSink&);
 

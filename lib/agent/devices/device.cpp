@@ -75,6 +75,11 @@ Result<TestRequest> read_request(const json::Value& document) {
   out.accelerators = words_at(document, "accelerators");
   out.samples = int(std::clamp<std::int64_t>(document.int_or("samples", 10), 1, 10'000));
   out.buffer_bytes = std::uint64_t(std::clamp<std::int64_t>(document.int_or("buffer_mib", 0), 0, 1 << 20)) << 20;
+  for (const auto& kernel : document.array_at("kernels"))
+    if (out.kernels.size() < 64)
+      out.kernels.push_back({one_line(kernel.string_or("name"), 60), one_line(kernel.string_or("reason"), 300), kernel.bool_or("proven", false)});
+  KFAB_TRY(load, read_load_shape(document));
+  out.load = load;
   return out;
 }
 
@@ -82,8 +87,15 @@ json::Value to_json(const TestRequest& request) {
   const auto list = [](const std::vector<std::string>& words) { return json::Array(words.begin(), words.end()); };
   json::Array families;
   for (const auto family : request.families) families.emplace_back(to_string(family));
+  json::Array kernels;
+  for (const auto& kernel : request.kernels) kernels.emplace_back(json::Object{{"name", kernel.name}, {"reason", kernel.reason}, {"proven", kernel.proven}});
   return json::Object{{"device", request.device},
                       {"level", request.level},
+                      {"kernels", kernels},
+                      {"load", to_string(request.load.kind)},
+                      {"period_s", request.load.period_s},
+                      {"duty", request.load.duty},
+                      {"start_at", request.load.start_at},
                       {"families", families},
                       {"duration_s", request.duration_s},
                       {"threads", request.threads},

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/devices/load_shape.hpp"
 #include "base/result.hpp"
 #include "json/value.hpp"
 
@@ -32,6 +33,8 @@ enum class Family : std::uint8_t { health, memory, bandwidth, burnin };
 inline constexpr Family all_families[] = {Family::health, Family::memory, Family::bandwidth, Family::burnin};
 std::string_view to_string(Family);
 
+struct KernelProof { std::string name, reason; bool proven = false; };   // reason: why not, in words
+
 // What is to be done, read from a request with bounds: durations 0.1 s to 30 days, fractions 0.01 to 0.98.
 struct TestRequest {
   std::string device;
@@ -44,6 +47,8 @@ struct TestRequest {
   std::vector<std::string> precisions, patterns, accelerators;
   int samples = 10;
   std::uint64_t buffer_bytes = 0;    // 0: the device's default (512 MiB on a GPU)
+  std::vector<KernelProof> kernels;  // what the kernels that must prove themselves have shown; one not named may not be used
+  LoadShape load;                    // of a burn-in
 };
 Result<TestRequest> read_request(const json::Value&);
 json::Value to_json(const TestRequest&);
@@ -68,6 +73,9 @@ class Device {
   virtual std::string_view kind() const = 0;
   // Errors: why there is none (driver_missing, no_accelerator, ...), with the next step in its code.
   virtual Result<std::vector<Accelerator>> accelerators() = 0;
+  // Lets kernels that nobody may trust unseen prove themselves, in a process of their own before a burn-in: says "kernel"
+  // messages {name, proven, reason}. Whatever it does to the accelerator's context ends with that process.
+  virtual void prove(const Accelerator&, const TestRequest&, TestSink&) {}
   // Runs one family (but health, which is read of any accelerator in the same way) within about `seconds` and says everything through the sink; errors of single tests are messages.
   virtual void run(Family, const Accelerator&, const TestRequest&, double seconds, TestSink&) = 0;
 };
@@ -76,12 +84,14 @@ std::unique_ptr<Device> make_cpu_device();
 // Parameters for tests alone: nodes have these libraries, and an empty image is the built-in one.
 struct CudaLibraries {
   std::string driver = "libcuda.so.1", nvml = "libnvidia-ml.so.1";
-  std::string_view image{};
+  std::vector<std::string> cublaslt = {"libcublasLt.so.13", "libcublasLt.so.12"};   // the first that is there
+  std::string_view image{}, hopper_image{};
 };
 std::unique_ptr<Device> make_cuda_device(CudaLibraries = {});
 // Whether the kernels were compiled in (kfab version says so), and for which architectures.
 bool cuda_built_in();
 std::string cuda_architectures();
+std::string cuda_built_with();   // "13.0", empty without nvcc
 
 // null when the kind is unknown.
 std::unique_ptr<Device> make_device(std::string_view kind);

@@ -1,8 +1,12 @@
 #include "agent/devices/findings.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 
 #include <fmt/format.h>
+
+#include "base/codes/validation.hpp"
 
 namespace kfab::agent::devices {
 
@@ -14,14 +18,34 @@ double median_of(std::vector<double> samples) {
   return (*middle + *std::max_element(samples.begin(), middle)) / 2;
 }
 
+double variation_of(const std::vector<double>& samples) {
+  if (samples.size() < 2) return 0;
+  const double mean = std::accumulate(samples.begin(), samples.end(), 0.0) / double(samples.size());
+  double squares = 0;
+  for (const double one : samples) squares += (one - mean) * (one - mean);
+  return mean > 0 ? std::sqrt(squares / double(samples.size() - 1)) / mean : 0;
+}
+
 std::string hex_word(std::uint64_t word, int bytes) { return fmt::format("0x{:0{}x}", word, bytes * 2); }
 
 std::string describe_samples(const std::vector<double>& samples) {
   if (samples.empty()) return "no sample";
   const auto [low, high] = std::minmax_element(samples.begin(), samples.end());
   const double middle = median_of(samples);
-  return fmt::format("median of {}, least {:.4g}, most {:.4g}, spread {:.1f} %", samples.size(), *low, *high,
-                     middle > 0 ? (*high - *low) / middle * 100 : 0.0);
+  return fmt::format("median of {}, least {:.4g}, most {:.4g}, spread {:.1f} %, variation {:.2f} %", samples.size(), *low, *high,
+                     middle > 0 ? (*high - *low) / middle * 100 : 0.0, 100 * variation_of(samples));
+}
+
+bool is_broken(Code code) {
+  for (const auto broken : {code::accelerator_lost, code::accelerator_faulted, code::accelerator_memory_fault, code::accelerator_link_fault,
+                            code::launch_timed_out, code::kernel_stalled, code::device_call_failed})
+    if (code == broken) return true;
+  return false;
+}
+
+std::string_view nature_of(const exact::Record& record) {
+  if (record.second_read == record.expected) return "read";
+  return record.second_read == record.got ? "stored" : "unsteady";
 }
 
 void emit_mismatches(TestSink& sink, std::string_view test, const exact::CheckState& state, int word_bytes,
@@ -40,6 +64,7 @@ void emit_mismatches(TestSink& sink, std::string_view test, const exact::CheckSt
                            {"got", hex_word(r.got, word_bytes)},
                            {"mask", hex_word(r.expected ^ r.got, word_bytes)},
                            {"second_read", hex_word(r.second_read, word_bytes)},
+                           {"nature", nature_of(r)},
                            {"count", state.mismatches}});
   }
 }

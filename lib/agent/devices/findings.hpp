@@ -22,9 +22,17 @@ class Stopwatch {
 };
 
 double median_of(std::vector<double> samples);   // 0 for none
+double variation_of(const std::vector<double>& samples);   // standard deviation by mean; 0 for fewer than two
 std::string hex_word(std::uint64_t, int bytes = 8);   // "0x3f800000"
-// "median of 12, best 9.1, worst 8.2, spread 3.4 %": for `detail`.
+// "median of 12, least 8.2, most 9.1, spread 3.4 %, variation 1.1 %": for `detail`.
 std::string describe_samples(const std::vector<double>& samples);
+
+// Whether a diagnostic says that the accelerator itself is at fault: the test is then "failed", else "not_run".
+bool is_broken(Code);
+
+// "stored": the second look shows the same wrong bits; "read": it shows the right ones, so the first was read wrong;
+// "unsteady": something else again.
+std::string_view nature_of(const exact::Record&);
 
 // One "mismatch" message for each recorded wrong value. `where` turns an element's place into words.
 void emit_mismatches(TestSink&, std::string_view test, const exact::CheckState&, int word_bytes,

@@ -25,7 +25,11 @@ constexpr std::size_t most_samples = 100'000;   // then every second one is drop
 struct Reason { unsigned long long bit; const char* name; };
 constexpr Reason reasons[] = {{0x4, "power_cap"}, {0x8, "hw_slowdown"}, {0x20, "sw_thermal"}, {0x40, "hw_thermal"}, {0x80, "power_brake"}};
 
-struct Sample { std::optional<double> power_w, temperature_c, clock_mhz; std::optional<unsigned long long> reasons; };
+struct Sample {
+  std::optional<double> power_w, temperature_c, clock_mhz;
+  std::optional<unsigned long long> reasons;
+  std::string_view interval{};
+};
 
 }  // namespace
 
@@ -42,11 +46,14 @@ struct NvmlSampler::State {
   int (*events)(Handle, unsigned long long*) = nullptr;
   int (*limit)(Handle, unsigned*) = nullptr;
   int (*ecc)(Handle, int, int, unsigned long long*) = nullptr;
+  int (*energy)(Handle, unsigned long long*) = nullptr;
   std::optional<unsigned long long> ecc_before;
 
   std::mutex mutex;
   std::condition_variable wake;
   bool stop = false;
+  std::string_view interval;
+  double integrated_j = 0;
   std::vector<Sample> samples;
   std::thread thread;
 
@@ -64,6 +71,7 @@ struct NvmlSampler::State {
     if (!events) events = find<decltype(events)>("nvmlDeviceGetCurrentClocksThrottleReasons");
     limit = find<decltype(limit)>("nvmlDeviceGetEnforcedPowerLimit");
     ecc = find<decltype(ecc)>("nvmlDeviceGetTotalEccErrors");
+    energy = find<decltype(energy)>("nvmlDeviceGetTotalEnergyConsumption");
     ecc_before = ecc_count();
     return true;
   }
@@ -84,11 +92,16 @@ struct NvmlSampler::State {
   }
   void run() {
     auto pause = std::chrono::duration_cast<std::chrono::milliseconds>(period);
+    std::optional<std::chrono::steady_clock::time_point> last;
     std::unique_lock lock(mutex);
     while (!stop) {
       lock.unlock();
-      const Sample one = take();   // may block in the driver: not under the lock
+      Sample one = take();   // may block in the driver: not under the lock
       lock.lock();
+      one.interval = interval;
+      const auto now = std::chrono::steady_clock::now();
+      if (one.power_w && last) integrated_j += *one.power_w * std::chrono::duration<double>(now - *last).count();
+      last = now;
       samples.push_back(one);
       if (samples.size() >= most_samples) {
         for (std::size_t i = 0; i < samples.size() / 2; ++i) samples[i] = samples[2 * i];
@@ -99,10 +112,10 @@ struct NvmlSampler::State {
     }
   }
   template <class Member>
-  std::vector<double> values(Member member) const {
+  std::vector<double> values(Member member, std::optional<std::string_view> of = std::nullopt) const {
     std::vector<double> out;
     for (const auto& sample : samples)
-      if (sample.*member) out.push_back(double(*(sample.*member)));
+      if (sample.*member && (!of || sample.interval == *of)) out.push_back(double(*(sample.*member)));
     return out;
   }
 };
@@ -121,6 +134,20 @@ NvmlSampler::~NvmlSampler() {
   state_->thread.join();
 }
 
+void NvmlSampler::interval(std::string_view name) {
+  const std::lock_guard lock(state_->mutex);
+  state_->interval = name;
+}
+
+std::optional<double> NvmlSampler::energy_j() const {
+  if (!state_->thread.joinable()) return std::nullopt;
+  unsigned long long millijoules = 0;
+  if (state_->energy && state_->energy(state_->device, &millijoules) == 0) return double(millijoules) / 1000;
+  if (!state_->power) return std::nullopt;
+  const std::lock_guard lock(state_->mutex);
+  return state_->integrated_j;
+}
+
 void NvmlSampler::report(std::string_view family, TestSink& sink) {
   if (state_->thread.joinable()) {
     {
@@ -136,18 +163,26 @@ void NvmlSampler::report(std::string_view family, TestSink& sink) {
   };
   const auto mean = [](const std::vector<double>& v) { return std::accumulate(v.begin(), v.end(), 0.0) / double(v.size()); };
   const auto most = [](const std::vector<double>& v) { return *std::max_element(v.begin(), v.end()); };
-  const auto power = state_->values(&Sample::power_w), heat = state_->values(&Sample::temperature_c), clock = state_->values(&Sample::clock_mhz);
   unsigned limit = 0;
   const bool limited = state_->limit && state_->limit(state_->device, &limit) == 0;
-  say("power_w", power, "w", mean, power.empty() ? "" : fmt::format("mean of {} samples, most {:.0f} W{}", power.size(), most(power), limited ? fmt::format(", limit {:.0f} W", limit / 1000.0) : ""));
-  say("temperature_c", heat, "c", most, fmt::format("most of {} samples", heat.size()));
-  say("sm_clock_mhz", clock, "mhz", [](const auto& v) { return median_of(v); }, fmt::format("median of {} samples", clock.size()));
-  for (const auto& reason : reasons) {
-    std::vector<double> held;
-    for (const auto& sample : state_->samples)
-      if (sample.reasons) held.push_back(*sample.reasons & reason.bit ? 100.0 : 0.0);
-    say(fmt::format("throttle.{}_pct", reason.name), held, "percent", mean, fmt::format("of {} samples", held.size()));
-  }
+  const auto say_all = [&](const std::string& prefix, std::optional<std::string_view> of) {
+    const auto power = state_->values(&Sample::power_w, of), heat = state_->values(&Sample::temperature_c, of), clock = state_->values(&Sample::clock_mhz, of);
+    say(prefix + "power_w", power, "w", mean, power.empty() ? "" : fmt::format("mean of {} samples, most {:.0f} W{}", power.size(), most(power), limited ? fmt::format(", limit {:.0f} W", limit / 1000.0) : ""));
+    say(prefix + "temperature_c", heat, "c", most, fmt::format("most of {} samples", heat.size()));
+    say(prefix + "sm_clock_mhz", clock, "mhz", [](const auto& v) { return median_of(v); }, fmt::format("median of {} samples", clock.size()));
+    for (const auto& reason : reasons) {
+      std::vector<double> held;
+      for (const auto& sample : state_->samples)
+        if (sample.reasons && (!of || sample.interval == *of)) held.push_back(*sample.reasons & reason.bit ? 100.0 : 0.0);
+      say(fmt::format("{}throttle.{}_pct", prefix, reason.name), held, "percent", mean, fmt::format("of {} samples", held.size()));
+    }
+  };
+  say_all("", std::nullopt);
+  std::vector<std::string_view> intervals;
+  for (const auto& sample : state_->samples)
+    if (!sample.interval.empty() && std::find(intervals.begin(), intervals.end(), sample.interval) == intervals.end()) intervals.push_back(sample.interval);
+  if (intervals.size() > 1)
+    for (const auto& one : intervals) say_all(fmt::format("load.{}.", one), one);
   const auto after = state_->device ? state_->ecc_count() : std::nullopt;
   const bool known = after && state_->ecc_before && *after >= *state_->ecc_before;
   sink.measurement(test, fmt::format("{}.ecc_uncorrected", family), known ? json::Value(double(*after - *state_->ecc_before)) : json::Value(), "count",

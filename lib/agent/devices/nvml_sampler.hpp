@@ -1,7 +1,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "agent/devices/device.hpp"
 
@@ -16,9 +18,15 @@ class NvmlSampler {
   NvmlSampler(const NvmlSampler&) = delete;
   NvmlSampler& operator=(const NvmlSampler&) = delete;
 
+  // Names what follows until the next call: the words must outlive the sampler.
+  void interval(std::string_view name);
+  // Energy since the driver was loaded in joules, or since sampling began where NVML gives power alone; nothing without either.
+  std::optional<double> energy_j() const;
+
   // Stops and emits <family>.power_w (mean; detail: most and limit), .temperature_c (most), .sm_clock_mhz (median),
   // .throttle.<reason>_pct (share of samples) and .ecc_uncorrected (difference over the test), each as null with a reason
-  // where the GPU or driver does not tell it; test "telemetry".
+  // where the GPU or driver does not tell it; test "telemetry". Where there were several intervals, power, temperature, clock
+  // and reasons of each as <family>.load.<interval>.*.
   void report(std::string_view family, TestSink&);
 
  private:

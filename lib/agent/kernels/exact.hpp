@@ -19,13 +19,13 @@
 
 namespace kfab::exact {
 
-enum Precision : int { fp32, fp64, fp16, bf16, tf32, int8, fp8, precision_count };
+enum Precision : int { fp32, fp64, fp16, bf16, tf32, int8, fp8, fp8_e5m2, fp4, precision_count };   // fp8: e4m3, fp4: e2m1
 
 constexpr int rank = 4;
 
 // |a|, |b| <= coefficient, |p|, |q| <= basis, so |A|, |B| <= rank * coefficient * basis; `exact_bits`: integers up to
 // 2^exact_bits are exact in the accumulator. fp32 results of tensor cores are held to 2^22: they align products to the
-// largest and cut off what is below, with 24 bits or a few more. fp8 (e4m3) is summed in chunks of `chunk_k` into
+// largest and cut off what is below, with 24 bits or a few more. fp8 and fp4 are summed in chunks of `chunk_k` into
 // registers of fp32, because the accumulator keeps about 14 bits there.
 struct Shape {
   const char* name;
@@ -33,14 +33,16 @@ struct Shape {
   int max_k;
   int chunk_k;             // 0: one accumulator over all of K
   int exact_bits;
-  int operand_bytes, result_bytes;
+  int operand_width;       // bits
+  int result_bytes;
   bool integer_result;
 };
 constexpr Shape shapes[precision_count] = {
-    {"fp32", 5, 3, 4096, 0, 24, 4, 4, false},    {"fp64", 500, 500, 4096, 0, 53, 8, 8, false},
-    {"fp16", 3, 2, 4096, 0, 22, 2, 4, false},    {"bf16", 3, 2, 4096, 0, 22, 2, 4, false},
-    {"tf32", 3, 2, 4096, 0, 22, 4, 4, false},    {"int8", 5, 6, 4096, 0, 31, 1, 4, true},
-    {"fp8", 2, 1, 4096, 64, 22, 1, 4, false},
+    {"fp32", 5, 3, 4096, 0, 24, 32, 4, false},    {"fp64", 500, 500, 4096, 0, 53, 64, 8, false},
+    {"fp16", 3, 2, 4096, 0, 22, 16, 4, false},    {"bf16", 3, 2, 4096, 0, 22, 16, 4, false},
+    {"tf32", 3, 2, 4096, 0, 22, 32, 4, false},    {"int8", 5, 6, 4096, 0, 31, 8, 4, true},
+    {"fp8", 2, 1, 4096, 64, 22, 8, 4, false},     {"fp8_e5m2", 2, 1, 4096, 64, 22, 8, 4, false},
+    {"fp4", 1, 1, 4096, 128, 22, 4, 4, false},
 };
 constexpr std::int64_t largest_operand(const Shape& s) { return std::int64_t{rank} * s.coefficient * s.basis; }
 // The largest possible sum of |A B| over `k` elements.
@@ -117,15 +119,36 @@ KFAB_HD std::uint64_t float_bits(std::int64_t value, int exponent_bits, int mant
   const std::uint64_t mantissa = top <= mantissa_bits ? fraction << (mantissa_bits - top) : fraction >> (top - mantissa_bits);
   return sign | ((bias + std::uint64_t(top)) << mantissa_bits) | mantissa;
 }
-KFAB_HD std::uint64_t operand_bits(int precision, int value) {
+struct Format { int exponent_bits, mantissa_bits; };
+KFAB_HD constexpr Format format_of(int precision) {
   switch (precision) {
-    case fp16: return float_bits(value, 5, 10);
-    case bf16: return float_bits(value, 8, 7);
-    case fp8: return float_bits(value, 4, 3);   // e4m3
-    case int8: return std::uint64_t(value) & 0xff;
-    case fp64: return float_bits(value, 11, 52);
-    default: return float_bits(value, 8, 23);   // fp32, and tf32 in its 32 bits
+    case fp16: return {5, 10};
+    case bf16: return {8, 7};
+    case fp8: return {4, 3};
+    case fp8_e5m2: return {5, 2};
+    case fp4: return {2, 1};
+    case fp64: return {11, 52};
+    default: return {8, 23};   // fp32, and tf32 in its 32 bits
   }
+}
+KFAB_HD std::uint64_t operand_bits(int precision, int value) {
+  if (precision == int8) return std::uint64_t(value) & 0xff;
+  const Format format = format_of(precision);
+  return float_bits(value, format.exponent_bits, format.mantissa_bits);
+}
+// An operand of the other kind of data: sign and all mantissa bits random, the exponent one of four below 1, so that
+// nothing overflows and every bit of the multipliers toggles. int8 and fp4 take any value. tf32 has its ten bits of mantissa
+// and zeros below, so that hardware that rounds and hardware that cuts off see the same number.
+KFAB_HD std::uint64_t random_operand(int precision, std::uint32_t seed, int columns, std::uint32_t row, std::uint32_t k) {
+  const std::uint64_t h = mix64(mix64((std::uint64_t{seed} << 32) ^ std::uint64_t(columns + 1)) ^ ((std::uint64_t{row} << 32) | k));
+  if (precision == int8) return h >> 56;
+  if (precision == fp4) return h >> 60;
+  const Format format = format_of(precision);
+  const std::uint64_t bias = (std::uint64_t{1} << (format.exponent_bits - 1)) - 1;
+  const std::uint64_t exponent = bias - 1 - ((h >> 60) & 3);
+  std::uint64_t mantissa = (h & ((std::uint64_t{1} << 52) - 1)) >> (52 - format.mantissa_bits);
+  if (precision == tf32) mantissa &= ~std::uint64_t{0x1fff};
+  return (h >> 63) << (format.exponent_bits + format.mantissa_bits) | exponent << format.mantissa_bits | mantissa;
 }
 KFAB_HD std::uint64_t result_bits(int precision, std::int64_t value) {
   switch (precision) {
@@ -138,6 +161,9 @@ KFAB_HD std::uint64_t result_bits(int precision, std::int64_t value) {
 // A sum over all elements of a slice in which each element's place counts, modulo 2^64: the same on every device.
 KFAB_HD std::uint64_t digest_term(std::uint64_t index, std::uint64_t bits) { return (bits + 1) * (2 * index + 1); }
 
+// A digest in 52 bits, so that a number in JSON holds it whole.
+KFAB_HD std::uint64_t folded_digest(std::uint64_t digest) { return mix64(digest) >> 12; }
+
 // --- memory patterns, in words of 64 bits ---
 enum Pattern : int {
   solid,          // parameter everywhere
@@ -146,8 +172,23 @@ enum Pattern : int {
   own_address,    // the word's own place
   random_words,   // pseudo-random, seeded by the parameter
   modulo_20,      // parameter & 31 says which of 20 places holds ones, the others hold zeros
+  shifted_32,     // one bit in every 32, which moves from one half word to the next
+  moved_blocks,   // random_words after move_forth and move_back below
   pattern_count
 };
+
+// Block moves work in windows: the lower half goes to the upper one, one block of 64 bytes further, and comes back two
+// blocks further, each time around. So lines travel over half a megabyte, through other channels and banks.
+constexpr std::uint64_t window_words = std::uint64_t{1} << 17, half_words = window_words / 2, block_words = 8;
+KFAB_HD std::uint64_t moved_forth(std::uint64_t in_half) { return (in_half + block_words) % half_words; }
+KFAB_HD std::uint64_t moved_back(std::uint64_t in_half) { return (in_half + 2 * block_words) % half_words; }
+// Where the word that lies at `index` after both moves was written.
+KFAB_HD std::uint64_t moved_from(std::uint64_t index) {
+  const std::uint64_t in_window = index % window_words, in_half = in_window % half_words;
+  const std::uint64_t blocks = in_window < half_words ? 3 : 1;
+  return index - in_window + (in_half + half_words - blocks * block_words) % half_words;
+}
+
 KFAB_HD std::uint64_t pattern_word(int pattern, std::uint64_t index, std::uint64_t parameter) {
   switch (pattern) {
     case solid: return parameter;
@@ -155,6 +196,9 @@ KFAB_HD std::uint64_t pattern_word(int pattern, std::uint64_t index, std::uint64
     case walking_zero: return ~(std::uint64_t{1} << ((index + parameter) & 63));
     case own_address: return (index * 8) ^ parameter;
     case random_words: return mix64(index * 0x9e3779b97f4a7c15ull + parameter);
+    case shifted_32:
+      return std::uint64_t{1} << ((2 * index + parameter) & 31) | std::uint64_t{1} << (32 + ((2 * index + 1 + parameter) & 31));
+    case moved_blocks: return mix64(moved_from(index) * 0x9e3779b97f4a7c15ull + parameter);
     default: return index % 20 == (parameter & 31) ? ~std::uint64_t{0} : 0;
   }
 }

@@ -23,7 +23,7 @@ KFAB_DEVICE void gemm_tensor(const unsigned char* a, const unsigned char* b, uns
                              int row_shift) {
   using Accumulator = typename AccumulatorOf<precision>::type;
   constexpr bool chunked = exact::shapes[precision].chunk_k != 0;
-  static_assert(!chunked || exact::shapes[precision].chunk_k * exact::shapes[precision].operand_bytes == stage_bytes,
+  static_assert(!chunked || exact::shapes[precision].chunk_k * exact::shapes[precision].operand_width == stage_bytes * 8,
                 "a chunk is one stage");
   __shared__ __align__(128) unsigned char shared[stages][2][tile * stage_bytes];
 

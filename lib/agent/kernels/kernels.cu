@@ -40,16 +40,25 @@ using namespace kfab::kernels;
 
 // --- operands and products ---
 
-// One operand, row by row: rows x k elements of the format. `columns` 0: A, 1: B.
+// One operand, row by row: rows x k elements of the format, `width` bits each. `columns` 0: A, 1: B. `random`: full
+// mantissas instead of small integers. A thread writes whole bytes: two elements of fp4.
 extern "C" __global__ void kfab_fill_operand(unsigned char* out, int precision, int columns, unsigned seed, int coefficient,
-                                             int basis, int bytes, int k, u64 elements) {
-  for (u64 at = u64(blockIdx.x) * blockDim.x + threadIdx.x; at < elements; at += u64(gridDim.x) * blockDim.x) {
-    const unsigned row = unsigned(at / k), kk = unsigned(at % k);
-    const int value = columns ? exact::column_value(seed, coefficient, basis, row, kk) : exact::row_value(seed, coefficient, basis, row, kk);
-    const u64 bits = exact::operand_bits(precision, value);
-    if (bytes == 1) out[at] = (unsigned char)bits;
-    else if (bytes == 2) reinterpret_cast<unsigned short*>(out)[at] = (unsigned short)bits;
-    else if (bytes == 4) reinterpret_cast<unsigned*>(out)[at] = unsigned(bits);
+                                             int basis, int width, int k, u64 elements, int random) {
+  const int each = width == 4 ? 2 : 1;
+  for (u64 at = (u64(blockIdx.x) * blockDim.x + threadIdx.x) * each; at < elements; at += u64(gridDim.x) * blockDim.x * each) {
+    u64 bits = 0;
+    for (int e = 0; e < each; ++e) {
+      const unsigned row = unsigned((at + e) / k), kk = unsigned((at + e) % k);
+      u64 one;
+      if (random) one = exact::random_operand(precision, seed, columns, row, kk);
+      else if (columns) one = exact::operand_bits(precision, exact::column_value(seed, coefficient, basis, row, kk));
+      else one = exact::operand_bits(precision, exact::row_value(seed, coefficient, basis, row, kk));
+      bits |= one << (4 * e);
+    }
+    if (width == 4) out[at / 2] = (unsigned char)bits;
+    else if (width == 8) out[at] = (unsigned char)bits;
+    else if (width == 16) reinterpret_cast<unsigned short*>(out)[at] = (unsigned short)bits;
+    else if (width == 32) reinterpret_cast<unsigned*>(out)[at] = unsigned(bits);
     else reinterpret_cast<u64*>(out)[at] = bits;
   }
 }
@@ -64,6 +73,8 @@ KFAB_TENSOR_KERNEL(bf16)
 KFAB_TENSOR_KERNEL(tf32)
 KFAB_TENSOR_KERNEL(int8)
 KFAB_TENSOR_KERNEL(fp8)
+KFAB_TENSOR_KERNEL(fp8_e5m2)
+KFAB_TENSOR_KERNEL(fp4)
 
 extern "C" __global__ void __launch_bounds__(256) kfab_gemm_fp64(const unsigned char* a, const unsigned char* b, unsigned* c,
                                                                  int m, int n, int k_bytes, int row_shift) {
@@ -137,7 +148,41 @@ extern "C" __global__ void __launch_bounds__(256) kfab_verify_64(const u64* c, i
   add_tally(state, mine);
 }
 
-// --- memory patterns: 16 bytes a thread, neighbouring threads neighbouring addresses ---
+// Compares a slice with another that must be the same, bit by bit, and takes its digest: for data whose right answer only
+// the hardware itself knows. `wide`: results of 64 bits. `vectors`: of 16 bytes.
+extern "C" __global__ void __launch_bounds__(256) kfab_compare(const uint4* slice, const uint4* reference, u64 vectors, int wide,
+                                                               CheckState* state) {
+  Tally mine{0, 0, 0};
+  for (u64 at = u64(blockIdx.x) * blockDim.x + threadIdx.x; at < vectors; at += u64(gridDim.x) * blockDim.x) {
+    const uint4 v = slice[at], w = reference[at];
+    if (wide) {
+      const u64 got[2] = {u64(v.y) << 32 | v.x, u64(v.w) << 32 | v.z}, expected[2] = {u64(w.y) << 32 | w.x, u64(w.w) << 32 | w.z};
+      for (int j = 0; j < 2; ++j) {
+        mine.digest += exact::digest_term(at * 2 + j, got[j]);
+        if (got[j] != expected[j]) {
+          ++mine.mismatches;
+          note_mismatch(state, at * 2 + j, expected[j], got[j], read_again(reinterpret_cast<const u64*>(slice) + at * 2 + j));
+        }
+      }
+      mine.checked += 2;
+    } else {
+      const unsigned got[4] = {v.x, v.y, v.z, v.w}, expected[4] = {w.x, w.y, w.z, w.w};
+      for (int j = 0; j < 4; ++j) {
+        mine.digest += exact::digest_term(at * 4 + j, got[j]);
+        if (got[j] != expected[j]) {
+          ++mine.mismatches;
+          note_mismatch(state, at * 4 + j, expected[j], got[j], read_again(reinterpret_cast<const unsigned*>(slice) + at * 4 + j));
+        }
+      }
+      mine.checked += 4;
+    }
+  }
+  add_tally(state, mine);
+}
+
+// --- memory patterns: 16 bytes a thread, neighbouring threads neighbouring addresses, four on the way at once ---
+
+constexpr int in_flight = 4;
 
 // `only`: 0 every word, 1 the words that modulo_20 marks, 2 the others. `base` is the place of the first word in the
 // whole of what is tested. Words are pairs; `words` is even.
@@ -146,46 +191,67 @@ extern "C" __global__ void __launch_bounds__(512) kfab_memory_fill(ulonglong2* p
   const u64 pairs = words / 2, step = u64(gridDim.x) * blockDim.x;
   for (u64 at = u64(blockIdx.x) * blockDim.x + threadIdx.x; at < pairs; at += step) {
     const u64 index = base + at * 2;
+    bool first = true, second = true;
+    if (only != 0) {
+      const u64 place = index % 20, marked = parameter & 31;
+      first = (place == marked) == (only == 1);
+      second = ((place == 19 ? 0 : place + 1) == marked) == (only == 1);
+    }
     ulonglong2 v;
     v.x = exact::pattern_word(pattern, index, parameter) ^ flip;
     v.y = exact::pattern_word(pattern, index + 1, parameter) ^ flip;
-    if (only == 0) {
+    if (first && second) {
       p[at] = v;
     } else {
-      u64* words_of = reinterpret_cast<u64*>(p + at);
-      if ((index % 20 == (parameter & 31)) == (only == 1)) words_of[0] = v.x;
-      if (((index + 1) % 20 == (parameter & 31)) == (only == 1)) words_of[1] = v.y;
+      if (first) reinterpret_cast<u64*>(p + at)[0] = v.x;
+      if (second) reinterpret_cast<u64*>(p + at)[1] = v.y;
     }
   }
 }
 // Compares, and with `rewrite` leaves the complement of what should be there.
 extern "C" __global__ void __launch_bounds__(512) kfab_memory_check(ulonglong2* p, u64 words, u64 base, int pattern, u64 parameter,
-                                                                    u64 flip, int only, int rewrite, CheckState* state) {
+                                                                    u64 flip, int rewrite, CheckState* state) {
   Tally mine{0, 0, 0};
   const u64 pairs = words / 2, step = u64(gridDim.x) * blockDim.x;
-  for (u64 at = u64(blockIdx.x) * blockDim.x + threadIdx.x; at < pairs; at += step) {
-    const u64 index = base + at * 2;
-    const ulonglong2 v = p[at];
-    const u64 got[2] = {v.x, v.y};
-    u64 expected[2];
-    for (int j = 0; j < 2; ++j) {
-      expected[j] = exact::pattern_word(pattern, index + j, parameter) ^ flip;
-      if (only == 1 && (index + j) % 20 != (parameter & 31)) continue;
-      ++mine.checked;
-      mine.digest += got[j];
-      if (got[j] != expected[j]) {
+  for (u64 from = u64(blockIdx.x) * blockDim.x + threadIdx.x; from < pairs; from += step * in_flight) {
+    ulonglong2 v[in_flight];
+#pragma unroll
+    for (int i = 0; i < in_flight; ++i)
+      if (from + step * i < pairs) v[i] = p[from + step * i];
+#pragma unroll
+    for (int i = 0; i < in_flight; ++i) {
+      const u64 at = from + step * i, index = base + at * 2;
+      if (at >= pairs) break;
+      const u64 first = exact::pattern_word(pattern, index, parameter) ^ flip, second = exact::pattern_word(pattern, index + 1, parameter) ^ flip;
+      mine.checked += 2;
+      mine.digest += v[i].x + v[i].y;
+      if (v[i].x != first) {
         ++mine.mismatches;
-        note_mismatch(state, index + j, expected[j], got[j], read_again(reinterpret_cast<const u64*>(p) + at * 2 + j));
+        note_mismatch(state, index, first, v[i].x, read_again(reinterpret_cast<const u64*>(p) + at * 2));
       }
-    }
-    if (rewrite) {
-      ulonglong2 out;
-      out.x = ~expected[0];
-      out.y = ~expected[1];
-      p[at] = out;
+      if (v[i].y != second) {
+        ++mine.mismatches;
+        note_mismatch(state, index + 1, second, v[i].y, read_again(reinterpret_cast<const u64*>(p) + at * 2 + 1));
+      }
+      if (rewrite) {
+        ulonglong2 out;
+        out.x = ~first;
+        out.y = ~second;
+        p[at] = out;
+      }
     }
   }
   add_tally(state, mine);
+}
+// The two moves of exact.hpp: `back` 0 from the lower half of each window to the upper, 1 from there to the lower.
+extern "C" __global__ void __launch_bounds__(512) kfab_memory_move(ulonglong2* p, u64 words, int back) {
+  const u64 pairs = words / exact::window_words * exact::half_words / 2;   // that move
+  for (u64 at = u64(blockIdx.x) * blockDim.x + threadIdx.x; at < pairs; at += u64(gridDim.x) * blockDim.x) {
+    const u64 window = at * 2 / exact::half_words * exact::window_words, in_half = at * 2 % exact::half_words;
+    const u64 from = window + in_half + (back ? exact::half_words : 0);
+    const u64 to = window + (back ? exact::moved_back(in_half) : exact::half_words + exact::moved_forth(in_half));
+    p[to / 2] = p[from / 2];
+  }
 }
 
 // --- copies ---
@@ -205,6 +271,27 @@ extern "C" __global__ void __launch_bounds__(512) kfab_copy_check(const u64* p, 
     }
   }
   add_tally(state, mine);
+}
+
+// A copy by the multiprocessors: 16 bytes a thread, eight on the way at once.
+extern "C" __global__ void __launch_bounds__(512) kfab_copy_sm(uint4* to, const uint4* from, u64 vectors) {
+  constexpr int at_once = 8;
+  const u64 step = u64(gridDim.x) * blockDim.x;
+  u64 at = u64(blockIdx.x) * blockDim.x + threadIdx.x;
+  for (; at + step * (at_once - 1) < vectors; at += step * at_once) {
+    uint4 v[at_once];
+#pragma unroll
+    for (int i = 0; i < at_once; ++i) v[i] = from[at + step * i];
+#pragma unroll
+    for (int i = 0; i < at_once; ++i) to[at + step * i] = v[i];
+  }
+  for (; at < vectors; at += step) to[at] = from[at];
+}
+// One read after the other, each of which says where the next one is; past the caches of the multiprocessor.
+extern "C" __global__ void kfab_chase(const u64* start, u64 hops, u64* out) {
+  const u64* at = start;
+  for (u64 i = 0; i < hops; ++i) at = reinterpret_cast<const u64*>(read_again(at));
+  *out = reinterpret_cast<u64>(at);
 }
 
 // Holds a stream until the host writes the latch, so that everything behind it is queued before the first byte moves; gives

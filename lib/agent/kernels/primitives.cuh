@@ -71,9 +71,27 @@ KFAB_DEVICE void multiply_add(float (&d)[4], const unsigned (&a)[4], const unsig
 #else
     __trap();
 #endif
-  } else {
+  } else if constexpr (precision == exact::fp8) {
 #if __CUDA_ARCH__ >= 890
     KFAB_MMA_FLOAT("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32");
+#else
+    __trap();
+#endif
+  } else if constexpr (precision == exact::fp8_e5m2) {
+#if __CUDA_ARCH__ >= 890
+    KFAB_MMA_FLOAT("mma.sync.aligned.m16n8k32.row.col.f32.e5m2.e5m2.f32");
+#else
+    __trap();
+#endif
+  } else {
+#if defined(__CUDA_ARCH_FEAT_SM120_ALL)
+    const unsigned one = 0x7f7f7f7f;   // every scale is 2^0, so which of them applies to which lane does not matter
+    const unsigned short zero = 0;
+    asm volatile(
+        "mma.sync.aligned.kind::mxf4.block_scale.scale_vec::2X.m16n8k64.row.col.f32.e2m1.e2m1.f32.ue8m0 "
+        "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3}, %10, {%11,%12}, %13, {%14,%15};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(one), "h"(zero), "h"(zero), "r"(one), "h"(zero), "h"(zero));
 #else
     __trap();
 #endif

@@ -2,7 +2,7 @@
 
 #include <string_view>
 
-// What the parts of the test task share. Parent to child, one line: {"do":"list|run|counters", "request":{...},
+// What the parts of the test task share. Parent to child, one line: {"do":"list|prove|run|counters", "request":{...},
 // "accelerator":id, "family":"burnin", "seconds":4.5, "slots":["0000:3b:00"], "before":{...}}; "counters" reads what moved since
 // `before` when the child that watched has died. Child to parent: the messages of test_task.hpp, and for the parent alone
 // "counters" (health/watch.hpp) and "stray_event".

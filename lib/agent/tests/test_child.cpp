@@ -134,6 +134,11 @@ int test_child_main(int in, int out) {
     for (const auto& one : *found) sink.emit(*devices::to_json(one).as_object());
     return 0;
   }
+  if (order->string_or("do") == "prove") {
+    for (const auto& one : *found)
+      if (one.id == wanted) device->prove(one, *request, sink);
+    return 0;
+  }
   for (const auto family : request->families) {
     if (to_string(family) != order->string_or("family")) continue;
     for (const auto& one : *found) {

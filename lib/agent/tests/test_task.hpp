@@ -21,17 +21,20 @@ namespace kfab::agent {
 //    "memory_fraction":0.5, "memory_cap_mib":1024,   cpu: of MemAvailable, at most the cap; cuda: of free memory
 //    "precisions":["fp32","int8"],      empty: all that the device has
 //    "accelerators":["GPU-..."],        empty: all
-//    "patterns":["own_address"], "samples":10, "buffer_mib":512}
+//    "patterns":["own_address"], "samples":10, "buffer_mib":512,
+//    "load":"steady|stepped|pulsed", "period_s":20, "duty":0.5,   of the burn-in (devices/load_shape.hpp)
+//    "start_at":1800000000.0}           seconds since 1970 at which the burn-in begins, the same for many nodes; 0: at once
 // Messages, each with "type":
 //   accelerator  {id, device, index, model, numa_node, memory_bytes, pci_bus_id, compute_capability, driver, detail}
 //   progress     {step, done, total, message, accelerator}
 //   measurement  {accelerator, device, test, metric, value|null, unit, samples|null, link|null, detail}
-//   mismatch     {accelerator, device, test, where, index, stride, expected, got, mask, second_read, count}
-//                the bit patterns as "0x..." strings; at most 32 a test, `count` is the number of all; `second_read`
-//                tells a cell that stays wrong from one that was read wrong
+//   mismatch     {accelerator, device, test, where, index, stride, expected, got, mask, second_read, nature, count}
+//                the bit patterns as "0x..." strings; at most 32 a test, `count` is the number of all; `nature` says what
+//                the second read tells: "stored" (wrong again), "read" (right now), "unsteady"
 //   versions     {accelerator, device, versions{driver, vbios, inforom, ...}}   of family health: text, what is told
 //   test_done    {accelerator, device, test, status:"ran|not_run|failed", code|null, reason, duration_s}
-// Units: tflops, tops, gbps (1e9 bytes), count, percent, w, c, mhz, s. A test that could not run is "not_run" with the
+// Units: tflops, tops, gbps (1e9 bytes), count, percent, ratio, w, j, c, mhz, s, ns; digest: equal on all GPUs of a model, or
+// one of them computes something else (52 bits; the link says of which kernel and sizes). A test that could not run is "not_run" with the
 // reason, one that broke (hung, crashed, lost its device, or whose checker missed the planted fault) is "failed".
 // Counters are read before and after every test; what they moved by comes as measurements counters.<name>, xid.<number> and
 // pcie.<name> of the family, whose detail names the tests that moved them (health/watch.hpp), also when a test's process died.

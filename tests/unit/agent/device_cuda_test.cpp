@@ -2,6 +2,7 @@
 // the host, the arithmetic of the kernels, and the faults that it can plant.
 #include <doctest/doctest.h>
 
+#include <ctime>
 #include <string>
 
 #include "unit/agent/device_support.hpp"
@@ -12,11 +13,18 @@ using namespace kfab::agent::devices;
 namespace {
 
 const std::string fake = std::string(KFAB_BINARY_DIR) + "/libkfab_fake_cuda.so";
+const std::string fake_cublaslt = std::string(KFAB_BINARY_DIR) + "/libkfab_fake_cublaslt.so";
 
 struct Ask {
   Family family = Family::burnin;
   std::vector<std::string> precisions{};
   std::string library = fake;
+  bool prove = false;                    // first the proof of the kernels for this chip, as the agent does
+  std::string second = "libno-such-cublaslt.so";
+  std::string second_fault{};
+  double seconds = 0.05;
+  LoadShape load{};
+  std::string level = "quick";
 };
 
 // Runs the first accelerator that is found; without one, says why as the agent would.
@@ -24,7 +32,13 @@ Collected with_fault(const std::string& fault, const Ask& ask) {
   return in_process_of_its_own([&](TestSink& sink) {
     // Small products: the stand-in multiplies on one processor.
     ::setenv("KFAB_FAKE_CUDA", (ask.family == Family::burnin ? "memory_mib=4," + fault : fault).c_str(), 1);
-    const auto device = make_cuda_device({ask.library, "libnone-such-nvml.so", "an image that the stand-in does not read"});
+    ::setenv("KFAB_FAKE_CUBLASLT", ask.second_fault.c_str(), 1);
+    CudaLibraries libraries;
+    libraries.driver = ask.library;
+    libraries.nvml = "libnone-such-nvml.so";
+    libraries.cublaslt = {ask.second};
+    libraries.image = libraries.hopper_image = "an image that the stand-in does not read";
+    const auto device = make_cuda_device(libraries);
     const auto found = device->accelerators();
     if (!found) return sink.test_done("inventory", "not_run", 0, found.error().message, to_string(found.error().code));
     for (const auto& one : *found) sink.emit(*to_json(one).as_object());
@@ -33,14 +47,24 @@ Collected with_fault(const std::string& fault, const Ask& ask) {
     request.precisions = ask.precisions;
     request.samples = 10;
     request.buffer_bytes = 64 << 10;
-    device->run(ask.family, found->at(0), request, 0.05, sink);
+    request.load = ask.load;
+    request.level = ask.level;
+    if (ask.prove) {
+      Collected proofs;
+      device->prove(found->at(0), request, proofs);
+      for (const auto& message : proofs.messages) {
+        request.kernels.push_back({message.string_or("name"), message.string_or("reason"), message.bool_or("proven", false)});
+        sink.emit(*message.as_object());
+      }
+    }
+    device->run(ask.family, found->at(0), request, ask.seconds, sink);
   });
 }
 
 }  // namespace
 
 TEST_CASE("cuda: every precision multiplies right, by the kernels' own text") {
-  for (const auto* name : {"fp8", "bf16", "fp16", "tf32", "int8", "fp32", "fp64"}) {
+  for (const auto* name : {"fp8", "fp8_e5m2", "bf16", "fp16", "tf32", "int8", "fp32", "fp64"}) {
     CAPTURE(name);
     const auto said = with_fault("", {Family::burnin, {name}});
     const std::string test = std::string("gemm_") + name, metric = "burnin." + test;
@@ -51,7 +75,102 @@ TEST_CASE("cuda: every precision multiplies right, by the kernels' own text") {
     CHECK(said.value(metric + (test == "gemm_int8" ? ".tops" : ".tflops")) > 0);
     CHECK(said.mismatches().empty());
     CHECK(said.measured("burnin.power_w")["value"].is_null());   // no NVML: said, not invented
+    CHECK(said.measured(metric + ".energy_j_per_tflop")["value"].is_null());
+    // Full mantissas beside the exact ones: no mismatch, and a digest of each that is the same in each run.
+    CHECK(said.status(test + "_random") == "ran");
+    CHECK(said.value("selftest." + test + "_random.found") == 1);
+    CHECK(said.value(metric + ".random_mismatches") == 0);
+    CHECK(said.value(metric + ".digest") > 0);
+    CHECK(said.value(metric + ".random_digest") > 0);
+    CHECK(said.value(metric + ".random_digest") != said.value(metric + ".digest"));
+    CHECK(said.measured(metric + ".random_digest").array_at("samples").size() >= 3);
+    for (const auto& one : said.measured(metric + ".random_digest").array_at("samples")) CHECK(one.as_double() == said.value(metric + ".random_digest"));
   }
+}
+
+TEST_CASE("cuda: Hopper's kernels prove themselves, and are used when they have") {
+  for (const auto* name : {"fp8", "fp8_e5m2", "bf16", "fp16", "tf32", "int8"}) {
+    CAPTURE(name);
+    const auto said = with_fault("", {Family::burnin, {name}, fake, true});
+    int proven = 0;
+    for (const auto& message : said.messages)
+      if (message.string_or("type") == "kernel") {
+        CAPTURE(message.string_or("reason"));
+        CHECK(message.bool_or("proven", false));
+        ++proven;
+      }
+    CHECK(proven >= 1);
+    const std::string test = std::string("gemm_") + name, metric = "burnin." + test;
+    CHECK(said.status(test) == "ran");
+    CHECK(said.status(test + "_random") == "ran");
+    CHECK(said.value(metric + ".mismatches") == 0);
+    CHECK(said.value(metric + ".random_mismatches") == 0);
+    CHECK(said.value(metric + ".kernels_refused") == 0);
+    CHECK(said.measured(metric + ".digest").string_or("link").rfind("kfab_hopper_", 0) == 0);
+    // What the general kernel finds on exact data is the same to the last bit.
+    if (test == "gemm_bf16") CHECK(said.value(metric + ".digest") == with_fault("", {Family::burnin, {name}}).value(metric + ".digest"));
+  }
+}
+
+TEST_CASE("cuda: a kernel for Hopper that is wrong, waits for ever or is not there is refused, and the general one does its work") {
+  struct Row { const char* fault; const char* words; };
+  for (const auto& row : {Row{"hopper=wrong", "differ from the known answer"}, Row{"hopper=lost", "never came"}}) {
+    CAPTURE(row.fault);
+    const auto said = with_fault(row.fault, {Family::burnin, {"bf16"}, fake, true});
+    CHECK(said.status("gemm_bf16") == "ran");
+    CHECK(said.value("burnin.gemm_bf16.mismatches") == 0);
+    CHECK(said.value("burnin.gemm_bf16.kernels_refused") == 1);
+    CHECK(said.measured("burnin.gemm_bf16.kernels_refused").string_or("detail").find(row.words) != std::string::npos);
+    CHECK(said.measured("burnin.gemm_bf16.digest").string_or("link").rfind("kfab_gemm_bf16 ", 0) == 0);
+  }
+  // One that was not asked is not trusted either.
+  CHECK(with_fault("", {Family::burnin, {"bf16"}}).value("burnin.gemm_bf16.kernels_refused") == 1);
+}
+
+TEST_CASE("cuda: fp4 where the chip has it") {
+  const auto said = with_fault("capability=120", {Family::burnin, {"fp4"}, fake, true});
+  CHECK(said.status("gemm_fp4") == "ran");
+  CHECK(said.value("burnin.gemm_fp4.mismatches") == 0);
+  CHECK(said.value("burnin.gemm_fp4.random_mismatches") == 0);
+  CHECK(with_fault("capability=120", {Family::burnin, {"fp4"}}).code("gemm_fp4") == "KF4066");   // not proven: not judged
+  CHECK(with_fault("capability=100", {Family::burnin, {"fp4"}}).code("gemm_fp4") == "KF4011");
+}
+
+TEST_CASE("cuda: cuBLASLt is a second engine on the same data, compared as well") {
+  for (const auto* name : {"fp8", "bf16", "fp16", "tf32", "int8", "fp32", "fp64"}) {
+    CAPTURE(name);
+    const auto said = with_fault("", {Family::burnin, {name}, fake, false, fake_cublaslt, "", 0.05});
+    const std::string metric = std::string("burnin.gemm_") + name + ".", unit = std::string(name) == "int8" ? "tops" : "tflops";
+    CHECK(said.value(metric + "cublaslt_" + unit) > 0);
+    CHECK(said.value(metric + "own_to_cublaslt") > 0);
+    CHECK(said.value(metric + "mismatches") == 0);
+    CHECK(said.value(metric + "random_mismatches") == 0);
+  }
+  struct Row { const char* library; const char* fault; const char* words; };
+  for (const auto& row : {Row{"libno-such-cublaslt.so", "", "KF4067"}, Row{"libm.so.6", "", "has no function"}, Row{fake_cublaslt.c_str(), "none", "algorithm"},
+                          Row{fake_cublaslt.c_str(), "wrong", "not those of exact sums"}}) {
+    CAPTURE(row.fault);
+    const auto said = with_fault("", {Family::burnin, {"bf16"}, fake, false, row.library, row.fault});
+    CHECK(said.status("gemm_bf16") == "ran");
+    CHECK(said.value("burnin.gemm_bf16.mismatches") == 0);
+    CHECK(said.measured("burnin.gemm_bf16.cublaslt_tflops")["value"].is_null());
+    CHECK(said.measured("burnin.gemm_bf16.cublaslt_tflops").string_or("detail").find(row.words) != std::string::npos);
+  }
+  // A single bit is no misunderstanding: it counts.
+  const auto said = with_fault("", {Family::burnin, {"bf16"}, fake, false, fake_cublaslt, "flip=1"});
+  CHECK(said.value("burnin.gemm_bf16.mismatches") == 1);
+}
+
+TEST_CASE("cuda: the load comes in steps and pulses, and at a common start") {
+  LoadShape pulsed;
+  pulsed.kind = LoadShape::Kind::pulsed;
+  pulsed.period_s = 0.2;
+  pulsed.start_at = double(::time(nullptr)) + 1;
+  const auto said = with_fault("", {Family::burnin, {"int8"}, fake, false, "", "", 0.5, pulsed});
+  CHECK(said.status("gemm_int8") == "ran");
+  CHECK(said.value("burnin.load.start_late_s") == 0);
+  pulsed.start_at = 1000;
+  CHECK(with_fault("", {Family::burnin, {"int8"}, fake, false, "", "", 0.3, pulsed}).value("burnin.load.start_late_s") > 1e6);
 }
 
 TEST_CASE("cuda: older chips take other kernels or say that they have none") {
@@ -68,6 +187,15 @@ TEST_CASE("cuda: a wrong bit in a product is found and told with its place") {
   CHECK(said.mismatches()[0].string_or("mask") == "0x00000400");
   CHECK(said.mismatches()[0].int_or("index", 0) == 1234);
   CHECK(said.mismatches()[0].string_or("where") == "slice 1 row 4 column 210");
+  // Of full mantissas nobody knows the answer: the other slices outvote the wrong one, wherever it is.
+  for (const int product : {1, 2, 3, 4}) {
+    CAPTURE(product);
+    const auto random = with_fault("only_random,flip_product=" + std::to_string(product), {Family::burnin, {"bf16"}});
+    CHECK(random.value("burnin.gemm_bf16.mismatches") == 0);
+    CHECK(random.value("burnin.gemm_bf16.random_mismatches") == 1);
+    REQUIRE(random.mismatches().size() == 1);
+    CHECK(random.mismatches()[0].string_or("mask") == "0x00000400");
+  }
   // In the very first product too, where the checker proves itself.
   CHECK(with_fault("flip_product=1", {Family::burnin, {"fp32"}}).value("burnin.gemm_fp32.mismatches") == 1);
 }
@@ -95,6 +223,11 @@ TEST_CASE("cuda: memory patterns cover the memory and find a stuck bit") {
   CHECK(bad.value("memory.errors") > 0);
   REQUIRE_FALSE(bad.mismatches().empty());
   CHECK(bad.mismatches()[0].string_or("mask") == "0x0000000200000000");
+  CHECK(bad.mismatches()[0].string_or("nature") == "stored");
+  const auto unread = with_fault("unread=33", {Family::memory});   // in checks that overwrite nothing, the second look is right
+  bool once_wrong = false;
+  for (const auto& one : unread.mismatches()) once_wrong |= one.string_or("nature") == "read";
+  CHECK(once_wrong);
 }
 
 TEST_CASE("cuda: copies under nvbandwidth's names, each destination compared") {
@@ -115,6 +248,73 @@ TEST_CASE("cuda: copies under nvbandwidth's names, each destination compared") {
   CHECK(good.value("bandwidth.stream.mismatches") == 0);
 }
 
+TEST_CASE("cuda: all of nvbandwidth's copies among three GPUs, each destination compared") {
+  Ask all{Family::bandwidth};
+  all.level = "standard";
+  const auto good = with_fault("devices=3", all);
+  struct Row { const char* name; std::vector<std::string> links; };
+  const std::vector<std::string> none{""}, in{"1->0", "2->0"}, out{"0->1", "0->2"};
+  for (const auto* kind : {"ce", "sm"})
+    for (const auto& [name, links] : std::vector<Row>{{"host_to_device_memcpy", none}, {"device_to_host_memcpy", none}, {"host_to_device_bidirectional_memcpy", none},
+          {"device_to_host_bidirectional_memcpy", none}, {"all_to_host_memcpy", none}, {"all_to_host_bidirectional_memcpy", none}, {"host_to_all_memcpy", none},
+          {"host_to_all_bidirectional_memcpy", none}, {"device_to_device_memcpy_read", in}, {"device_to_device_memcpy_write", out},
+          {"device_to_device_bidirectional_memcpy_read", in}, {"device_to_device_bidirectional_memcpy_write", out}, {"all_to_one_write", {"*->0"}},
+          {"all_to_one_read", {"*->0"}}, {"one_to_all_write", {"0->*"}}, {"one_to_all_read", {"0->*"}}}) {
+      const std::string test = std::string(name) + "_" + kind;
+      CAPTURE(test);
+      for (const auto& link : links) {
+        CAPTURE(link);
+        int figures = 0, mismatches = 0;
+        for (const auto& m : good.messages) {
+          if (m.string_or("type") != "measurement" || m.string_or("link") != link) continue;
+          if (m.string_or("metric") == "bandwidth." + test + "_gbps") {
+            ++figures;
+            CHECK(m.double_or("value", 0) > 0);
+            CHECK(m.array_at("samples").size() == 10);
+          }
+          if (m.string_or("metric") == "bandwidth." + test + ".mismatches") {
+            ++mismatches;
+            CHECK(m.double_or("value", -1) == 0);
+          }
+        }
+        CHECK(figures == 1);
+        CHECK(mismatches == 1);
+      }
+      CHECK(good.value("selftest." + test + ".found") == 1);
+    }
+  for (const auto* test : {"host_device_latency_sm", "device_to_device_latency_sm"}) {
+    CHECK(good.value(std::string("bandwidth.") + test + "_ns") > 0);
+    CHECK(good.value(std::string("bandwidth.") + test + ".mismatches") == 0);
+  }
+  CHECK(good.has("bandwidth.host_memory_local_pct"));
+  for (const auto& m : good.messages) CHECK(m.string_or("status", "ran") == "ran");
+}
+
+TEST_CASE("cuda: a sick link costs that link alone, by copy engine and by multiprocessors") {
+  Ask all{Family::bandwidth};
+  all.level = "standard";
+  const auto said = with_fault("devices=3,flip_link=20", all);   // from 2 to 0
+  int wrong = 0;
+  for (const auto& m : said.messages) {
+    if (m.string_or("type") != "measurement" || m.string_or("metric").find(".mismatches") == std::string::npos) continue;
+    const std::string metric = m.string_or("metric"), link = m.string_or("link");
+    CAPTURE(metric);
+    CAPTURE(link);
+    const bool sick = link == "2->0" && metric.find("latency") == std::string::npos;
+    const bool among = link == "*->0";
+    CHECK((m.double_or("value", -1) > 0) == (sick || among));
+    wrong += sick;
+  }
+  CHECK(wrong == 4);   // one way and both ways, ce and sm
+  for (const auto& m : said.mismatches()) CHECK(m.string_or("where").rfind("link ", 0) == 0);
+  // A peer that cannot be opened costs its link; one that cannot be reached has none.
+  const auto shut = with_fault("devices=3,only=2,context=46", {Family::bandwidth});
+  CHECK(shut.status("device_to_device_memcpy_2") == "not_run");
+  CHECK(shut.code("device_to_device_memcpy_2") == "KF4060");
+  CHECK(shut.measured("bandwidth.device_to_device_memcpy_read_ce_gbps").string_or("link") == "1->0");
+  CHECK_FALSE(with_fault("devices=3,no_peer", {Family::bandwidth}).has("bandwidth.device_to_device_memcpy_read_ce_gbps"));
+}
+
 TEST_CASE("cuda: a wrong bit on one way costs that way alone") {
   // Copies are numbered: 20 a sample and 11 samples in each direction; the last of the second sample to the host.
   const auto said = with_fault("flip_copy=" + std::to_string(11 * 20 + 40), {Family::bandwidth});
@@ -131,14 +331,26 @@ TEST_CASE("cuda: why there is no test is said with a code, and never passes") {
                           Row{"init=803", "inventory", "KF4002", "not_run", Family::burnin}, Row{"init=800", "inventory", "KF4004", "not_run", Family::burnin},
                           Row{"devices=0", "inventory", "KF4003", "not_run", Family::burnin}, Row{"mig", "burnin", "KF4013", "not_run", Family::burnin},
                           Row{"oom", "gemm_bf16", "KF4005", "not_run", Family::burnin}, Row{"oom", "memory", "KF4005", "not_run", Family::memory},
-                          Row{"pinned_oom", "bandwidth", "KF4005", "not_run", Family::bandwidth}, Row{"lost_after=3", "gemm_bf16", "KF4006", "failed", Family::burnin},
+                          Row{"pinned_oom", "bandwidth", "KF4005", "not_run", Family::bandwidth},
+                          Row{"context=46", "memory", "KF4060", "not_run", Family::memory}, Row{"mode=2", "memory", "KF4060", "not_run", Family::memory},
+                          Row{"context=46,mode=3", "burnin", "KF4060", "not_run", Family::burnin}, Row{"context=2", "burnin", "KF4005", "not_run", Family::burnin},
+                          Row{"module=222,driver=12040", "burnin", "KF4002", "not_run", Family::burnin}, Row{"module=209", "memory", "KF4002", "not_run", Family::memory},
+                          Row{"lost_after=3,error=700", "gemm_bf16", "KF4061", "failed", Family::burnin},
+                          Row{"lost_after=9,error=702", "memory", "KF4062", "failed", Family::memory},
+                          Row{"lost_after=9,error=214", "memory", "KF4063", "failed", Family::memory},
+                          Row{"lost_after=5,error=220", "host_to_device_memcpy_ce", "KF4064", "failed", Family::bandwidth},
+                          Row{"lost_after=5,error=999", "host_to_device_memcpy_ce", "KF4006", "failed", Family::bandwidth},
+                          Row{"lost_after=9,error=101", "memory", "KF4006", "failed", Family::memory},
+                          Row{"lost_after=9,error=1", "memory", "KF4018", "failed", Family::memory}, Row{"lost_after=3", "gemm_bf16", "KF4006", "failed", Family::burnin},
                           Row{"lost_after=9", "memory", "KF4006", "failed", Family::memory}}) {
     CAPTURE(row.fault);
     const auto said = with_fault(row.fault, {row.family, {"bf16"}});
     CHECK(said.code(row.test) == row.code);
     CHECK(said.status(row.test) == row.status);
     CHECK_FALSE(said.done(row.test).string_or("reason").empty());
+    for (const auto& m : said.messages) CHECK_FALSE((m.string_or("type") == "test_done" && m.string_or("test") == row.test && m.string_or("status") == "ran"));
   }
+  CHECK(with_fault("module=222,driver=12040", {Family::burnin}).done("burnin").string_or("reason").find("the driver offers CUDA 12.4") != std::string::npos);
   CHECK(with_fault("", {Family::burnin, {}, "libno-such-driver.so"}).code("inventory") == "KF4001");
   CHECK(with_fault("", {Family::burnin, {}, "libm.so.6"}).code("inventory") == "KF4002");   // a symbol is missing
 }

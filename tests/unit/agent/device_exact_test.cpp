@@ -17,7 +17,7 @@ TEST_CASE("the largest possible sum of every precision is exact in its accumulat
     if (shape.chunk_k) CHECK(exact::largest_sum(shape, shape.chunk_k) <= 1 << 12);   // within about 14 bits
   }
   // Operands must be exact in their formats: 2^(fraction bits + 1).
-  const int fraction_bits[exact::precision_count] = {23, 52, 10, 7, 10, 6, 3};
+  const int fraction_bits[exact::precision_count] = {23, 52, 10, 7, 10, 6, 3, 2, 1};
   for (int p = 0; p < exact::precision_count; ++p)
     CHECK(exact::largest_operand(exact::shapes[p]) <= (p == exact::int8 ? 127 : std::int64_t{1} << (fraction_bits[p] + 1)));
 }
@@ -88,7 +88,49 @@ TEST_CASE("operands differ from place to place, and rows from row to row") {
   CHECK(rows.size() >= 63);
 }
 
+TEST_CASE("random operands are numbers of their format, and of no more than their range") {
+  for (int p = 0; p < exact::precision_count; ++p) {
+    if (p == exact::int8 || p == exact::fp4) continue;   // any bits are a number
+    const auto format = exact::format_of(p);
+    const std::uint64_t bias = (1u << (format.exponent_bits - 1)) - 1;
+    std::set<std::uint64_t> exponents, signs;
+    std::uint64_t ones = 0, zeros = 0;
+    for (std::uint32_t k = 0; k < 4096; ++k) {
+      const auto bits = exact::random_operand(p, 1, 0, 3, k);
+      const std::uint64_t beyond = format.exponent_bits + format.mantissa_bits == 63 ? 0 : bits >> (1 + format.exponent_bits + format.mantissa_bits);
+      CHECK(beyond == 0);
+      exponents.insert(bits >> format.mantissa_bits & ((1u << format.exponent_bits) - 1));
+      signs.insert(bits >> (format.exponent_bits + format.mantissa_bits));
+      const std::uint64_t mantissa = bits & ((std::uint64_t{1} << format.mantissa_bits) - 1);
+      ones |= mantissa;
+      zeros |= ~mantissa & ((std::uint64_t{1} << format.mantissa_bits) - 1);
+    }
+    CAPTURE(p);
+    CHECK(exponents == std::set<std::uint64_t>{bias - 4, bias - 3, bias - 2, bias - 1});   // 1/16 up to 1
+    CHECK(signs.size() == 2);
+    const std::uint64_t all = ((std::uint64_t{1} << format.mantissa_bits) - 1) & ~(p == exact::tf32 ? std::uint64_t{0x1fff} : 0);
+    CHECK(ones == all);
+    CHECK((zeros & all) == all);
+  }
+  CHECK(exact::random_operand(exact::bf16, 1, 0, 3, 4) != exact::random_operand(exact::bf16, 1, 1, 3, 4));
+  CHECK(exact::folded_digest(1) < std::uint64_t{1} << 52);
+}
+
+TEST_CASE("blocks move as they say") {
+  // Two moves by the rules, and every word knows where it came from.
+  std::vector<std::uint64_t> window(exact::window_words);
+  for (std::uint64_t i = 0; i < exact::window_words; ++i) window[i] = i;
+  const auto before = window;
+  for (std::uint64_t i = 0; i < exact::half_words; ++i) window[exact::half_words + exact::moved_forth(i)] = before[i];
+  const auto between = window;
+  for (std::uint64_t i = 0; i < exact::half_words; ++i) window[exact::moved_back(i)] = between[exact::half_words + i];
+  for (std::uint64_t i = 0; i < exact::window_words; ++i) REQUIRE(window[i] == exact::moved_from(i));
+  CHECK(exact::moved_from(exact::window_words + 40) == exact::window_words + exact::moved_from(40));
+}
+
 TEST_CASE("patterns of memory") {
+  CHECK(exact::pattern_word(exact::shifted_32, 0, 0) == 0x0000000200000001ull);
+  CHECK(exact::pattern_word(exact::shifted_32, 16, 0) == exact::pattern_word(exact::shifted_32, 0, 0));
   CHECK(exact::pattern_word(exact::walking_one, 3, 62) == std::uint64_t{1} << 1);
   CHECK(exact::pattern_word(exact::walking_zero, 3, 62) == ~(std::uint64_t{1} << 1));
   CHECK(exact::pattern_word(exact::own_address, 5, 0) == 40);

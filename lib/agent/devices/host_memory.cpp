@@ -1,0 +1,69 @@
+#include "agent/devices/host_memory.hpp"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+
+namespace kfab::agent::devices {
+namespace {
+constexpr int policy_default = 0, policy_bind = 2, most_nodes = 1024;
+}  // namespace
+
+std::vector<int> parse_processor_list(const std::string& list) {
+  std::vector<int> out;
+  for (const auto& part : split(trim(list), ',')) {
+    int from = 0, to = 0, read = 0;
+    const std::string word(part);
+    int got = std::sscanf(word.c_str(), "%d-%d%n", &from, &to, &read);
+    if (got == 1) {
+      to = from;
+      got = std::sscanf(word.c_str(), "%d%n", &from, &read) == 1 ? 2 : 0;
+    }
+    if (got != 2 || read != int(word.size()) || from < 0 || to < from || to >= CPU_SETSIZE) return {};
+    for (int i = from; i <= to; ++i) out.push_back(i);
+  }
+  return out;
+}
+
+NearNode::NearNode(int node) {
+  if (node < 0 || node >= most_nodes || ::sched_getaffinity(0, sizeof before_, &before_) != 0) return;
+  std::ifstream in(fmt::format("/sys/devices/system/node/node{}/cpulist", node));
+  std::string list;
+  std::getline(in, list);
+  cpu_set_t near;
+  CPU_ZERO(&near);
+  for (const int processor : parse_processor_list(list))
+    if (CPU_ISSET(std::size_t(processor), &before_)) CPU_SET(std::size_t(processor), &near);
+  held_ = CPU_COUNT(&near) > 0 && ::sched_setaffinity(0, sizeof near, &near) == 0;
+  if (!held_) return;
+  // Without leave to bind (a container may refuse it) the pages still come from where the thread runs, as long as there are any.
+  unsigned long mask[most_nodes / 64] = {};
+  mask[node / 64] |= 1ul << node % 64;
+  bound_ = ::syscall(SYS_set_mempolicy, policy_bind, mask, most_nodes) == 0;
+}
+
+NearNode::~NearNode() {
+  if (bound_) ::syscall(SYS_set_mempolicy, policy_default, nullptr, 0);
+  if (held_) ::sched_setaffinity(0, sizeof before_, &before_);
+}
+
+double part_on_node(const void* address, std::uint64_t bytes, int node) {
+  const std::uint64_t page = std::uint64_t(::sysconf(_SC_PAGESIZE)), pages = bytes / page;
+  if (node < 0 || pages == 0) return -1;
+  const std::uint64_t count = std::min<std::uint64_t>(pages, 512);
+  std::vector<void*> asked;
+  for (std::uint64_t i = 0; i < count; ++i) asked.push_back(const_cast<char*>(static_cast<const char*>(address)) + i * (pages / count) * page);
+  std::vector<int> nodes(asked.size(), -1);
+  if (::syscall(SYS_move_pages, 0, asked.size(), asked.data(), nullptr, nodes.data(), 0) != 0) return -1;
+  const auto known = std::count_if(nodes.begin(), nodes.end(), [](int where) { return where >= 0; });   // pinned by a driver: it may not say
+  return known == 0 ? -1 : double(std::count(nodes.begin(), nodes.end(), node)) / double(known);
+}
+
+}  // namespace kfab::agent::devices
