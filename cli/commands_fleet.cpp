@@ -150,20 +150,62 @@ CommandOutput adapt_provision(const Args& args, Env& env) {
   return run_provision(provision_options(args, args.flag("check") ? provision::Mode::plan : provision::Mode::apply), env);
 }
 
+ValidateOptions test_options_of(const Args& args, std::string command, std::vector<std::string> families) {
+  ValidateOptions options;
+  options.site = agent_site_options(args);
+  options.command = std::move(command);
+  options.families = std::move(families);
+  options.level = validation::parse_level(args.text("level"));
+  options.duration_s = args.duration_s("duration");
+  options.threads = static_cast<int>(args.integer("threads").value_or(0));
+  if (const auto cap = args.integer("memory-cap")) options.memory_cap_mib = static_cast<int>(*cap);
+  if (args.flag("detach")) options.detach = true;
+  if (args.flag("attach")) options.detach = false;
+  return options;
+}
+
+// The families that each command of tests runs; none: all.
+struct TestCommand { std::string_view name; std::string_view family; };
+constexpr TestCommand test_commands[] = {{"validate", ""}, {"memtest", "memory"}, {"bandwidth", "bandwidth"}, {"burnin", "burnin"}};
+
+ValidateOptions test_options_of(const Args& args) {
+  const std::string name(args.command()->name);
+  for (const auto& row : test_commands)
+    if (row.name == name) return test_options_of(args, name, row.family.empty() ? std::vector<std::string>{} : std::vector<std::string>{std::string(row.family)});
+  return {};
+}
+
+bool is_test_command(std::string_view name) {
+  return std::any_of(std::begin(test_commands), std::end(test_commands), [&](const auto& row) { return row.name == name; });
+}
+
 // The options are those of the run as it was typed, read by the same tables, in the folder where it was.
 CommandOutput adapt_resume(const Args& args, Env& env) {
-  auto run = find_resumable(args.positional("RUN"), env);
-  if (!run) return not_started(std::move(run).error());
-  Parsed typed = parse(run->argv, env.getenv);
-  if (typed.wish != Parsed::Wish::run || typed.args.command()->name != "provision")
-    return not_started(error(code::nothing_to_resume, fmt::format("what was typed for {} cannot be read any more: kfab {}", run->run_id, one_line(join(run->argv, " "), 200))));
+  auto found = find_resumable(args.positional("RUN"), env);
+  if (!found) return not_started(std::move(found).error());
+  const auto* provisioned = std::get_if<Resumable>(&*found);
+  const auto* tested = std::get_if<DetachedRun>(&*found);
+  const std::string run_id = provisioned ? provisioned->run_id : tested->run_id;
+  const auto& argv = provisioned ? provisioned->argv : tested->argv;
+  const std::string& directory = provisioned ? provisioned->directory : tested->directory;
+  if (provisioned && (args.flag("follow") || args.flag("stop")))
+    return not_started(error(code::bad_value, fmt::format("{} is a run of provision: --follow and --stop are for tests that were left to the nodes", run_id)));
+  Parsed typed = parse(argv, env.getenv);
+  const std::string name = typed.wish == Parsed::Wish::run ? std::string(typed.args.command()->name) : std::string();
+  if (provisioned ? name != "provision" : !is_test_command(name))
+    return not_started(error(code::nothing_to_resume, fmt::format("what was typed for {} cannot be read any more: kfab {}", run_id, one_line(join(argv, " "), 200))));
   std::error_code problem;
-  std::filesystem::current_path(run->directory, problem);
-  if (problem) return not_started(error(code::file_unreadable, fmt::format("{}, where {} was started: {}", one_line(run->directory, 160), run->run_id, problem.message())));
+  std::filesystem::current_path(directory, problem);
+  if (problem) return not_started(error(code::file_unreadable, fmt::format("{}, where {} was started: {}", one_line(directory, 160), run_id, problem.message())));
+  if (tested) {
+    ValidateOptions options = test_options_of(typed.args);
+    if (args.given("window")) options.site.reach.window = static_cast<std::size_t>(args.integer("window").value_or(512));
+    return run_resume_tests(*tested, std::move(options), {args.flag("follow"), args.flag("stop")}, env);
+  }
   ProvisionOptions options = provision_options(typed.args, provision::Mode::apply);
   options.unattended = args.flag("yes");
   if (args.given("window")) options.site.reach.window = static_cast<std::size_t>(args.integer("window").value_or(512));
-  return run_resume(*run, std::move(options), env);
+  return run_resume(*provisioned, std::move(options), env);
 }
 
 CommandOutput adapt_reboot(const Args& args, Env& env) {
@@ -191,7 +233,7 @@ CommandOutput adapt_hostkeys(const Args& args, Env& env) {
 // The manifest, where there is one, is the first of the words.
 CommandOutput adapt_copy(const Args& args, Env& env) {
   CopyOptions options;
-  options.site = site_options(args);
+  options.site = paced_site_options(args);
   options.words = args.positionals("WORDS");
   options.from = args.text("from");
   if (options.words.size() > (options.from.empty() ? 2 : 1)) {
@@ -205,29 +247,19 @@ CommandOutput adapt_copy(const Args& args, Env& env) {
   return run_copy(options, env);
 }
 
-CommandOutput run_tests(const Args& args, Env& env, std::string command, std::vector<std::string> families) {
-  ValidateOptions options;
-  options.site = agent_site_options(args);
-  options.command = std::move(command);
-  options.families = std::move(families);
-  options.level = validation::parse_level(args.text("level"));
-  options.duration_s = args.duration_s("duration");
-  options.threads = static_cast<int>(args.integer("threads").value_or(0));
-  if (const auto cap = args.integer("memory-cap")) options.memory_cap_mib = static_cast<int>(*cap);
-  return run_validate(options, env);
+CommandOutput adapt_tests(const Args& args, Env& env) {
+  if (args.flag("detach") && args.flag("attach")) return not_started(error(code::bad_value, "--detach and --attach exclude each other"));
+  return run_validate(test_options_of(args), env);
 }
 
-CommandOutput adapt_validate(const Args& args, Env& env) { return run_tests(args, env, "validate", {}); }
 CommandOutput adapt_health(const Args& args, Env& env) {
   ValidateOptions options;
   options.site = agent_site_options(args);
   options.command = "health";
   options.families = {"health"};
+  options.detach = false;   // it takes seconds, at any level
   return run_validate(options, env);
 }
-CommandOutput adapt_memtest(const Args& args, Env& env) { return run_tests(args, env, "memtest", {"memory"}); }
-CommandOutput adapt_burnin(const Args& args, Env& env) { return run_tests(args, env, "burnin", {"burnin"}); }
-CommandOutput adapt_bandwidth(const Args& args, Env& env) { return run_tests(args, env, "bandwidth", {"bandwidth"}); }
 
 CommandOutput adapt_demo(const Args& args, Env& env) { return run_demo({args.text("dir"), args.text("output") == "table"}, env); }
 
@@ -240,6 +272,8 @@ std::vector<OptionSpec> test_options() {
       {.name = "duration", .kind = Kind::duration, .value = "TIME", .help = "time for the tests of one accelerator, instead of the level's"},
       {.name = "threads", .kind = Kind::integer, .value = "N", .help = "threads of the cpu device; 0 is all that the node has", .fallback = "0", .max = 4096},
       {.name = "memory-cap", .kind = Kind::integer, .value = "MIB", .help = "most memory that the cpu device's tests take, in MiB", .min = 16, .max = 1 << 24},
+      {.name = "detach", .help = "start the tests and leave them to the nodes; kfab resume judges them; a soak is left to them anyway"},
+      {.name = "attach", .help = "stay and watch, also over a soak: the tests end with this command or its connection"},
   });
 }
 
@@ -325,16 +359,22 @@ std::vector<CommandSpec> fleet_commands() {
        .selects_nodes = true,
        .run = adapt_reboot},
       {.name = "resume",
-       .help = "go on with the nodes that a run of provision left undone",
-       .description = "What was recorded decides: nodes that were brought into their declared state are neither asked nor touched again; the "
-                      "others go on from where they are, as the run was typed, with the plan that it applied. Nothing is done twice, because "
-                      "each resource is checked before it is applied.\n\n"
-                      "For when kfab was killed, the control host went down, or nodes failed and were repaired. Without RUN the last run of "
-                      "provision is meant; `kfab runs` lists them. A node whose declared state has changed since is left alone.",
-       .examples = {{"kfab resume", "the last run of provision"},
-                    {"kfab resume 20261121T164158Z-7f3a9c --yes", "a certain run, without asking"}},
-       .positionals = {{.name = "RUN", .kind = Kind::text, .help = "id of the run; default is the last one of provision", .required = false}},
-       .options = {{.name = "window", .kind = Kind::integer, .value = "N", .help = "most nodes at work at the same time, instead of the run's", .min = 1, .max = 20000}},
+       .help = "go on with a run of provision, or fetch tests that were left to the nodes",
+       .description = "What was recorded decides. Of a run of provision: nodes that were brought into their declared state are neither asked nor "
+                      "touched again; the others go on from where they are, as the run was typed, with the plan that it applied. Nothing is done "
+                      "twice, because each resource is checked before it is applied. For when kfab was killed, the control host went down, or "
+                      "nodes failed and were repaired. A node whose declared state has changed since is left alone.\n\n"
+                      "Of tests that go on by themselves (kfab validate --level soak, or --detach): tells how far each node is and how long it will "
+                      "take. Those that are done are judged and recorded, each once; while one is not, the exit code is 3. With --follow it stays "
+                      "until all are done, and an interrupt leaves them alone. --stop ends them; what was cut short is not judged.\n\n"
+                      "Without RUN the last run that can be gone on with is meant; `kfab runs` lists them.",
+       .examples = {{"kfab resume", "the last run"},
+                    {"kfab resume 20261121T164158Z-7f3a9c --yes", "a certain run, without asking"},
+                    {"kfab resume --follow", "stay with a soak until its verdict"}},
+       .positionals = {{.name = "RUN", .kind = Kind::text, .help = "id of the run; default is the last one that can be gone on with", .required = false}},
+       .options = {{.name = "follow", .help = "tests: stay until all nodes are done, and tell from time to time how far they are"},
+                   {.name = "stop", .help = "tests: end those that still go on"},
+                   {.name = "window", .kind = Kind::integer, .value = "N", .help = "most nodes at work at the same time, instead of the run's", .min = 1, .max = 20000}},
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
        .schema = "kfab.provision/1.1",
        .run = adapt_resume},
@@ -346,7 +386,7 @@ std::vector<CommandSpec> fleet_commands() {
                       "(key or host key) and unreachable. A command whose exit status was lost is never ok.\n\n"
                       "With --max-fail nothing more is started once too many nodes failed, did not answer or were refused; with --canary and "
                       "--batch the nodes go in batches. What was not started is named at the end, with how to go on.\n\n"
-                                            "Nothing is left behind: at --timeout, at an interrupt, when kfab is killed or the connection is lost, every process that "
+                      "Nothing is left behind: at --timeout, at an interrupt, when kfab is killed or the connection is lost, every process that "
                       "the command started is ended within 15 seconds, by TERM and then KILL. What made a session of its own (setsid, a "
                       "service) is left alone. A kfab that is suspended for longer than 12 seconds counts as lost.\n\n"
                       "That needs head, timeout, sed and sleep on the node. For an appliance without them, a forced command or a restricted "
@@ -396,7 +436,8 @@ std::vector<CommandSpec> fleet_commands() {
                       "relative PATH starts in the user's home; a PATH that is a folder there gets the file under its own name.\n\n"
                       "A file that is there already is not sent again. What is sent is kept under a hidden name until its SHA-256 was found "
                       "right, and then takes the place of the old file at once. When the connection breaks, the next run goes on from "
-                      "there. Times are not kept; directories and special files are refused.",
+                      "there. Times are not kept; directories and special files are refused.\n\n"
+                      "With --canary, --batch and --max-fail the nodes go in batches, and nothing more is started once too many failed.",
        .examples = {{"kfab copy site.yaml -t p1 nccl.conf /etc/nccl.conf --mode 0644 --become", "to the nodes of a tranche, as root"},
                     {"kfab copy -w '10.1.0.[1-16]' --user ops driver.run /var/tmp/", "to addresses, into a folder"},
                     {"kfab copy site.yaml -w 'gpu[1-8]' --from /var/log/dmesg logs", "from nodes, to logs/gpu1/dmesg and so on"}},
@@ -405,9 +446,9 @@ std::vector<CommandSpec> fleet_commands() {
                               {.name = "mode", .kind = Kind::text, .value = "MODE", .help = "permission bits in octal; default is the file's own, and 0600 with --from"},
                               {.name = "owner", .kind = Kind::text, .value = "USER:GROUP", .help = "who owns the file on the nodes, :GROUP may be left out; needs --become"},
                               {.name = "max-size", .kind = Kind::integer, .value = "MIB", .help = "with --from: fetch no file that is larger, in MiB", .fallback = "1024", .min = 1, .max = 1 << 24},
-                              {.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node; 0 is none", .fallback = "0"}}, {}),
+                              {.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node; 0 is none", .fallback = "0"}}),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.copy/1.0",
+       .schema = "kfab.copy/1.1",
        .selects_nodes = true,
        .run = adapt_copy},
       {.name = "health",
@@ -422,7 +463,7 @@ std::vector<CommandSpec> fleet_commands() {
        .positionals = {site_manifest()},
        .options = with_agent({}),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.validate/1.1",
+       .schema = "kfab.validate/1.2",
        .selects_nodes = true,
        .run = adapt_health},
       {.name = "memtest",
@@ -435,9 +476,9 @@ std::vector<CommandSpec> fleet_commands() {
        .positionals = {site_manifest()},
        .options = test_options(),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.validate/1.1",
+       .schema = "kfab.validate/1.2",
        .selects_nodes = true,
-       .run = adapt_memtest},
+       .run = adapt_tests},
       {.name = "burnin",
        .help = "burn in the accelerators with verified matrix products",
        .description = "Every result is compared bit by bit with the one right answer. A wrong bit fails the accelerator whatever the "
@@ -448,9 +489,9 @@ std::vector<CommandSpec> fleet_commands() {
        .positionals = {site_manifest()},
        .options = test_options(),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.validate/1.1",
+       .schema = "kfab.validate/1.2",
        .selects_nodes = true,
-       .run = adapt_burnin},
+       .run = adapt_tests},
       {.name = "bandwidth",
        .help = "measure the bandwidth of memory and links",
        .description = "Names and method are nvbandwidth's on the cuda device, STREAM's on the cpu device. What was copied is verified. "
@@ -461,23 +502,27 @@ std::vector<CommandSpec> fleet_commands() {
        .positionals = {site_manifest()},
        .options = test_options(),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.validate/1.1",
+       .schema = "kfab.validate/1.2",
        .selects_nodes = true,
-       .run = adapt_bandwidth},
+       .run = adapt_tests},
       {.name = "validate",
        .help = "run the tests that each tranche asks for and judge them",
        .description = "Health, memory, bandwidth and burn-in at the level of the node's tranche (quick, standard or soak), judged by the criteria of "
                       "the node's profile. What was measured and what it was held against is kept, so that readiness can tell.\n\n"
                       "A test that did not run is not judged, which is exit code 3 and never a pass. Asks before it loads more than 32 nodes; --yes "
-                      "answers.",
+                      "answers.\n\n"
+                      "A soak goes on by itself on the nodes, for hours: kfab comes back when it has begun, and neither a lost connection nor the "
+                      "end of this machine ends it. `kfab resume` tells how far it is and fetches the result. The same with --detach for other "
+                      "levels; where one of the nodes is to have a soak, all are left to themselves. --attach stays.",
        .examples = {{"kfab validate site.yaml -t p1", "the tests of one tranche"},
-                    {"kfab validate site.yaml --level quick -o ndjson", "quick tests of all, events as they happen"}},
+                    {"kfab validate site.yaml --level quick -o ndjson", "quick tests of all, events as they happen"},
+                    {"kfab validate site.yaml -t p1 --level soak --duration 24h", "start a soak of a day; kfab resume judges it"}},
        .positionals = {site_manifest()},
        .options = test_options(),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.validate/1.1",
+       .schema = "kfab.validate/1.2",
        .selects_nodes = true,
-       .run = adapt_validate},
+       .run = adapt_tests},
       {.name = "demo",
        .help = "do the whole job on this machine: four nodes, two tranches",
        .description = "Starts an sshd of its own on loopback, with fresh keys, and runs lint, plan, provision, inventory, validate, readiness "

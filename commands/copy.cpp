@@ -35,41 +35,6 @@ Result<std::string> name_of(const std::string& path) {
   return name;
 }
 
-struct Reached {
-  std::vector<ssh::Target> targets;
-  fleet::CopyRights rights;
-  std::shared_ptr<const Secret> password;
-  std::shared_ptr<ssh::PrivateAgent> agent;   // as long as the run
-  CommandOutput output;
-};
-
-std::variant<Reached, CommandOutput> reach(const SiteOptions& site, Env& env) {
-  Reached reached;
-  bool sudo = site.reach.become;
-  if (site.manifest.empty()) {
-    auto bare = bare_targets(site, env, reached.output.diagnostics);
-    if (!bare) return not_started(std::move(bare).error());
-    reached.targets = std::move(*bare);
-    auto unlocked = unlock_keys(reached.targets, env);
-    if (!unlocked) return not_started(std::move(unlocked).error());
-    reached.agent = std::move(*unlocked);
-    auto password = become_password(site.reach, env);
-    if (!password) return not_started(std::move(password).error());
-    reached.password = std::move(*password);
-  } else {
-    auto opened = open_site(site, env);
-    if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
-    auto& session = std::get<SiteSession>(opened);
-    reached.targets = std::move(session.targets);
-    reached.password = std::move(session.password);
-    reached.agent = std::move(session.agent);
-    reached.output = session.output();
-  }
-  if (reached.password) reached.rights = {fleet::Become::sudo_password, reached.password.get()};
-  else if (sudo) reached.rights.become = fleet::Become::sudo;
-  return reached;
-}
-
 // DIR/NODE/NAME for every node; the folders are made. Names of nodes are made safe (output_files.hpp).
 Result<std::vector<std::string>> places(const std::string& directory, const std::string& name, const std::vector<ssh::Target>& targets) {
   std::vector<std::string> local;
@@ -109,26 +74,35 @@ json::Value to_json(const CopyRun& run) {
     row.set("code", node.why ? json::Value(to_string(node.why->code)) : json::Value());
     nodes.emplace_back(std::move(row));
   }
-  return json::Object{{"direction", run.fetch ? "from_nodes" : "to_nodes"}, {"source", run.source}, {"destination", run.destination},
-                      {"counts", run.counts.to_json()}, {"nodes", std::move(nodes)}};
+  json::Object data{{"direction", run.fetch ? "from_nodes" : "to_nodes"}, {"source", run.source}, {"destination", run.destination},
+                    {"counts", run.counts.to_json()}};
+  add_to(data, run.summary);
+  return data.set("nodes", std::move(nodes));
 }
 
 void render(const CopyRun& run, term::Writer& out) {
   std::vector<std::pair<std::string, std::string>> keyed;
-  std::map<std::string, const fleet::CopyResult*> sample;
-  for (const auto& node : run.nodes) {
-    std::string key = fmt::format("{}\1{}", to_string(node.outcome), ending(run, node));
-    sample.emplace(key, &node);
-    keyed.emplace_back(node.node, std::move(key));
+  std::map<std::string, std::size_t> sample;
+  // A reason as it can be said of several nodes; a failure of the node's own is told as it is.
+  const auto how = [&](std::size_t i, bool shared) {
+    const auto& ends = run.summary.ends;
+    return shared && run.nodes[i].outcome != NodeOutcome::ok && i < ends.size() ? ends[i].reason : ending(run, run.nodes[i]);
+  };
+  for (std::size_t i = 0; i < run.nodes.size(); ++i) {
+    std::string key = fmt::format("{}\1{}", to_string(run.nodes[i].outcome), how(i, true));
+    sample.emplace(key, i);
+    keyed.emplace_back(run.nodes[i].node, std::move(key));
   }
   for (const auto& group : fleet::fold(keyed)) {
-    const fleet::CopyResult& node = *sample.at(group.text);
+    const std::size_t first = sample.at(group.text);
+    const fleet::CopyResult& node = run.nodes[first];
     out.text(term::Style::strong, nodeset::fold_names(group.nodes));
     if (group.nodes.size() > 1) out.text(term::Style::faint, fmt::format(" ({})", group.nodes.size()));
-    out.text(": ").word(to_string(node.outcome)).text(", " + one_line(ending(run, node)));
+    out.text(": ").word(to_string(node.outcome)).text(", " + one_line(how(first, group.nodes.size() > 1)));
     out.line();
   }
   if (run.fetch && run.counts.ok > 0) out.line(term::Style::faint, "in " + one_line(run.destination) + "/NODE/" + one_line(run.source.substr(run.source.rfind('/') + 1)));
+  render(run.summary, out);
 }
 
 CommandOutput run_copy(const CopyOptions& options, Env& env) {
@@ -155,9 +129,14 @@ CommandOutput run_copy(const CopyOptions& options, Env& env) {
   }
   auto reached = reach(options.site, env);
   if (auto* stopped = std::get_if<CommandOutput>(&reached)) return std::move(*stopped);
-  auto& [targets, rights, password, agent, output] = std::get<Reached>(reached);
+  auto& [targets, agent, password, output] = std::get<Reached>(reached);
+  fleet::CopyRights rights;
+  if (password) rights = {fleet::Become::sudo_password, password.get()};
+  else if (options.site.reach.become) rights.become = fleet::Become::sudo;
 
   auto fleet = fleet_options(options.site.reach);
+  fleet::Pace pace(racks_of(targets), options.site.reach.pace);
+  fleet.pace = &pace;
   fleet.deadlines.total = std::chrono::milliseconds(static_cast<long long>(options.timeout_s * 1000));
   const auto transport = transport_of(env);
   env.events.emit({.type = "run_started", .message = fetch ? "fetching the file" : "copying the file", .total = static_cast<double>(targets.size())});
@@ -174,12 +153,17 @@ CommandOutput run_copy(const CopyOptions& options, Env& env) {
   env.events.emit({.type = "run_finished"});
 
   bool incomplete = false, no = false;
-  for (const auto& node : run.nodes) {
+  std::vector<fleet::NodeEnd> ends;
+  for (std::size_t i = 0; i < run.nodes.size(); ++i) {
+    const auto& node = run.nodes[i];
     run.counts.add(node.outcome);
     if (node.outcome == NodeOutcome::failed) no = true;
     else if (node.outcome != NodeOutcome::ok) incomplete = true;
-    if (node.why) output.diagnostics.push_back(*node.why);
+    ends.push_back(node_end(targets[i], node.outcome, node.phase, node.why));
   }
+  run.summary = summarize(std::move(ends), pace, env);
+  add_unanswered(output, run.summary, true);
+  add_to(output, run.summary);
   output.outcome = overall(env, incomplete, no);
   output.signal = env.cancel.signal();
   output.data = to_json(run);

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "commands/fleet_summary.hpp"
 #include "commands/site_session.hpp"
 #include "fleet/copy.hpp"
 
@@ -28,9 +29,10 @@ struct CopyRun {
   std::vector<fleet::CopyResult> nodes;
   std::vector<std::string> local;      // with --from: where each file is
   OutcomeCounts counts;
+  FleetSummary summary;                // how failures are alike, what was not started, the cost
 };
 
-// nodes[]: node, outcome, phase, bytes_sent, resumed_from_bytes, sha256, changed, path, duration_s, reason, code.
+// counts; failures and cost as fleet_summary.hpp says; nodes[]: node, outcome, phase, bytes_sent, resumed_from_bytes, sha256, changed, path, duration_s, reason, code.
 json::Value to_json(const CopyRun&);
 void render(const CopyRun&, term::Writer&);   // nodes with the same end together
 

@@ -115,30 +115,9 @@ CommandOutput run_exec(const ExecOptions& options, Env& env) {
   if (!input) return not_started(std::move(input).error());
   task->input = *input;
 
-  CommandOutput output;
-  std::vector<ssh::Target> targets;
-  std::shared_ptr<ssh::PrivateAgent> agent;   // as long as the run
-  std::shared_ptr<const Secret> password;
-  if (options.site.manifest.empty()) {
-    auto bare = bare_targets(options.site, env, output.diagnostics);
-    if (!bare) return not_started(std::move(bare).error());
-    targets = std::move(*bare);
-    auto unlocked = unlock_keys(targets, env);
-    if (!unlocked) return not_started(std::move(unlocked).error());
-    agent = std::move(*unlocked);
-    auto asked = become_password(options.site.reach, env);
-    if (!asked) return not_started(std::move(asked).error());
-    password = std::move(*asked);
-  } else {
-    auto opened = open_site(options.site, env);
-    if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
-    auto& session = std::get<SiteSession>(opened);
-    targets = std::move(session.targets);
-    agent = session.agent;
-    password = std::move(session.password);
-    output = session.output();
-  }
-
+  auto opened = reach(options.site, env);
+  if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
+  auto& [targets, agent, password, output] = std::get<Reached>(opened);
   task->password = password.get();
   ExecResult result;
   result.command_line = join(options.command, " ");
@@ -148,9 +127,9 @@ CommandOutput run_exec(const ExecOptions& options, Env& env) {
   fleet.pace = &pace;
   std::unique_ptr<OutputFiles> files;
   if (!options.output_dir.empty()) {
-    auto opened = OutputFiles::open(options.output_dir, targets);
-    if (!opened) return not_started(std::move(opened).error());
-    files = std::move(*opened);
+    auto folder = OutputFiles::open(options.output_dir, targets);
+    if (!folder) return not_started(std::move(folder).error());
+    files = std::move(*folder);
     result.output_dir = options.output_dir;
     fleet.max_stdout_bytes = fleet.max_stderr_bytes = shown_beside_files_bytes;
   }
@@ -181,7 +160,7 @@ CommandOutput run_exec(const ExecOptions& options, Env& env) {
   output.signal = env.cancel.signal();
   output.data = to_json(result);
   output.render = [result = std::move(result)](term::Writer& out) { render(result, out); };
-  return output;
+  return std::move(output);
 }
 
 }  // namespace kfab::commands

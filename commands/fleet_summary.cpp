@@ -181,9 +181,9 @@ void add_to(CommandOutput& output, const FleetSummary& summary) {
   output.cost = summary.cost;
 }
 
-void add_unanswered(CommandOutput& output, const FleetSummary& summary) {
+void add_unanswered(CommandOutput& output, const FleetSummary& summary, bool failures_too) {
   for (const auto& group : summary.failures.groups)
-    if (group.outcome != NodeOutcome::ok && group.outcome != NodeOutcome::failed)
+    if (group.outcome != NodeOutcome::ok && (failures_too || group.outcome != NodeOutcome::failed))
       output.diagnostics.push_back(diagnostic_of(group.code, group.message, group.reason + (group.many_reasons ? " (the others likewise)" : ""), group.nodes, group.help));
   std::map<std::string, std::pair<const fleet::NodeEnd*, Names>> cancelled;   // by reason
   for (const auto& end : summary.ends) {

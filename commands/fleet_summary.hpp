@@ -42,8 +42,8 @@ term::Cell folded_cell(const std::vector<std::string>& names, const term::Stream
 void add_to(CommandOutput&, const FleetSummary&);
 
 // One diagnostic for each way in which nodes were not reached or did not end, with the folded nodes: for commands whose
-// rows do not tell it.
-void add_unanswered(CommandOutput&, const FleetSummary&);
+// rows do not tell it. With `failures_too` also of nodes that failed, where each failure has a code of its own.
+void add_unanswered(CommandOutput&, const FleetSummary&, bool failures_too = false);
 
 // The racks of targets, for a Pace.
 std::vector<std::string> racks_of(const std::vector<ssh::Target>&);

@@ -44,13 +44,15 @@ Result<RunRow> row_of(const store::RunRecord& run, const store::Store& store, co
     row.nodes = row.done = seen.size();
     return row;
   }
-  KFAB_TRY(records, store.node_records(run.id, "provision"));
+  const bool tests = work.string_or("kind") == "tests";
+  KFAB_TRY(records, store.node_records(run.id, tests ? "validate" : "provision"));
   std::map<std::string, store::NodeRecord> by_node;
   for (auto& record : records) by_node.emplace(record.node, std::move(record));
   row.nodes = nodes.size();
   for (const auto& [node, desired] : nodes) {
     const auto record = by_node.find(node);
-    if (record != by_node.end() && record->second.verdict == Verdict::pass) {
+    // Tests are done when there is a result, whatever it is.
+    if (record != by_node.end() && (tests || record->second.verdict == Verdict::pass)) {
       ++row.done;
     } else if (whole) {
       row.left.push_back(record == by_node.end() ? store::NodeRecord{} : record->second);
@@ -58,6 +60,15 @@ Result<RunRow> row_of(const store::RunRecord& run, const store::Store& store, co
     }
   }
   return row;
+}
+
+DetachedRun detached_run(const store::RunRecord& run, const json::Value& work, std::vector<DetachedJob> jobs, const std::vector<std::string>& done) {
+  DetachedRun out{run.id, run.command, run.site, {}, work.string_or("directory"), jobs.size(), {}};
+  for (const auto& word : work.array_at("argv"))
+    if (word.as_string() != nullptr) out.argv.push_back(*word.as_string());
+  for (auto& job : jobs)
+    if (!std::binary_search(done.begin(), done.end(), job.node)) out.left.push_back(std::move(job));
+  return out;
 }
 
 std::string outcome_text(const RunRow& row) {
@@ -104,7 +115,7 @@ void render(const RunsResult& result, term::Writer& out) {
   if (!by_reason.empty()) out.line();
   for (const auto& [reason, names] : by_reason) out.text(term::Style::strong, nodeset::fold_names(names)).line(": " + one_line(reason, 300));
   for (const auto& [at, event] : row.events) out.line(fmt::format("{}  {}", to_rfc3339(at), one_line(event.message, 400)));
-  if (!row.left.empty() && row.run.command == "provision") out.line().line(fmt::format("To go on with them: kfab resume {}", row.run.id));
+  if (!row.left.empty()) out.line().line(fmt::format("To go on with them: kfab resume {}", row.run.id));
 }
 
 CommandOutput run_runs(const RunsOptions& options, Env& env) {
@@ -144,7 +155,7 @@ json::Value work_document(const std::vector<std::string>& argv, const std::strin
                       {"plan", plan.empty() ? json::Value() : json::Value(plan)}, {"nodes", std::move(list)}};
 }
 
-Result<Resumable> find_resumable(const std::string& wanted, Env& env) {
+Result<std::variant<Resumable, DetachedRun>> find_resumable(const std::string& wanted, Env& env) {
   KFAB_TRY(store, store::Store::open(env.state_dir));
   std::vector<store::RunRecord> candidates;
   if (!wanted.empty()) {
@@ -155,9 +166,12 @@ Result<Resumable> find_resumable(const std::string& wanted, Env& env) {
     candidates = std::move(runs);
   }
   for (const auto& run : candidates) {
-    if (run.command != "provision") continue;
     KFAB_TRY(work, store->work(run.id));
-    if (work.is_null()) continue;   // it was asked about and not agreed to
+    if (work.is_null()) continue;   // it was asked about and not agreed to, or does nothing that could be left
+    if (auto jobs = read_detached(work)) {
+      KFAB_TRY(done, store->nodes_done(run.id, "validate"));
+      return std::variant<Resumable, DetachedRun>(detached_run(run, work, std::move(*jobs), done));
+    }
     Resumable out{run.id, {}, work.string_or("directory"), work.string_or("plan"), run.site, 0, {}};
     for (const auto& word : work.array_at("argv"))
       if (word.as_string() != nullptr) out.argv.push_back(*word.as_string());
@@ -169,10 +183,10 @@ Result<Resumable> find_resumable(const std::string& wanted, Env& env) {
       const auto verdict = verdicts.find(node.first);
       if (verdict == verdicts.end() || verdict->second != Verdict::pass) out.left.push_back(std::move(node));
     }
-    return out;
+    return std::variant<Resumable, DetachedRun>(std::move(out));
   }
-  return error(code::nothing_to_resume, wanted.empty() ? std::string("no run of provision is recorded that changed, or was to change, a node")
-                                                       : fmt::format("the run {} is none of provision, or changed nothing", one_line(wanted, 60)));
+  return error(code::nothing_to_resume, wanted.empty() ? std::string("no run is recorded that changed a node, or left tests to one")
+                                                       : fmt::format("the run {} changed no node and left no tests to one", one_line(wanted, 60)));
 }
 
 }  // namespace kfab::commands

@@ -3,10 +3,12 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "base/result.hpp"
 #include "commands/command.hpp"
+#include "commands/detached.hpp"
 #include "commands/env.hpp"
 #include "store/store.hpp"
 
@@ -49,9 +51,9 @@ struct Resumable {
   std::vector<std::pair<std::string, std::string>> left;   // nodes and the digests of their desired states
 };
 
-// Of the named run, or of the last one of provision. Errors: unknown_run, nothing_to_resume (no such run was kept, or it
-// changed nothing).
-Result<Resumable> find_resumable(const std::string& run, Env&);
+// Of the named run, or of the last one that can be gone on with: one of provision, or one whose tests were left to the
+// nodes. Errors: unknown_run, nothing_to_resume (no such run was kept, or it changed nothing).
+Result<std::variant<Resumable, DetachedRun>> find_resumable(const std::string& run, Env&);
 
 // What a run of provision keeps for it.
 json::Value work_document(const std::vector<std::string>& argv, const std::string& plan, const std::vector<std::pair<std::string, std::string>>& nodes);

@@ -196,6 +196,30 @@ Result<std::vector<ssh::Target>> bare_targets(const SiteOptions& options, const 
   return bare_targets(set.names(), options.reach, env, findings);
 }
 
+std::variant<Reached, CommandOutput> reach(const SiteOptions& options, Env& env) {
+  Reached reached;
+  if (!options.manifest.empty()) {
+    auto opened = open_site(options, env);
+    if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
+    auto& session = std::get<SiteSession>(opened);
+    reached.output = session.output();
+    reached.targets = std::move(session.targets);
+    reached.agent = std::move(session.agent);
+    reached.password = std::move(session.password);
+    return reached;
+  }
+  auto bare = bare_targets(options, env, reached.output.diagnostics);
+  if (!bare) return not_started(std::move(bare).error());
+  reached.targets = std::move(*bare);
+  auto unlocked = unlock_keys(reached.targets, env);
+  if (!unlocked) return not_started(std::move(unlocked).error());
+  reached.agent = std::move(*unlocked);
+  auto password = become_password(options.reach, env);
+  if (!password) return not_started(std::move(password).error());
+  reached.password = std::move(*password);
+  return reached;
+}
+
 fleet::FleetOptions fleet_options(const ReachOptions& reach) {
   fleet::FleetOptions options;
   options.window = reach.window;

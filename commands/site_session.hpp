@@ -72,6 +72,18 @@ Result<std::vector<ssh::Target>> bare_targets(const std::vector<std::string>& na
 // The same for what the node sets of the command line name, when there is no manifest. Error: no_target.
 Result<std::vector<ssh::Target>> bare_targets(const SiteOptions&, const Env&, Diagnostics& findings);
 
+// Machines with all that is needed to log in to them, whether a manifest describes them or the command line names them.
+struct Reached {
+  std::vector<ssh::Target> targets;
+  std::shared_ptr<ssh::PrivateAgent> agent{};    // holds keys that were unlocked for this run; may be null
+  std::shared_ptr<const Secret> password{};      // for sudo; null: it must not ask for one
+  CommandOutput output{};                        // what the command's output begins with
+};
+
+// Those of the manifest's selected nodes, or without one those that the node sets name; or the output of a command that
+// could not start.
+std::variant<Reached, CommandOutput> reach(const SiteOptions&, Env&);
+
 fleet::FleetOptions fleet_options(const ReachOptions&);
 
 // The password for sudo with a line end, as it is sent to nodes; null when none was asked for. Errors:

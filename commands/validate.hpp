@@ -19,6 +19,15 @@ struct ValidateOptions {
   std::optional<double> duration_s;             // of the tests on one accelerator
   int threads = 0;
   std::optional<int> memory_cap_mib;
+  // Whether the tests go on by themselves on the nodes (detached.hpp). Absent: where a node is to have a soak.
+  std::optional<bool> detach;
+};
+
+// Tests that go on by themselves on a node, as the node tells.
+struct NodeJob {
+  std::string id, state;                        // running | done | lost | restarted | unknown; empty: the node did not say
+  std::optional<double> elapsed_s, left_s;
+  std::vector<std::string> progress;            // "burnin 12 %: ...", at most a few
 };
 
 struct ValidatedNode {
@@ -28,6 +37,7 @@ struct ValidatedNode {
   std::string reason;                           // why the session was not ok, without the node's name
   validation::NodeJudgement judgement;
   validation::TestReport report;
+  std::optional<NodeJob> job;                   // of tests that go on, or went on, by themselves
 };
 
 struct ValidateResult {
@@ -35,12 +45,16 @@ struct ValidateResult {
   std::vector<ValidatedNode> nodes;
   OutcomeCounts counts;
   FleetSummary summary;
+  std::string detached_run;                     // whose tests still go on: what `kfab resume` is to be given; empty: none
 };
 
 // families[], counts{}, failures{}, cost{}, verdicts{pass, degraded, fail, not_judged}, nodes[]: the row's keys, profile, device, level,
-// criteria, verdict, accelerators[], criteria_verdicts[], tests[], mismatches[].
+// criteria, verdict, job{id, state, elapsed_s, left_s, progress[]}|null, accelerators[], criteria_verdicts[], tests[], mismatches[].
 json::Value to_json(const ValidateResult&);
 void render(const ValidateResult&, term::Writer&);
+
+// The output of a command whose result this is: counts, what has no criteria, the outcome.
+CommandOutput conclude(ValidateResult, CommandOutput, const Env&);
 
 CommandOutput run_validate(const ValidateOptions&, Env&);
 

@@ -5,6 +5,7 @@
 
 #include "agent/boot_task.hpp"
 #include "agent/facts_task.hpp"
+#include "agent/jobs/job_task.hpp"
 #include "agent/provision_task.hpp"
 #include "agent/relay_task.hpp"
 #include "agent/tests/test_task.hpp"
@@ -26,7 +27,9 @@ ProcessResult TaskContext::run(ProcessSpec spec) {
 std::span<const TaskRow> all_tasks() {
   static const std::array tasks{
       TaskRow{"boot", [](const json::Value& request, TaskContext& context) { return run_boot_task(request, context); }},
+      TaskRow{"detach", [](const json::Value& request, TaskContext& context) { return run_detach_task(request, context); }},
       TaskRow{"facts", run_facts_task},
+      TaskRow{"job", run_job_task},
       TaskRow{"provision",
               [](const json::Value& request, TaskContext& context) { return run_provision_task(request, context); }},
       TaskRow{"reboot", [](const json::Value& request, TaskContext& context) { return run_reboot_task(request, context); }},

@@ -8,6 +8,7 @@
 
 KFAB_EMBEDDED(schema_completion)
 KFAB_EMBEDDED(schema_copy)
+KFAB_EMBEDDED(schema_copy_1_1)
 KFAB_EMBEDDED(schema_demo)
 KFAB_EMBEDDED(schema_doctor)
 KFAB_EMBEDDED(schema_envelope)
@@ -38,6 +39,7 @@ KFAB_EMBEDDED(schema_show)
 KFAB_EMBEDDED(schema_text)
 KFAB_EMBEDDED(schema_validate)
 KFAB_EMBEDDED(schema_validate_1_1)
+KFAB_EMBEDDED(schema_validate_1_2)
 KFAB_EMBEDDED(schema_version)
 
 namespace kfab::json {
@@ -53,6 +55,7 @@ struct Source {
 constexpr Source sources[] = {
     {"kfab.completion/1.0", embedded_schema_completion},
     {"kfab.copy/1.0", embedded_schema_copy},
+    {"kfab.copy/1.1", embedded_schema_copy_1_1},
     {"kfab.demo/1.0", embedded_schema_demo},
     {"kfab.doctor/1.0", embedded_schema_doctor},
     {"kfab.envelope/1.0", embedded_schema_envelope},
@@ -83,6 +86,7 @@ constexpr Source sources[] = {
     {"kfab.text/1.0", embedded_schema_text},
     {"kfab.validate/1.0", embedded_schema_validate},
     {"kfab.validate/1.1", embedded_schema_validate_1_1},
+    {"kfab.validate/1.2", embedded_schema_validate_1_2},
     {"kfab.version/1.0", embedded_schema_version},
 };
 

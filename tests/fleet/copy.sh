@@ -90,13 +90,17 @@ expect "from the node" 0 '"changed": true' '"bytes_sent": 5000000' "\"sha256\": 
 check "is the same, and nobody else may read it" test "$(sha256sum < "$work/back/127.0.0.1/target" | cut -d' ' -f1) $(stat -c %a "$work/back/127.0.0.1/target")" = "$sum 600"
 run --from "$work/node/target" "$work/back"
 expect "it is here already" 0 '"changed": false' '"bytes_sent": 0'
+# A canary that fails stops the rest, which are named with how to go on.
+"$kfab" copy --state "$work/state" -w '127.0.0.[1-4]' --port "$port" --identity "$work/sshd/id_ed25519" --known-hosts "$work/sshd/known_hosts" \
+  --canary 1 -o json "$work/here/file" "$work/node/missing/target" > "$work/out" 2> "$work/err"; status=$?
+expect "a canary that fails stops the rest" 3 '"failed_nodes": "127.0.0.1"' '"not_started": 3' '"not_started_nodes": "127.0.0.\[2-4\]"' '"stopped_by": \[' 'KF2080' '"cpu_s"'
 run "$work/here/file"
 expect "too few words" 2 'KF1287'
 run "$work/here/file" "$work/node/x" --mode 99
 expect "a mode that is none" 2 'KF1287'
 
 # The connection dies in the midst: the next run goes on from there.
-head -c 200000000 /dev/urandom > "$work/here/large"
+head -c 120000000 /dev/urandom > "$work/here/large"
 # cut_at FILE BYTES: once FILE (a pattern) has BYTES, the session's processes are killed.
 cut_at() {
   local main size

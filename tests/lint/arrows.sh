@@ -49,7 +49,7 @@ TABLE
 }
 
 # Files outside cli that may end a process: the agent's own main, and children between fork and exec.
-may_end='^(lib/agent/main\.cpp|lib/agent/process\.cpp|lib/agent/tests/test_process\.cpp|lib/ssh/program\.cpp)$'
+may_end='^(lib/agent/main\.cpp|lib/agent/process\.cpp|lib/agent/jobs/fork_away\.cpp|lib/agent/tests/test_process\.cpp|lib/ssh/program\.cpp)$'
 
 sources() { (cd "$1" && find lib commands cli -type f \( -name '*.cpp' -o -name '*.hpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.inc' \) | sort); }
 

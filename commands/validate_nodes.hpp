@@ -1,0 +1,45 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "commands/agent_runs.hpp"
+#include "commands/validate.hpp"
+#include "store/store.hpp"
+#include "validation/catalogue.hpp"
+
+// One node of a run of tests: what it is to be tested by, and what becomes of what its agent said. For tests that are
+// watched and for those that go on by themselves alike.
+namespace kfab::commands {
+
+// What one node is to be tested by, and judged by.
+struct NodeTest {
+  const manifest::Profile* profile = nullptr;
+  const manifest::CriteriaSet* criteria = nullptr;   // null: figures are recorded, nothing is judged
+  validation::TestPlan plan;
+  bool shortened = false;                            // less than the level asks for: does not stand for the level
+};
+
+// What the run counts as: a level, or that level cut short by --duration or --memory-cap, which readiness does not take
+// for it.
+std::string level_word(const NodeTest&);
+
+// The tests of the session's nodes, in their order. Errors: unknown_reference for a node without a profile, and those of
+// validation::plan_tests.
+Result<std::vector<NodeTest>> plan_nodes(const SiteSession&, const ValidateOptions&);
+
+// Why a report is not the whole of what was to be tested: it may still fail the node, but can no longer pass it.
+struct Cut {
+  std::string why;
+  bool fails = false;   // and is a failure by itself: the node fell over under the tests
+};
+
+// The verdict on what an agent said. A session that did not end well is a cut by itself.
+ValidatedNode judged(const NodeTest&, AgentRun, std::optional<Cut> cut = {});
+
+// What is kept of it: that the node was reached, its verdict, its accelerators', all figures.
+// `run_id` is the run that is told of: the one that started the tests.
+store::Findings findings_of(const Env&, const std::string& run_id, const NodeTest&, const AgentRun&, const ValidatedNode&);
+
+}  // namespace kfab::commands

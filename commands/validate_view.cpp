@@ -1,0 +1,200 @@
+#include <algorithm>
+#include <map>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+#include "commands/validate.hpp"
+#include "fleet/fold.hpp"
+#include "json/diagnostic.hpp"
+#include "term/table.hpp"
+
+// What `kfab validate` shows: the result as JSON, and as tables.
+namespace kfab::commands {
+namespace {
+
+json::Value strings(const std::vector<std::string>& all) {
+  json::Array out;
+  for (const auto& one : all) out.emplace_back(one);
+  return out;
+}
+
+json::Value text_or_null(const std::string& text) { return text.empty() ? json::Value() : json::Value(text); }
+
+json::Value job_json(const std::optional<NodeJob>& job) {
+  if (!job) return {};
+  return json::Object{{"id", job->id}, {"state", text_or_null(job->state)}, {"elapsed_s", json::Value(job->elapsed_s)}, {"left_s", json::Value(job->left_s)},
+                      {"progress", strings(job->progress)}};
+}
+
+json::Value accelerators_json(const ValidatedNode& node) {
+  json::Array out;
+  for (const auto& a : node.judgement.accelerators)
+    out.push_back(json::Object{{"id", a.id}, {"device", a.device}, {"model", a.model}, {"index", a.index},
+                               {"verdict", to_string(a.verdict)}, {"reasons", strings(a.reasons)}});
+  return out;
+}
+
+json::Value criteria_json(const ValidatedNode& node) {
+  json::Array out;
+  for (const auto& c : node.judgement.criteria)
+    out.push_back(json::Object{{"criterion", c.criterion}, {"metric", c.metric}, {"unit", c.unit}, {"test", text_or_null(c.test)},
+                               {"accelerator", text_or_null(c.accelerator)}, {"device", text_or_null(c.device)},
+                               {"link", text_or_null(c.link)}, {"value", c.value}, {"limit", c.limit},
+                               {"verdict", to_string(c.verdict)}, {"counts", c.counts}, {"reason", text_or_null(c.reason)}});
+  return out;
+}
+
+json::Value measurements_json(const ValidatedNode& node) {
+  json::Array out;
+  for (const auto& m : node.report.measurements) {
+    json::Array samples;
+    for (const double sample : m.samples) samples.emplace_back(sample);
+    out.push_back(json::Object{{"accelerator", m.accelerator}, {"device", m.device}, {"test", m.test}, {"metric", m.metric},
+                               {"value", m.value}, {"unit", m.unit}, {"link", text_or_null(m.link)},
+                               {"samples", std::move(samples)}, {"detail", text_or_null(m.detail)}});
+  }
+  return out;
+}
+
+json::Value tests_json(const ValidatedNode& node) {
+  json::Array out;
+  for (const auto& t : node.report.statuses)
+    out.push_back(json::Object{{"accelerator", text_or_null(t.accelerator)}, {"device", t.device}, {"test", t.test},
+                               {"status", to_string(t.state)}, {"code", text_or_null(t.code)}, {"reason", text_or_null(t.reason)},
+                               {"duration_s", t.duration_s}});
+  return out;
+}
+
+json::Value mismatches_json(const ValidatedNode& node) {
+  json::Array out;
+  for (const auto& m : node.report.mismatches)
+    out.push_back(json::Object{{"accelerator", m.accelerator}, {"device", m.device}, {"test", m.test}, {"where", m.where},
+                               {"index", m.index}, {"stride", m.stride}, {"count", m.count}, {"expected", m.expected},
+                               {"got", m.got}, {"mask", m.mask}, {"second_read", m.second_read}});
+  return out;
+}
+
+// One criterion over all nodes that it was held against.
+struct Spread {
+  std::string metric, unit, criterion;
+  std::optional<double> limit;
+  std::vector<double> values;                 // sorted
+  Verdict verdict = Verdict::pass;            // the worst
+  // The value at this share of the way from the least to the greatest; nothing without figures.
+  std::optional<double> at(double share) const {
+    if (values.empty()) return std::nullopt;
+    return values[static_cast<std::size_t>(share * static_cast<double>(values.size() - 1) + 0.5)];
+  }
+};
+
+std::vector<Spread> spreads_of(const ValidateResult& result) {
+  std::vector<Spread> spreads;
+  for (const auto& node : result.nodes)
+    for (const auto& c : node.judgement.criteria) {
+      auto same = std::find_if(spreads.begin(), spreads.end(), [&](const Spread& s) {
+        return s.criterion == c.criterion && s.metric == c.metric && s.unit == c.unit && s.limit == c.limit;
+      });
+      if (same == spreads.end()) same = spreads.insert(spreads.end(), {c.metric, c.unit, c.criterion, c.limit, {}, c.verdict});
+      if (c.value) same->values.push_back(*c.value);
+      same->verdict = worse(same->verdict, c.verdict);
+    }
+  for (Spread& spread : spreads) std::sort(spread.values.begin(), spread.values.end());
+  return spreads;
+}
+
+// The rows of a node after its name: one for the node as a whole where there is nothing to tell apart, else one for each
+// accelerator.
+using Rows = std::vector<std::vector<term::Cell>>;
+Rows rows_of(const ValidatedNode& node) {
+  const auto why = [](Verdict verdict, std::string reason) { return verdict == Verdict::pass ? std::string() : reason; };
+  const auto word = [](Verdict verdict) { return term::Cell(std::string(to_string(verdict)), term::style_of(to_string(verdict))); };
+  Rows rows;
+  for (const auto& a : node.judgement.accelerators)
+    rows.push_back({word(a.verdict), a.id, a.device, node.level, why(a.verdict, a.reason())});
+  if (rows.empty()) rows.push_back({word(node.judgement.verdict), "-", node.device, node.level, why(node.judgement.verdict, node.judgement.reason())});
+  return rows;
+}
+
+// The row of nodes that all pass, which need not be told apart; nothing of others.
+std::optional<std::vector<term::Cell>> row_of_sound(const ValidatedNode& node) {
+  const auto& accelerators = node.judgement.accelerators;
+  if (node.judgement.verdict != Verdict::pass || accelerators.empty()) return std::nullopt;
+  for (const auto& a : accelerators)
+    if (a.verdict != Verdict::pass || a.device != accelerators.front().device) return std::nullopt;
+  return std::vector<term::Cell>{{"pass", term::style_of("pass")}, fmt::format("{} each", accelerators.size()), accelerators.front().device,
+                                 node.level, ""};
+}
+
+// Nodes of which the same is to be said stand in one row; a node that is alone with what it has gets all its rows.
+term::Table summary_table(const ValidateResult& result, const term::StreamFacts& facts) {
+  std::vector<std::pair<std::string, std::string>> keyed;
+  std::map<std::string, const ValidatedNode*> sample;
+  for (const auto& node : result.nodes) {
+    std::string key;
+    if (const auto sound = row_of_sound(node)) {
+      for (const auto& cell : *sound) key += cell.text + '\1';
+    } else {
+      for (const auto& row : rows_of(node))
+        for (const auto& cell : row) key += cell.text + '\1';
+    }
+    sample.emplace(key, &node);
+    keyed.emplace_back(node.name, std::move(key));
+  }
+  term::Table table({{result.nodes.size() > 1 ? "Nodes" : "Node"}, {"Verdict"}, {"Accelerator"}, {"Device"}, {"Level"}, {"Why", term::Align::left, true}});
+  for (const auto& group : fleet::fold(keyed)) {
+    const ValidatedNode& node = *sample.at(group.text);
+    const auto sound = row_of_sound(node);
+    Rows rows = group.nodes.size() > 1 && sound ? Rows{*sound} : rows_of(node);
+    for (auto& row : rows) {
+      row.insert(row.begin(), folded_cell(group.nodes, facts));
+      table.row(std::move(row));
+    }
+  }
+  return table;
+}
+
+}  // namespace
+
+json::Value to_json(const ValidateResult& result) {
+  json::Array nodes;
+  std::int64_t verdicts[4] = {0, 0, 0, 0};
+  for (const auto& node : result.nodes) {
+    ++verdicts[static_cast<std::size_t>(node.judgement.verdict)];
+    json::Object row = node.row;
+    row.set("profile", node.profile).set("device", node.device).set("level", node.level).set("criteria", text_or_null(node.criteria));
+    row.set("verdict", to_string(node.judgement.verdict)).set("reasons", strings(node.judgement.reasons));
+    row.set("job", job_json(node.job)).set("accelerators", accelerators_json(node)).set("criteria_verdicts", criteria_json(node));
+    row.set("measurements", measurements_json(node)).set("tests", tests_json(node)).set("mismatches", mismatches_json(node));
+    row.set("refused", json::to_json(node.report.refused));
+    nodes.emplace_back(std::move(row));
+  }
+  const json::Object by_verdict{{"pass", verdicts[0]}, {"degraded", verdicts[1]}, {"fail", verdicts[2]}, {"not_judged", verdicts[3]}};
+  json::Object data{{"families", strings(result.families)}, {"counts", result.counts.to_json()}};
+  add_to(data, result.summary);
+  return data.set("verdicts", by_verdict).set("nodes", std::move(nodes));
+}
+
+void render(const ValidateResult& result, term::Writer& out) {
+  out.table(summary_table(result, out.facts())).line();
+
+  // One line per criterion over all nodes: a site has thousands, and each figure of each is in the JSON.
+  term::Table figures({{"Metric"}, {"Figures", term::Align::right}, {"Min", term::Align::right}, {"Median", term::Align::right},
+                       {"Max", term::Align::right}, {"Unit"}, {"Limit", term::Align::right}, {"Verdict"}, {"Criterion"}});
+  for (const auto& spread : spreads_of(result)) {
+    const auto number = [](const std::optional<double>& value) { return value ? format_number(*value) : std::string("-"); };
+    figures.row({spread.metric, std::to_string(spread.values.size()), number(spread.at(0)), number(spread.at(0.5)), number(spread.at(1)),
+                 spread.unit, number(spread.limit), {std::string(to_string(spread.verdict)), term::style_of(to_string(spread.verdict))},
+                 spread.criterion});
+  }
+  if (!figures.empty()) out.table(figures);
+  if (result.nodes.size() > 1) {
+    if (!figures.empty()) out.line();
+    render(result.summary, out);
+  }
+  if (!result.detached_run.empty())
+    out.line().line(fmt::format("The tests go on by themselves. How far they are, and the verdicts when they are done: kfab resume {}", result.detached_run));
+}
+
+}  // namespace kfab::commands
