@@ -359,7 +359,7 @@ std::vector<CommandSpec> fleet_commands() {
        .selects_nodes = true,
        .run = adapt_reboot},
       {.name = "resume",
-       .help = "go on with a run of provision, or fetch tests that were left to the nodes",
+       .help = "go on where a run stopped, or fetch tests left to the nodes",
        .description = "What was recorded decides. Of a run of provision: nodes that were brought into their declared state are neither asked nor "
                       "touched again; the others go on from where they are, as the run was typed, with the plan that it applied. Nothing is done "
                       "twice, because each resource is checked before it is applied. For when kfab was killed, the control host went down, or "
