@@ -179,6 +179,15 @@ bool is_test_command(std::string_view name) {
   return std::any_of(std::begin(test_commands), std::end(test_commands), [&](const auto& row) { return row.name == name; });
 }
 
+RebootOptions reboot_options(const Args& args) {
+  RebootOptions options;
+  options.site = paced_site_options(args);
+  options.timeout_s = args.duration_s("timeout").value_or(1800);
+  options.check = !args.flag("no-check");
+  options.needed = args.flag("needed");
+  return options;
+}
+
 // The options are those of the run as it was typed, read by the same tables, in the folder where it was.
 CommandOutput adapt_resume(const Args& args, Env& env) {
   auto found = find_resumable(args.positional("RUN"), env);
@@ -189,10 +198,10 @@ CommandOutput adapt_resume(const Args& args, Env& env) {
   const auto& argv = provisioned ? provisioned->argv : tested->argv;
   const std::string& directory = provisioned ? provisioned->directory : tested->directory;
   if (provisioned && (args.flag("follow") || args.flag("stop")))
-    return not_started(error(code::bad_value, fmt::format("{} is a run of provision: --follow and --stop are for tests that were left to the nodes", run_id)));
+    return not_started(error(code::bad_value, fmt::format("{} is a run of {}: --follow and --stop are for tests that were left to the nodes", run_id, provisioned->command)));
   Parsed typed = parse(argv, env.getenv);
   const std::string name = typed.wish == Parsed::Wish::run ? std::string(typed.args.command()->name) : std::string();
-  if (provisioned ? name != "provision" : !is_test_command(name))
+  if (provisioned ? name != provisioned->command : !is_test_command(name))
     return not_started(error(code::nothing_to_resume, fmt::format("what was typed for {} cannot be read any more: kfab {}", run_id, one_line(join(argv, " "), 200))));
   std::error_code problem;
   std::filesystem::current_path(directory, problem);
@@ -202,6 +211,13 @@ CommandOutput adapt_resume(const Args& args, Env& env) {
     if (args.given("window")) options.site.reach.window = static_cast<std::size_t>(args.integer("window").value_or(512));
     return run_resume_tests(*tested, std::move(options), {args.flag("follow"), args.flag("stop")}, env);
   }
+  if (provisioned->command == "reboot") {
+    RebootOptions options = reboot_options(typed.args);
+    if (args.given("window")) options.site.reach.window = static_cast<std::size_t>(args.integer("window").value_or(512));
+    CommandOutput output = run_resume(*provisioned, std::move(options), env);
+    output.schema = "kfab.reboot/1.1";
+    return output;
+  }
   ProvisionOptions options = provision_options(typed.args, provision::Mode::apply);
   options.unattended = args.flag("yes");
   if (args.given("window")) options.site.reach.window = static_cast<std::size_t>(args.integer("window").value_or(512));
@@ -209,7 +225,7 @@ CommandOutput adapt_resume(const Args& args, Env& env) {
 }
 
 CommandOutput adapt_reboot(const Args& args, Env& env) {
-  return run_reboot({paced_site_options(args), args.duration_s("timeout").value_or(1800), !args.flag("no-check")}, env);
+  return run_reboot(reboot_options(args), env);
 }
 
 CommandOutput adapt_exec(const Args& args, Env& env) {
@@ -311,7 +327,7 @@ std::vector<CommandSpec> fleet_commands() {
                               manifest_of_plan(),
                               {.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "1h"}}),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.plan/1.2",
+       .schema = "kfab.plan/1.3",
        .selects_nodes = true,
        .run = adapt_plan},
       {.name = "provision",
@@ -336,7 +352,7 @@ std::vector<CommandSpec> fleet_commands() {
                               {.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "1h"}},
                             pace_options("start with N nodes, all of which must be ok before the others begin; default is 1 above 32 nodes, 0 is none")),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.provision/1.2",
+       .schema = "kfab.provision/1.3",
        .selects_nodes = true,
        .run = adapt_provision},
       {.name = "reboot",
@@ -346,16 +362,21 @@ std::vector<CommandSpec> fleet_commands() {
                       "have finished starting, and its roles must find nothing to change.\n\n"
                       "One node goes first, then 2, 4, 8 and so on, each batch when every node of the one before is back and checked; a batch of "
                       "which more than half fails is the last. Asks before it starts; --yes answers.\n\n"
+                      "With --needed the nodes are asked first, and only those go on of which a reboot is due, because of a kernel argument, a "
+                      "module or the like that a role declares, or because the system's packages wait for one (/run/reboot-required).\n\n"
+                      "A run that was cut is gone on with by `kfab resume`: nodes that were told to reboot are waited for, not told again.\n\n"
                       "Nodes with `transport: local` are this machine and are refused.",
        .examples = {{"kfab reboot site.yaml -t p1", "a tranche, in batches, after asking"},
+                    {"kfab reboot site.yaml --needed", "only where a reboot is due"},
                     {"kfab reboot site.yaml -w gpu007 --yes --timeout 45m", "one node whose self-test takes long"},
                     {"kfab reboot site.yaml -t p1 --yes --canary 2 --batch 16", "two first, then 16 at a time"}},
        .positionals = {site_manifest()},
        .options = with_pace({{.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time from the order until a node is back", .fallback = "30m"},
+                             {.name = "needed", .help = "only nodes of which a reboot is due: a role asks for it, or the system's packages do"},
                              {.name = "no-check", .help = "do not hold the nodes against their roles afterwards"}},
                             pace_options("start with N nodes, all of which must be well before the others begin; default is 1, 0 is none")),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.reboot/1.0",
+       .schema = "kfab.reboot/1.1",
        .selects_nodes = true,
        .run = adapt_reboot},
       {.name = "resume",
@@ -364,6 +385,7 @@ std::vector<CommandSpec> fleet_commands() {
                       "touched again; the others go on from where they are, as the run was typed, with the plan that it applied. Nothing is done "
                       "twice, because each resource is checked before it is applied. For when kfab was killed, the control host went down, or "
                       "nodes failed and were repaired. A node whose declared state has changed since is left alone.\n\n"
+                      "Of a run of reboot: nodes that run another boot than before are not told to reboot again, but waited for and checked.\n\n"
                       "Of tests that go on by themselves (kfab validate --level soak, or --detach): tells how far each node is and how long it will "
                       "take. Those that are done are judged and recorded, each once; while one is not, the exit code is 3. With --follow it stays "
                       "until all are done, and an interrupt leaves them alone. --stop ends them; what was cut short is not judged.\n\n"
@@ -376,7 +398,7 @@ std::vector<CommandSpec> fleet_commands() {
                    {.name = "stop", .help = "tests: end those that still go on"},
                    {.name = "window", .kind = Kind::integer, .value = "N", .help = "most nodes at work at the same time, instead of the run's", .min = 1, .max = 20000}},
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.provision/1.1",
+       .schema = "kfab.provision/1.3",
        .run = adapt_resume},
       {.name = "exec",
        .help = "run a command on many nodes and fold identical output",

@@ -7,6 +7,7 @@
 #include "base/codes/commands.hpp"
 #include "base/text.hpp"
 #include "commands/agent_image.hpp"
+#include "fleet/turns.hpp"
 
 namespace kfab::commands {
 namespace {
@@ -56,13 +57,15 @@ class Collector final : public fleet::AgentListener {
 
 FleetSummary run_agents(SiteSession& session, Env& env, const ReachOptions& reach, std::string_view what,
                         const std::function<fleet::AgentTask(std::size_t)>& request_of,
-                        const std::function<NodeJudged(AgentRun)>& node_is_done) {
+                        const std::function<NodeJudged(AgentRun)>& node_is_done, std::map<std::string, std::size_t> turns) {
   const EmbeddedAgent agent = embedded_agent();
   const fleet::AgentImage image{agent.gz, std::string(agent.sha256), agent.size_bytes};
   const auto transport = transport_of(env);
   fleet::Pace pace(racks_of(session.targets), reach.pace);
   auto options = fleet_options(reach);
   options.pace = &pace;
+  fleet::Turns taking_turns(std::move(turns));
+  options.turns = &taking_turns;
   Collector collector(session.targets, node_is_done);
   env.events.emit({.type = "run_started", .message = std::string(what), .total = static_cast<double>(session.nodes.size())});
   fleet::run_agents(*transport, session.targets, image, request_of, collector, options, env.clock, env.events, env.cancel);

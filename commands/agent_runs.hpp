@@ -1,6 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <functional>
+#include <map>
+#include <string>
 #include <vector>
 
 #include "commands/fleet_summary.hpp"
@@ -27,10 +30,10 @@ struct NodeJudged {
 
 // Starts the agent on every node of the session with the request that `request_of` makes (task and its members), and
 // hands over each node's run as soon as it is complete, on this thread. `what` is shown while it goes on.
-// Keeps to the batches and budgets of the options.
+// Keeps to the batches and budgets of the options, and to `turns`, limits by name, where agents ask for turns.
 FleetSummary run_agents(SiteSession&, Env&, const ReachOptions&, std::string_view what,
                         const std::function<fleet::AgentTask(std::size_t index)>& request_of,
-                        const std::function<NodeJudged(AgentRun)>& node_is_done);
+                        const std::function<NodeJudged(AgentRun)>& node_is_done, std::map<std::string, std::size_t> turns = {});
 
 // A record of one step of one node: its name, outcome and the board serial that its agent told, the run's id, the time.
 store::NodeRecord step_record(const Env&, const fleet::AgentEnd&, std::string step);

@@ -168,6 +168,9 @@ CommandOutput show_plan(const provision::PlanFile& plan, const ProvisionOptions&
     ends.push_back(std::move(ended));
     result.nodes.push_back(std::move(node));
   }
+  std::vector<provision::DesiredState> states;
+  for (const auto& [digest, state] : plan.states) states.push_back(state);
+  result.turns = provision::turn_limits(states);
   result.summary.failures = fleet::summarize_failures(ends);
   result.summary.ends = std::move(ends);
   CommandOutput output;

@@ -41,10 +41,11 @@ struct ProvisionResult {
   OutcomeCounts counts;
   FleetSummary summary;
   int changes = 0;               // resources that would change, or were changed, over all nodes
+  std::map<std::string, std::size_t> turns{};   // what only so many nodes do at the same time (provision::Turn)
   std::string saved{};           // where the plan was saved; empty: nowhere
 };
 
-// mode, changes, counts{}, failures{}, cost{}, nodes[]: the row's keys and the plan's (provision/node_plan.hpp).
+// mode, changes, counts{}, failures{}, cost{}, turns[]{name, limit}, nodes[]: the row's keys and the plan's (provision/node_plan.hpp).
 json::Value to_json(const ProvisionResult&);
 void render(const ProvisionResult&, term::Writer&);   // nodes with the same changes once, with their diffs
 // "128 nodes: the same 14 changes", of a plan.

@@ -64,6 +64,7 @@ ProvisionResult run_pass(ProvisionWork& work, Mode mode, const ProvisionOptions&
   const bool apply = mode == Mode::apply;
   ProvisionResult result;
   result.mode = mode;
+  result.turns = provision::turn_limits(work.states);
   result.nodes.resize(work.session.nodes.size());
   const auto request_of = [&](std::size_t index) {
     json::Object request = provision::agent_request(work.states[index], mode, work.secrets);
@@ -88,7 +89,7 @@ ProvisionResult run_pass(ProvisionWork& work, Mode mode, const ProvisionOptions&
     NodeJudged verdict{node.plan.verdict != Verdict::fail, node.plan.code, node.plan.reason};
     result.nodes[run.index] = std::move(node);
     return verdict;
-  });
+  }, result.turns);
   return result;
 }
 

@@ -80,7 +80,7 @@ void render_resource(const provision::ResourceRecord& resource, term::Writer& ou
 
 // What two nodes must have in common to be shown as one: all but names, times and durations.
 std::string fold_key(const ProvisionedNode& node) {
-  std::string key = fmt::format("{}\1{}", to_string(node.outcome), headline(node));
+  std::string key = fmt::format("{}\1{}\1{}", to_string(node.outcome), headline(node), node.plan.reboot_reason);
   for (const auto& resource : node.plan.resources) {
     key += fmt::format("\2{}\1{}\1{}\1{}", resource.id, to_string(resource.status), resource.message, resource.diff) + resource.reboot_reason;
     for (const auto& change : resource.changes) key += fmt::format("\3{}\1{}\1{}", change.what, change.before, change.after);
@@ -133,7 +133,9 @@ json::Value to_json(const ProvisionResult& result) {
   }
   json::Object data{{"mode", result.mode == Mode::plan ? "plan" : "apply"}, {"changes", result.changes}, {"counts", result.counts.to_json()}};
   add_to(data, result.summary);
-  return data.set("nodes", std::move(nodes));
+  json::Array turns;
+  for (const auto& [name, limit] : result.turns) turns.emplace_back(json::Object{{"name", name}, {"limit", limit}});
+  return data.set("turns", std::move(turns)).set("nodes", std::move(nodes));
 }
 
 void render(const ProvisionResult& result, term::Writer& out) {
@@ -148,6 +150,8 @@ void render(const ProvisionResult& result, term::Writer& out) {
     out.text(term::Style::strong, nodeset::fold_names(group.nodes));
     if (group.nodes.size() > 1) out.text(term::Style::faint, fmt::format(" ({}, all the same)", plural(static_cast<long long>(group.nodes.size()), "node")));
     out.text(": ").line(headline(node));
+    const bool resource_asks = std::any_of(node.plan.resources.begin(), node.plan.resources.end(), [](const auto& one) { return !one.reboot_reason.empty(); });
+    if (node.plan.reboot_required && !resource_asks) out.line(term::Style::warning, "  reboot needed: " + one_line(node.plan.reboot_reason, 200));
     for (const auto& resource : node.plan.resources) render_resource(resource, out);
   }
   std::vector<std::string> waiting;
@@ -155,11 +159,15 @@ void render(const ProvisionResult& result, term::Writer& out) {
     if (node.plan.reboot_required) waiting.push_back(node.name);
   if (!waiting.empty()) {
     const std::string who = nodeset::fold_names(waiting);
-    out.line(term::Style::warning, fmt::format("A reboot is due on {}: kfab reboot MANIFEST -w '{}'", who, who));
+    out.line(term::Style::warning, fmt::format("A reboot is due on {}: kfab reboot MANIFEST --needed", who));
   }
   render(result.summary, out);
   out.line(summary(result));
-  if (result.mode == Mode::plan && result.changes > 0) out.line(folded_changes(result) + ".");
+  if (result.mode == Mode::plan && result.changes > 0) {
+    out.line(folded_changes(result) + ".");
+    for (const auto& [name, limit] : result.turns)
+      out.line(fmt::format("{} is applied on {} at a time.", one_line(name, 80), plural(static_cast<long long>(limit), "node")));
+  }
   if (!result.saved.empty()) out.line(fmt::format("Saved to {}; `kfab provision {}` applies exactly this.", one_line(result.saved, 200), one_line(result.saved, 200)));
 }
 

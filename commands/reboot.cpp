@@ -17,7 +17,7 @@
 #include "commands/provision_pass.hpp"
 #include "commands/recorder.hpp"
 #include "commands/run_lock.hpp"
-#include "fleet/fold.hpp"
+#include "commands/runs.hpp"
 #include "fleet/window.hpp"
 #include "provision/desired_state.hpp"
 
@@ -111,9 +111,10 @@ class Reboots {
  private:
   struct Node {
     RebootedNode row;
-    Time ordered_at{};
+    Time ordered_at{}, awaited_since{};   // the order may be one of a run that was cut
     std::optional<Diagnostic> why{};   // why it is not well, as far as is known
     fleet::AgentEnd end{};             // of the last session that said something
+    std::optional<store::NodeRecord> kept{};   // from before the order
     bool over = false;                 // there is nothing more to wait for
   };
 
@@ -141,9 +142,48 @@ class Reboots {
       nodes_[i].end.outcome = NodeOutcome::failed;
       give_up(i, error(code::reboot_not_ordered, one_line(session_.targets[i].node) + ": it is this machine, which kfab does not reboot under itself"));
     }
-    order(remote);
+    order(still_to_order(remote));
     wait_for(remote);
     check(remote);
+  }
+
+  // Asks the nodes which boot they run and keeps it, before any is told to reboot. Of a run that is gone on with: those
+  // that run another boot than the one that was kept have been rebooted, as far as the order goes.
+  std::vector<std::size_t> still_to_order(const std::vector<std::size_t>& wave) {
+    std::vector<std::size_t> to_order;
+    if (wave.empty()) return to_order;
+    const auto answers = ask(wave, [&](std::size_t) { return json::Object{{"task", "boot"}, {"run_id", env_.run_id}}; }, order_limit, env_.cancel);
+    for (std::size_t at = 0; at < wave.size(); ++at) {
+      const std::size_t i = wave[at];
+      const auto boot = provision::read_boot(answers[at].end.hello, answers[at].messages);
+      const auto kept = options_.resumed.find(nodes_[i].row.name);
+      const std::string before = kept == options_.resumed.end() ? "" : kept->second.detail.string_or("boot_id_before");
+      if (before.empty() || (boot && boot->boot_id == before)) {
+        if (boot) keep(i, *boot, env_.clock.now());
+        to_order.push_back(i);
+        continue;
+      }
+      Node& node = nodes_[i];
+      node.row.before = provision::Boot{before, kept->second.detail.string_or("machine_id"), kept->second.board_serial, {}, {}, {}};
+      node.row.ordered = true;
+      const auto ordered_at = parse_rfc3339(kept->second.detail.string_or("ordered_at")).value_or(kept->second.at);
+      node.awaited_since = env_.clock.steady_now();
+      node.ordered_at = node.awaited_since - std::chrono::duration_cast<Time::duration>(std::max(env_.clock.now() - ordered_at, Timestamp::duration::zero()));
+      keep(i, *node.row.before, ordered_at);
+    }
+    return to_order;
+  }
+
+  void keep(std::size_t i, const provision::Boot& before, Timestamp ordered_at) {
+    fleet::AgentEnd end;
+    end.node = session_.targets[i].node;
+    store::NodeRecord record = step_record(env_, end, "reboot");
+    record.board_serial = before.board_serial;
+    record.outcome = NodeOutcome::ok;
+    record.reason = "told to reboot";
+    record.detail = json::Object{{"boot_id_before", before.boot_id}, {"machine_id", before.machine_id}, {"ordered_at", to_rfc3339(ordered_at)}};
+    nodes_[i].kept = record;
+    recorder_.put({{std::move(record)}, {}, {}});
   }
 
   // One round of agents over some nodes, without the events of single sessions: a node is one piece of work from the
@@ -174,7 +214,7 @@ class Reboots {
     for (std::size_t at = 0; at < wave.size(); ++at) {
       Node& node = nodes_[wave[at]];
       const Answer& answer = answers[at];
-      node.ordered_at = now;
+      node.ordered_at = node.awaited_since = now;
       node.end = answer.end;
       node.row.before = provision::read_boot(answer.end.hello, answer.messages);
       // The connection may be cut between the order and the word that it was given: then what answers later will tell.
@@ -237,7 +277,7 @@ class Reboots {
       node.why = std::move(gone);
       node.end = answer.end;
     }
-    if (since_order_s(i) < options_.timeout_s) return;
+    if (std::chrono::duration<double>(env_.clock.steady_now() - node.awaited_since).count() < options_.timeout_s) return;
     give_up(i, node.why ? *node.why : error(code::reboot_not_back, fmt::format("{}: no answer within {:.0f} s", one_line(session_.targets[i].node), poll_limit.count() * 1.0)));
   }
 
@@ -313,6 +353,16 @@ class Reboots {
       end.message = row.reason;
     }
     end.well = row.verdict == Verdict::pass || row.verdict == Verdict::degraded;
+    if (node.kept && !was_cancelled(node.end)) {
+      store::NodeRecord& record = *node.kept;
+      record.at = env_.clock.now();
+      record.outcome = row.outcome;
+      record.verdict = row.verdict;
+      record.reason = one_line(row.reason, 400);
+      json::Object detail = *record.detail.as_object();
+      record.detail = std::move(detail.set("boot_id_after", row.after ? json::Value(row.after->boot_id) : json::Value()).set("back_after_s", row.back_after_s));
+      recorder_.put({{std::move(record)}, {}, {}});
+    }
     env_.events.emit({.type = "node_done", .node = row.name, .message = row.reason, .outcome = std::string(to_string(row.outcome))});
     ends_[i] = std::move(end);
   }
@@ -349,104 +399,64 @@ class Reboots {
   std::vector<fleet::NodeEnd> ends_;
 };
 
-json::Value text_or_null(const std::string& text) { return text.empty() ? json::Value() : json::Value(text); }
+// Which nodes say that a reboot is due: one pass of planning, which changes nothing.
+struct Due {
+  std::vector<std::size_t> nodes;                   // of the session
+  std::vector<RebootedNode> unknown;                // that could not be asked
+  std::vector<fleet::NodeEnd> ends;                 // of those
+  std::size_t not_needed = 0;
+};
 
-json::Value check_json(const std::optional<provision::NodePlan>& check) {
-  if (!check) return {};
-  json::Array wrong;
-  for (const auto& resource : check->resources)
-    if (resource.status != provision::ResourceStatus::in_sync)
-      wrong.emplace_back(json::Object{{"id", resource.id}, {"status", to_string(resource.status)}, {"message", text_or_null(resource.message)}});
-  return json::Object{{"complete", check->complete}, {"changes", check->would_change}, {"failed", check->failed + check->skipped}, {"resources", std::move(wrong)}};
-}
-
-std::string check_words(const RebootedNode& node) {
-  if (!node.back_after_s) return "-";
-  if (!node.check) return "nothing declared";
-  if (!node.check->complete) return "not complete";
-  const int wrong = node.check->would_change + node.check->failed + node.check->skipped;
-  return wrong == 0 ? "0 changes" : fmt::format("{} differ", wrong);
-}
-
-}  // namespace
-
-json::Value to_json(const RebootResult& result) {
-  std::map<Verdict, int> counts;
-  json::Array nodes;
-  for (const auto& node : result.nodes) {
-    ++counts[node.verdict];
-    json::Object row{{"node", node.name}, {"verdict", to_string(node.verdict)}, {"outcome", to_string(node.outcome)}};
-    row.set("phase", text_or_null(node.phase)).set("code", text_or_null(node.code)).set("reason", text_or_null(node.reason)).set("ordered", node.ordered);
-    row.set("boot_id_before", node.before ? text_or_null(node.before->boot_id) : json::Value());
-    row.set("boot_id_after", node.after ? text_or_null(node.after->boot_id) : json::Value());
-    row.set("back_after_s", node.back_after_s);
-    // The transport lets nobody in whose host key is not the known one, so who answered had it.
-    row.set("proofs", json::Object{{"boot_id_changed", node.proof.boot_id_changed}, {"started_after_order", node.proof.started_after_order},
-                                   {"same_machine", node.proof.same_machine}, {"same_host_key", node.after.has_value()}});
-    row.set("system_state", node.after ? text_or_null(node.after->state) : json::Value());
-    json::Array units;
-    if (node.after)
-      for (const auto& unit : node.after->failed_units) units.emplace_back(unit);
-    row.set("failed_units", std::move(units)).set("check", check_json(node.check));
-    nodes.emplace_back(std::move(row));
-  }
-  json::Object data{{"counts", json::Object{{"pass", counts[Verdict::pass]}, {"degraded", counts[Verdict::degraded]}, {"fail", counts[Verdict::fail]},
-                                            {"not_judged", counts[Verdict::not_judged]}}}};
-  add_to(data, result.summary);
-  return data.set("nodes", std::move(nodes));
-}
-
-void render(const RebootResult& result, term::Writer& out) {
-  std::vector<std::pair<std::string, std::string>> keyed;
-  std::map<std::string, std::vector<const RebootedNode*>> groups;
-  for (const auto& node : result.nodes) {
-    std::string reason = node.reason.starts_with(node.name + ": ") ? node.reason.substr(node.name.size() + 2) : node.reason;
-    if (!reason.empty()) reason = node.code + " " + reason;
-    std::string key = fmt::format("{}\1{}\1{}\1{}", to_string(node.verdict), node.after ? node.after->state : "-", check_words(node), reason);
-    groups[key].push_back(&node);
-    keyed.emplace_back(node.name, std::move(key));
-  }
-  term::Table table({{result.nodes.size() > 1 ? "Nodes" : "Node"}, {"Verdict"}, {"Back after s", term::Align::right}, {"System"}, {"Check"}, {"Why", term::Align::left, true}});
-  for (const auto& group : fleet::fold(keyed)) {
-    const auto& same = groups.at(group.text);
-    const auto parts = split(group.text, '\1');
-    double least = 0, most = 0;
-    for (const RebootedNode* node : same) {
-      const double s = node->back_after_s.value_or(0);
-      least = least == 0 ? s : std::min(least, s);
-      most = std::max(most, s);
+Due nodes_due(ProvisionWork& work, const RebootOptions& options, Env& env, Recorder& recorder) {
+  ProvisionOptions asking;
+  asking.site = options.site;
+  asking.site.reach.pace = {};
+  asking.timeout_s = static_cast<double>(check_limit.count());
+  ProvisionResult planned = run_pass(work, provision::Mode::plan, asking, env, recorder);
+  Due due;
+  for (std::size_t i = 0; i < planned.nodes.size(); ++i) {
+    ProvisionedNode& node = planned.nodes[i];
+    if (node.plan.reboot_required) due.nodes.push_back(i);
+    else if (node.plan.complete) ++due.not_needed;
+    else {
+      RebootedNode row;
+      row.name = node.name;
+      row.outcome = node.outcome;
+      const json::Value said = node.row;
+      row.phase = said.string_or("phase");
+      row.code = said.string_or("code");
+      row.reason = node.reason;
+      due.unknown.push_back(std::move(row));
+      due.ends.push_back(std::move(planned.summary.ends[i]));
     }
-    const std::string back = most == 0 ? "-" : same.size() == 1 ? fmt::format("{:.0f}", most) : fmt::format("{:.0f}-{:.0f}", least, most);
-    table.row({folded_cell(group.nodes, out.facts()), {std::string(parts[0]), term::style_of(parts[0])}, back, std::string(parts[1]), std::string(parts[2]), std::string(parts[3])});
   }
-  out.table(table);
-  if (result.nodes.size() > 1) out.line();
-  render(result.summary, out);
+  return due;
 }
 
-CommandOutput run_reboot(const RebootOptions& options, Env& env) {
-  auto opened = open_site(options.site, env);
-  if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
-  auto& session = std::get<SiteSession>(opened);
-  std::vector<provision::DesiredState> desired(session.nodes.size());
-  provision::SecretValues secrets;
-  if (options.check) {
-    Diagnostics told_by_provision;
-    auto prepared = work_of_site(session, env, told_by_provision);
-    if (auto* stopped = std::get_if<CommandOutput>(&prepared)) return std::move(*stopped);
-    desired = std::move(std::get<ProvisionWork>(prepared).states);
-    secrets = std::move(std::get<ProvisionWork>(prepared).secrets);
-  }
-  auto agreed = env.confirm(fmt::format("Reboot {} of {} now? What runs there ends.", plural(static_cast<long long>(session.nodes.size()), "node"), session.site->metadata.name));
-  if (!agreed) return not_started(std::move(agreed).error());
-  if (!*agreed) return not_started(error(code::confirmation_missing, "not confirmed; nothing was rebooted"));
-  auto lock = RunLock::take(env, session, options.site.manifest, "kfab " + join(env.command_line, " "));
-  if (!lock) return not_started(std::move(lock).error());
-  auto recorder = Recorder::begin(env, "reboot", session.ref());
-  if (!recorder) return not_started(std::move(recorder).error());
+// Keeps which nodes are to be rebooted, so that another run can go on with them.
+void keep_work(const ProvisionWork& work, const RebootOptions& options, const Env& env, Recorder& recorder) {
+  std::vector<std::pair<std::string, std::string>> nodes;
+  for (std::size_t i = 0; i < work.states.size(); ++i) nodes.emplace_back(work.session.nodes[i]->name, work.states[i].sha256);
+  recorder.work(work_document(options.argv.empty() ? env.command_line : options.argv, "", nodes));
+}
 
-  RebootResult result = Reboots(session, env, options, desired, secrets, **recorder).all();
+std::string question(const RebootOptions& options, const ProvisionWork& work, std::size_t asked) {
+  const std::string nodes = plural(static_cast<long long>(work.session.nodes.size()), "node"), site = work.session.site->metadata.name;
+  if (!options.resumed_run.empty()) return fmt::format("Go on with {}, and reboot what is left of it: {} of {}? What runs there ends.", options.resumed_run, nodes, options.resumed_of);
+  if (options.needed) return fmt::format("A reboot is due on {} of {} of {}. Reboot now? What runs there ends.", nodes, asked, site);
+  return fmt::format("Reboot {} of {} now? What runs there ends.", nodes, site);
+}
 
+// Agreed, or the output of a command that was not.
+std::optional<CommandOutput> refused(Env& env, const std::string& what, const SiteRef& site) {
+  auto agreed = env.confirm(what);
+  if (agreed && *agreed) return std::nullopt;
+  CommandOutput output = not_started(agreed ? error(code::confirmation_missing, "not confirmed; nothing was rebooted") : std::move(agreed).error());
+  output.site = site;
+  return output;
+}
+
+CommandOutput concluded(RebootResult result, const SiteSession& session, Env& env, Recorder& recorder) {
   CommandOutput output = session.output();
   bool incomplete = false, no = false;
   for (const auto& node : result.nodes) {
@@ -458,8 +468,52 @@ CommandOutput run_reboot(const RebootOptions& options, Env& env) {
   output.signal = env.cancel.signal();
   output.data = to_json(result);
   output.render = [result = std::move(result)](term::Writer& out) { render(result, out); };
-  (*recorder)->finish(output);
+  recorder.finish(output);
   return output;
+}
+
+}  // namespace
+
+CommandOutput run_reboot(const RebootOptions& options, Env& env) {
+  auto opened = open_site(options.site, env);
+  if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
+  ProvisionWork work{std::move(std::get<SiteSession>(opened)), {}, {}, {}, {}};
+  if (options.check || options.needed) {
+    Diagnostics told_by_provision;
+    auto prepared = work_of_site(std::move(work.session), env, told_by_provision);
+    if (auto* stopped = std::get_if<CommandOutput>(&prepared)) return std::move(*stopped);
+    work = std::move(std::get<ProvisionWork>(prepared));
+  }
+  work.states.resize(work.session.nodes.size());
+  const SiteRef site = work.session.ref();
+  const std::size_t asked = work.session.nodes.size();
+  if (!options.needed)
+    if (auto stopped = refused(env, question(options, work, asked), site)) return std::move(*stopped);
+  auto lock = RunLock::take(env, work.session, options.site.manifest, "kfab " + join(env.command_line, " "), options.resumed_run);
+  if (!lock) return not_started(std::move(lock).error());
+  auto recorder = Recorder::begin(env, "reboot", site);
+  if (!recorder) return not_started(std::move(recorder).error());
+
+  Due due;
+  if (options.needed) {
+    due = nodes_due(work, options, env, **recorder);
+    work = part_of(work, due.nodes);
+    if (!work.session.nodes.empty() && !env.cancel.requested())
+      if (auto stopped = refused(env, question(options, work, asked), site)) {
+        (*recorder)->finish(*stopped);
+        return std::move(*stopped);
+      }
+  }
+  keep_work(work, options, env, **recorder);
+  if (!options.check) work.states.assign(work.session.nodes.size(), {});
+  RebootResult result = Reboots(work.session, env, options, work.states, work.secrets, **recorder).all();
+  result.not_needed = due.not_needed;
+  for (auto& node : due.unknown) result.nodes.push_back(std::move(node));
+  if (!due.ends.empty()) {
+    for (auto& end : due.ends) result.summary.ends.push_back(std::move(end));
+    result.summary.failures = fleet::summarize_failures(result.summary.ends);
+  }
+  return concluded(std::move(result), work.session, env, **recorder);
 }
 
 }  // namespace kfab::commands

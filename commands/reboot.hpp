@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,6 +17,13 @@ struct RebootOptions {
   SiteOptions site;
   double timeout_s = 1800;   // from the order until the node has answered, settled
   bool check = true;         // afterwards hold the node against its declared state
+  bool needed = false;       // only nodes that, asked now, say that a reboot is due
+  // Of a run that goes on with another (resume.hpp): its id, how many nodes it had, what was typed then, and what it kept
+  // last of each node that it left.
+  std::string resumed_run{};
+  std::size_t resumed_of = 0;
+  std::vector<std::string> argv{};
+  std::map<std::string, store::NodeRecord> resumed{};
 };
 
 struct RebootedNode {
@@ -30,18 +39,21 @@ struct RebootedNode {
 };
 
 struct RebootResult {
-  std::vector<RebootedNode> nodes;   // in the order of the manifest
+  std::vector<RebootedNode> nodes;   // in the order of the manifest; those of which it was not to be learned whether a
+                                     // reboot is due come last
   FleetSummary summary;
+  std::size_t not_needed = 0;        // nodes that were left alone, because no reboot is due there
 };
 
-// counts{pass, degraded, fail, not_judged}, failures{}, cost{}, nodes[]: node, verdict, outcome, phase, code, reason,
+// counts{pass, degraded, fail, not_judged}, failures{}, cost{}, not_needed, nodes[]: node, verdict, outcome, phase, code, reason,
 // ordered, boot_id_before, boot_id_after, back_after_s, proofs{boot_id_changed, started_after_order, same_machine,
 // same_host_key}, system_state, failed_units[], check{changes, failed, resources} or null.
 json::Value to_json(const RebootResult&);
 void render(const RebootResult&, term::Writer&);
 
 // Asks first. One node, then 2, 4, 8, ... unless the options say otherwise: the next batch begins when every node of the
-// one before is back and checked. This machine (`transport: local`) is never rebooted.
+// one before is back and checked. This machine (`transport: local`) is never rebooted. Before a node is told to reboot it is
+// kept which boot it ran, so that a run that was cut is gone on with and reboots no node a second time.
 CommandOutput run_reboot(const RebootOptions&, Env&);
 
 }  // namespace kfab::commands

@@ -11,10 +11,10 @@
 #include <fmt/format.h>
 
 #include "base/codes/plan.hpp"
-#include "base/codes/store.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "commands/recorder.hpp"
+#include "commands/runs.hpp"
 
 namespace kfab::commands {
 namespace {
@@ -37,12 +37,6 @@ std::string process_start(pid_t pid) {
   const auto fields = split(trim(std::string_view(*stat).substr(after_name + 1)), ' ');
   constexpr std::size_t started = 19;   // field 22 of proc(5), counted from the third
   return fmt::format("{}:{}", boot ? trim(*boot) : "", fields.size() > started ? fields[started] : "");
-}
-
-// Killed before it was about to touch a node: there is nothing to go on with, and nothing to wait for.
-bool began_nothing(const store::Store& store, const std::string& run) {
-  const auto work = store.work(run);
-  return work ? work->is_null() : work.error().code == code::unknown_run;
 }
 
 }  // namespace
@@ -116,7 +110,7 @@ Result<std::unique_ptr<RunLock>> RunLock::take(Env& env, const SiteSession& sess
   auto blocked = store->take_locks(wanted, env.clock.now(), [&](const store::LockRecord& held) {
     if (held.pid == 0) return held.owner == owner;
     if (!is_stale(held, env)) return false;
-    const bool passes = (!resumes.empty() && held.run_id == resumes) || began_nothing(*store, held.run_id);
+    const bool passes = (!resumes.empty() && held.run_id == resumes) || left_nothing(*store, held.run_id);
     if (passes) taken_over.push_back(held.seq);
     return passes;
   });
@@ -124,6 +118,15 @@ Result<std::unique_ptr<RunLock>> RunLock::take(Env& env, const SiteSession& sess
   if (*blocked) return in_the_way(**blocked, manifest, env);
   for (const auto seq : taken_over) KFAB_TRY_VOID(store->end_lock(seq, store::LockEnd::broken, owner, "its process is dead, and this run goes on with it", env.clock.now()));
   return std::unique_ptr<RunLock>(new RunLock(std::move(store), env, std::move(wanted)));
+}
+
+Status release_locks_of(const std::string& run_id, const std::string& site, const Env& env) {
+  KFAB_TRY(store, store::Store::open(env.state_dir, site));
+  KFAB_TRY(locks, store->locks(site, env.clock.now()));
+  for (const auto& lock : locks)
+    if (lock.run_id == run_id && is_stale(lock, env))
+      KFAB_TRY_VOID(store->end_lock(lock.seq, store::LockEnd::broken, who(env), "its process is dead, and its run had nothing left to do", env.clock.now()));
+  return ok();
 }
 
 }  // namespace kfab::commands

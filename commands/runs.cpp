@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/codes/plan.hpp"
+#include "base/codes/store.hpp"
 #include "base/text.hpp"
 #include "commands/run_lock.hpp"
 #include "nodeset/nodeset.hpp"
@@ -35,6 +36,27 @@ std::vector<std::pair<std::string, std::string>> nodes_of(const json::Value& wor
   return nodes;
 }
 
+// Of commands that can be gone on with: what is done, and the step of which they keep records.
+bool is_done(std::string_view command, Verdict verdict) {
+  return verdict == Verdict::pass || (command == "reboot" && verdict == Verdict::degraded);
+}
+std::string_view step_of(std::string_view command) { return command == "reboot" ? "reboot" : "provision"; }
+
+Result<Resumable> resumable_of(const store::RunRecord& run, const json::Value& work, const store::Store& store) {
+  Resumable out{run.id, run.command, {}, work.string_or("directory"), work.string_or("plan"), run.site, 0, {}, {}};
+  for (const auto& word : work.array_at("argv"))
+    if (word.as_string() != nullptr) out.argv.push_back(*word.as_string());
+  KFAB_TRY(records, store.node_records(run.id, step_of(run.command)));
+  for (auto& record : records) out.records.emplace(record.node, std::move(record));
+  for (auto& node : nodes_of(work)) {
+    ++out.nodes;
+    const auto record = out.records.find(node.first);
+    if (record != out.records.end() && is_done(run.command, record->second.verdict)) out.records.erase(record);
+    else out.left.push_back(std::move(node));
+  }
+  return out;
+}
+
 Result<RunRow> row_of(const store::RunRecord& run, const store::Store& store, const Env& env, bool whole) {
   RunRow row{run, state_of(run, store, env)};
   KFAB_TRY(work, store.work(run.id));
@@ -45,14 +67,14 @@ Result<RunRow> row_of(const store::RunRecord& run, const store::Store& store, co
     return row;
   }
   const bool tests = work.string_or("kind") == "tests";
-  KFAB_TRY(records, store.node_records(run.id, tests ? "validate" : "provision"));
+  KFAB_TRY(records, store.node_records(run.id, tests ? "validate" : step_of(run.command)));
   std::map<std::string, store::NodeRecord> by_node;
   for (auto& record : records) by_node.emplace(record.node, std::move(record));
   row.nodes = nodes.size();
   for (const auto& [node, desired] : nodes) {
     const auto record = by_node.find(node);
     // Tests are done when there is a result, whatever it is.
-    if (record != by_node.end() && (tests || record->second.verdict == Verdict::pass)) {
+    if (record != by_node.end() && (tests || is_done(run.command, record->second.verdict))) {
       ++row.done;
     } else if (whole) {
       row.left.push_back(record == by_node.end() ? store::NodeRecord{} : record->second);
@@ -155,6 +177,17 @@ json::Value work_document(const std::vector<std::string>& argv, const std::strin
                       {"plan", plan.empty() ? json::Value() : json::Value(plan)}, {"nodes", std::move(list)}};
 }
 
+bool left_nothing(const store::Store& store, const std::string& run_id) {
+  const auto work = store.work(run_id);
+  if (!work) return work.error().code == code::unknown_run;
+  if (work->is_null()) return true;
+  if (read_detached(*work)) return true;   // its tests go on without it
+  const auto run = store.run(run_id);
+  if (!run) return false;
+  const auto resumable = resumable_of(*run, *work, store);
+  return resumable && resumable->left.empty();
+}
+
 Result<std::variant<Resumable, DetachedRun>> find_resumable(const std::string& wanted, Env& env) {
   KFAB_TRY(store, store::Store::open(env.state_dir));
   std::vector<store::RunRecord> candidates;
@@ -172,18 +205,8 @@ Result<std::variant<Resumable, DetachedRun>> find_resumable(const std::string& w
       KFAB_TRY(done, store->nodes_done(run.id, "validate"));
       return std::variant<Resumable, DetachedRun>(detached_run(run, work, std::move(*jobs), done));
     }
-    Resumable out{run.id, {}, work.string_or("directory"), work.string_or("plan"), run.site, 0, {}};
-    for (const auto& word : work.array_at("argv"))
-      if (word.as_string() != nullptr) out.argv.push_back(*word.as_string());
-    KFAB_TRY(records, store->node_records(run.id, "provision"));
-    std::map<std::string, Verdict> verdicts;
-    for (const auto& record : records) verdicts[record.node] = record.verdict;
-    for (auto& node : nodes_of(work)) {
-      ++out.nodes;
-      const auto verdict = verdicts.find(node.first);
-      if (verdict == verdicts.end() || verdict->second != Verdict::pass) out.left.push_back(std::move(node));
-    }
-    return std::variant<Resumable, DetachedRun>(std::move(out));
+    KFAB_TRY(left, resumable_of(run, work, *store));
+    return std::variant<Resumable, DetachedRun>(std::move(left));
   }
   return error(code::nothing_to_resume, wanted.empty() ? std::string("no run is recorded that changed a node, or left tests to one")
                                                        : fmt::format("the run {} changed no node and left no tests to one", one_line(wanted, 60)));

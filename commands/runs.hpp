@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <optional>
 #include <string>
 #include <variant>
@@ -40,22 +41,28 @@ json::Value to_json(const RunsResult&);
 void render(const RunsResult&, term::Writer&);
 CommandOutput run_runs(const RunsOptions&, Env&);
 
-// What is to be done to go on with a run of provision.
+// What is to be done to go on with a run of provision or reboot.
 struct Resumable {
   std::string run_id;
-  std::vector<std::string> argv;          // of the run of provision that this goes back to
+  std::string command;                    // provision or reboot
+  std::vector<std::string> argv;          // of the run that this goes back to
   std::string directory;                  // in which it was typed
   std::string plan;                       // the plan that it applied, kept beside the store; empty: none
   std::string site;
   std::size_t nodes = 0;
   std::vector<std::pair<std::string, std::string>> left;   // nodes and the digests of their desired states
+  std::map<std::string, store::NodeRecord> records;        // of these nodes: what was kept of them last
 };
 
-// Of the named run, or of the last one that can be gone on with: one of provision, or one whose tests were left to the
+// Of the named run, or of the last one that can be gone on with: one of provision or reboot, or one whose tests were left to the
 // nodes. Errors: unknown_run, nothing_to_resume (no such run was kept, or it changed nothing).
 Result<std::variant<Resumable, DetachedRun>> find_resumable(const std::string& run, Env&);
 
-// What a run of provision keeps for it.
+// Of a run that kept its work: whether all of its nodes are done, or it never began with any. Then there is nothing to go on
+// with, and what it has locked is in nobody's way.
+bool left_nothing(const store::Store&, const std::string& run_id);
+
+// What a run of provision or reboot keeps for it.
 json::Value work_document(const std::vector<std::string>& argv, const std::string& plan, const std::vector<std::pair<std::string, std::string>>& nodes);
 
 }  // namespace kfab::commands

@@ -11,6 +11,7 @@
 #include "base/text.hpp"
 #include "commands/detached.hpp"
 #include "commands/recorder.hpp"
+#include "commands/run_lock.hpp"
 #include "commands/validate_nodes.hpp"
 #include "nodeset/nodeset.hpp"
 
@@ -77,6 +78,13 @@ CommandOutput run_validate(const ValidateOptions& options, Env& env) {
       output.site = session.ref();
       return output;
     }
+  }
+  // A node that somebody provisions or reboots meanwhile is no node to be measured.
+  auto lock = RunLock::take(env, session, options.site.manifest, "kfab " + join(env.command_line, " "));
+  if (!lock) {
+    CommandOutput output = not_started(std::move(lock).error());
+    output.site = session.ref();
+    return output;
   }
   auto recorder = Recorder::begin(env, options.command, session.ref());
   if (!recorder) return not_started(std::move(recorder).error());

@@ -29,7 +29,8 @@ struct FactsOptions {
 //   disks[]{name, size_bytes, model, serial, rotational, mounts[]{path, fs_type}}
 //   mounts[]{path, device, fs_type, options, total_bytes, free_bytes}   real file systems and network ones
 //   network[]{name, mac, speed_mbps, mtu, state, kind, physical, addresses[]}
-//   os{id, version_id, pretty_name, kernel_name, kernel, cmdline, uptime_s, timezone, clock_unix_s, libc, systemd, apt}
+//   os{id, version_id, pretty_name, kernel_name, kernel, cmdline, uptime_s, timezone, clock_unix_s, libc, systemd, apt,
+//      packages, packages_sha256}   how many are installed, and a digest over their names and versions; null without dpkg
 //   gpu_driver{version, cuda_version}, gpus[]   (nvml.hpp); null where NVML is not there
 //   accelerators[]{vendor, vendor_id, device_id, address, driver, numa_node, pcie_gen, pcie_width, max_pcie_gen,
 //          max_pcie_width}   of every vendor, as the PCI bus shows them, physical functions only

@@ -11,6 +11,8 @@
 #include <sstream>
 
 #include "agent/facts_sections.hpp"
+#include "base/file.hpp"
+#include "base/sha256.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent {
@@ -211,6 +213,40 @@ SectionFacts memory_facts(const FactTree& tree, const FactsOptions&) {
   return facts;
 }
 
+namespace {
+
+// What dpkg has installed, as "name version" in sorted lines: equal digests are equal packages.
+struct Packages {
+  json::Value count, sha256;
+};
+Packages installed_packages(const FactTree& tree) {
+  constexpr std::size_t largest = std::size_t{64} << 20;
+  const auto status = read_file(tree.at("/var/lib/dpkg/status"), largest);
+  if (!status) return {};
+  std::set<std::string> lines;
+  std::string name, architecture, version;
+  bool installed = false;
+  const auto end_of_package = [&] {
+    if (installed && !name.empty()) lines.insert(name + ":" + architecture + " " + version + "\n");
+    name.clear(), architecture.clear(), version.clear();
+    installed = false;
+  };
+  for (const auto line : split_lines(*status)) {
+    const auto value_of = [&](std::string_view key) { return line.starts_with(key) ? std::string(trim(line.substr(key.size()))) : std::string(); };
+    if (line.empty()) end_of_package();
+    else if (line.starts_with("Package: ")) name = value_of("Package: ");
+    else if (line.starts_with("Architecture: ")) architecture = value_of("Architecture: ");
+    else if (line.starts_with("Version: ")) version = value_of("Version: ");
+    else if (line.starts_with("Status: ")) installed = line.ends_with(" installed");
+  }
+  end_of_package();
+  Sha256 hash;
+  for (const auto& line : lines) hash.update(line);
+  return {static_cast<long long>(lines.size()), hash.hex()};
+}
+
+}  // namespace
+
 SectionFacts os_facts(const FactTree& tree, const FactsOptions& options) {
   SectionFacts facts;
   auto release = tree.read("/etc/os-release");
@@ -230,6 +266,7 @@ SectionFacts os_facts(const FactTree& tree, const FactsOptions& options) {
     libc = std::string("glibc ") + ::gnu_get_libc_version();
   }
   const auto read = [&](std::string_view path) { return json::Value(tree.read(path)); };
+  Packages packages = installed_packages(tree);
   facts.value = json::Object{{"id", os_release(text, "ID")},
                              {"version_id", os_release(text, "VERSION_ID")},
                              {"pretty_name", os_release(text, "PRETTY_NAME")},
@@ -241,7 +278,9 @@ SectionFacts os_facts(const FactTree& tree, const FactsOptions& options) {
                              {"clock_unix_s", clock},
                              {"libc", libc},
                              {"systemd", tree.exists("/run/systemd/system")},
-                             {"apt", tree.exists("/usr/bin/apt-get")}};
+                             {"apt", tree.exists("/usr/bin/apt-get")},
+                             {"packages", std::move(packages.count)},
+                             {"packages_sha256", std::move(packages.sha256)}};
   return facts;
 }
 

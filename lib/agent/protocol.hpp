@@ -14,12 +14,15 @@
 //       the first line; the other members are the task's own
 //   {"type":"heartbeat"}   at least every heartbeat_s; any line counts
 //   {"type":"cancel"}      stop now, in good order
+//   {"type":"turn","name":"..."}   this node may go on with what it asked a turn for
 //   end of file            the owner is gone: the same, and nothing more is written than the pipe takes
 //
 // Agent to host
 //   {"type":"hello","protocol":1,"version":"0.1.0","sha256":"<of the agent's own file>","uid":0,"pid":4711,
 //    "board_serial":"..."|null}   at once; the serial is the board's, else the product's, null where neither is told
 //   {"type":"progress","step":"package:chrony","done":3,"total":24,"message":"..."}
+//   {"type":"turn","name":"...","state":"wanted"|"over"}   what only so many nodes may do at once: the task waits until the
+//       host says that it is this node's turn, and says when that is over. Waiting is no part of deadline_s
 //   task messages:  {"type":"facts","facts":{...}}      (facts.hpp)
 //                   {"type":"resource", ...}            (provision_task.hpp)
 //                   of task "test": tests/test_task.hpp; "relay": relay_task.hpp; "boot" and "reboot": boot_task.hpp;

@@ -32,7 +32,7 @@ constexpr std::array<std::string_view, 6> status_words{"in_sync", "would_change"
 struct Declared {
   std::string id, type;
   json::Value attributes;
-  std::vector<std::string> after, restart_on;
+  std::vector<std::string> after, restart_on, turns;
 };
 
 struct Outcome {
@@ -76,7 +76,8 @@ Result<std::vector<Declared>> read_resources(const json::Value& request) {
   std::map<std::string, bool> known;
   for (const auto& item : items) {
     Declared resource{item.string_or("id"), item.string_or("type"), item["attributes"], string_list(item["after"]),
-                      string_list(item["restart_on"])};
+                      string_list(item["restart_on"]), {}};
+    for (const auto& turn : item.array_at("turns")) resource.turns.push_back(turn.string_or("name"));
     const std::string shown = one_line(resource.id, 80);
     if (resource.id.empty() || known.count(resource.id) > 0)
       return error(code::agent_bad_request, fmt::format("the id '{}' is empty or used twice", shown));
@@ -153,6 +154,17 @@ Identity identity_of(const NodeEnvironment& node) {
   return identity;
 }
 
+// Why the system asks for a reboot, by Debian's and Ubuntu's own mark; null where it does not.
+json::Value reboot_due(const NodeEnvironment& node) {
+  if (!read_file(node.at("/run/reboot-required"), 4096)) return {};
+  const auto packages = read_file(node.at("/run/reboot-required.pkgs"), 65536);
+  std::vector<std::string> names;
+  if (packages)
+    for (const auto line : split_lines(*packages))
+      if (!trim(line).empty() && names.size() < 10) names.push_back(one_line(trim(line), 60));
+  return "packages wait for it" + (names.empty() ? std::string() : ": " + join(names, ", "));
+}
+
 class Run {
  public:
   Run(TaskContext& task, const NodeEnvironment& node, bool apply) : task_(task), context_{task, node}, apply_(apply) {}
@@ -180,6 +192,7 @@ class Run {
       Outcome outcome = one(resource);
       remember(resource, outcome);
       report(resource, outcome, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+      give_back_turns(resources, i);
     }
   }
 
@@ -198,6 +211,27 @@ class Run {
   }
 
  private:
+  // False when the run is to stop.
+  bool take_turns(const Declared& declared) {
+    for (const auto& name : declared.turns) {
+      if (std::find(held_turns_.begin(), held_turns_.end(), name) != held_turns_.end()) continue;
+      if (!task_.wait_for_turn(name)) return false;
+      held_turns_.push_back(name);
+    }
+    return true;
+  }
+
+  // Those that no resource after this one has.
+  void give_back_turns(const std::vector<Declared>& resources, std::size_t at) {
+    std::erase_if(held_turns_, [&](const std::string& name) {
+      const bool needed = std::any_of(resources.begin() + static_cast<std::ptrdiff_t>(at) + 1, resources.end(), [&](const Declared& later) {
+        return std::find(later.turns.begin(), later.turns.end(), name) != later.turns.end();
+      });
+      if (!needed) task_.end_turn(name);
+      return !needed;
+    });
+  }
+
   void remember(const Declared& resource, const Outcome& outcome) {
     status_[resource.id] = outcome.status;
     something_would_change_ = something_would_change_ || outcome.status == ResourceStatus::would_change;
@@ -222,7 +256,9 @@ class Run {
     outcome.diff = found->diff;
     outcome.found = found->found;
     if (restart) outcome.changes.push_back({"restart", "running with what was before", "restarted"});
-    return apply_ ? apply(resource, *found, restart, std::move(outcome)) : outcome;
+    if (!apply_) return outcome;
+    if (!take_turns(declared)) return failed(error(code::agent_cancelled, "the run was stopped while it waited for its turn"));
+    return apply(resource, *found, restart, std::move(outcome));
   }
 
   std::optional<Outcome> skipped_because_of(const std::string& id) const {
@@ -308,6 +344,7 @@ class Run {
   bool something_would_change_ = false;
   std::map<std::string, ResourceStatus> status_;
   std::map<std::string, std::string> file_;   // path by id
+  std::vector<std::string> held_turns_;
 };
 
 std::string shown(const json::Value& value) { return value.as_string() == nullptr ? "none" : one_line(*value.as_string(), 64); }
@@ -348,6 +385,7 @@ Status run_provision_task(const json::Value& request, TaskContext& context, cons
     KFAB_TRY_VOID(compare_with_plan(read_expectation(request["expect"]), resources, context, node));
   Run run(context, node, mode == "apply");
   run.all(resources);
+  context.emit(json::Object{{"type", "system"}, {"reboot_due", reboot_due(node)}});
   if (mode == "plan") {
     Identity identity = identity_of(node);
     context.emit(json::Object{{"type", "identity"}, {"board_serial", std::move(identity.board_serial)}, {"machine_id", std::move(identity.machine_id)}});

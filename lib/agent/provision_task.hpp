@@ -8,8 +8,11 @@ namespace kfab::agent {
 // Task "provision": brings this node to a declared state, or says what that would change.
 //
 // Request, beside the header of protocol.hpp:
-//   {"mode":"plan|apply", "resources":[{"id","type","attributes":{...},"after":[ids],"restart_on":[ids]}, ...]}
-// in an order in which everything stands after what it waits for.
+//   {"mode":"plan|apply", "resources":[{"id","type","attributes":{...},"after":[ids],"restart_on":[ids],
+//    "turns":[{"name"}]}, ...]}
+// in an order in which everything stands after what it waits for. In apply mode a turn (protocol.hpp) of each of its names is
+// waited for before a resource is changed, in their order, and kept until the last resource that has the name; where nothing
+// is to be changed none is asked for.
 //
 // One message for each resource, in that order:
 //   {"type":"resource","id","resource_type","status","changes":[{"what","before","after"}],"diff","message","code",
@@ -23,6 +26,9 @@ namespace kfab::agent {
 // Each of these messages also has "digests": one for every change that it lists, and one more for what was found in a
 // file where the changes do not tell it in full. Two findings with the same digests are the same. At the end of a run in
 // plan mode comes {"type":"identity","board_serial","machine_id"}: what tells this machine from others; null where it has none.
+//
+// After the resources, in both modes, comes {"type":"system","reboot_due"}: why the system itself asks for a reboot
+// (/run/reboot-required, which packages leave), null where it does not.
 //
 // With "expect" a request in apply mode does what was planned and nothing else:
 //   "expect":{"board_serial","machine_id","resources":[{"id","failed","digests":[...]}, ...]}

@@ -11,8 +11,11 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <set>
+#include <string>
 #include <thread>
 
 #include <fmt/format.h>
@@ -116,7 +119,21 @@ class Session final : public TaskContext {
   }
 
   bool stop_requested() const override { return reason() != Stop::none; }
-  double remaining_s() const override { return std::max(0.0, Seconds(deadline_ - Clock::now()).count()); }
+  double remaining_s() const override { return std::max(0.0, Seconds(deadline() - Clock::now()).count()); }
+
+  bool wait_for_turn(const std::string& name) override {
+    const auto since = Clock::now();
+    waiting_.store(true);
+    emit(json::Object{{"type", "turn"}, {"name", name}, {"state", "wanted"}});
+    {
+      std::unique_lock lock(turns_lock_);
+      turns_changed_.wait(lock, [&] { return stop_requested() || turns_.erase(name) > 0; });
+    }
+    deadline_.store((deadline() + (Clock::now() - since)).time_since_epoch().count());
+    waiting_.store(false);   // only now: the guard must not see the old deadline again
+    return !stop_requested();
+  }
+  void end_turn(const std::string& name) override { emit(json::Object{{"type", "turn"}, {"name", name}, {"state", "over"}}); }
 
  private:
   Stop reason() const { return static_cast<Stop>(reason_.load()); }
@@ -124,8 +141,13 @@ class Session final : public TaskContext {
   // The first reason counts.
   void stop(Stop why) {
     int none = 0;
-    if (reason_.compare_exchange_strong(none, static_cast<int>(why))) stopped_.raise();
+    if (!reason_.compare_exchange_strong(none, static_cast<int>(why))) return;
+    stopped_.raise();
+    { const std::lock_guard lock(turns_lock_); }   // whoever waits has looked before, or looks after
+    turns_changed_.notify_all();
   }
+
+  Clock::time_point deadline() const { return Clock::time_point(Clock::duration(deadline_.load())); }
 
   void write_all(std::string_view bytes) {
     while (!bytes.empty()) {
@@ -200,7 +222,7 @@ class Session final : public TaskContext {
                                  [&](const TaskRow& row) { return row.name == name; });
     if (it == options_.tasks.end())
       return error(code::agent_task_unknown, fmt::format("this agent knows no task '{}'", one_line(name, 60)));
-    deadline_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(Seconds(deadline_s_));
+    deadline_.store((Clock::now() + std::chrono::duration_cast<Clock::duration>(Seconds(deadline_s_))).time_since_epoch().count());
     last_heard_ = Clock::now();
     return &*it;
   }
@@ -223,8 +245,19 @@ class Session final : public TaskContext {
   void obey() {
     while (const auto line = reader_.next()) {
       const auto message = json::parse(*line, max_host_line_bytes);
-      if (message && message->string_or("type") == "cancel") stop(Stop::cancelled);
+      if (!message) continue;
+      const std::string type = message->string_or("type");
+      if (type == "cancel") stop(Stop::cancelled);
+      if (type == "turn") give_turn(message->string_or("name"));
     }
+  }
+
+  void give_turn(const std::string& name) {
+    {
+      const std::lock_guard lock(turns_lock_);
+      turns_.insert(name);
+    }
+    turns_changed_.notify_all();
   }
 
   void watch() {
@@ -232,10 +265,12 @@ class Session final : public TaskContext {
     while (!task_ended_.load() && reason() == Stop::none) {
       const auto silent_at = last_heard_ + std::chrono::duration_cast<Clock::duration>(Seconds(heartbeat_s_));
       const auto now = Clock::now();
-      if (now >= deadline_) stop(Stop::deadline);
+      // Asked before the deadline is read, which moves before the waiting is said to be over.
+      const auto end = waiting_.load() ? Clock::time_point::max() : deadline();
+      if (now >= end) stop(Stop::deadline);
       else if (now >= silent_at) stop(Stop::silence);
       if (reason() != Stop::none) break;
-      const double wait_s = Seconds(std::min(deadline_, silent_at) - now).count();
+      const double wait_s = Seconds(std::min(end, silent_at) - now).count();
       std::array<pollfd, 4> waits{pollfd{options_.in, POLLIN, 0}, pollfd{signals_, POLLIN, 0},
                                   pollfd{ended_.fd(), POLLIN, 0}, pollfd{stopped_.fd(), POLLIN, 0}};
       ::poll(waits.data(), waits.size(), static_cast<int>(std::min(wait_s, 60.0) * 1000) + 1);
@@ -286,7 +321,12 @@ class Session final : public TaskContext {
   std::timed_mutex writing_;
   bool said_done_ = false;
   double deadline_s_ = 0, heartbeat_s_ = default_heartbeat_s;
-  Clock::time_point deadline_{}, last_heard_{};
+  std::atomic<Clock::rep> deadline_{0};   // of Clock's epoch: the task moves it while the guard looks
+  Clock::time_point last_heard_{};
+  std::atomic<bool> waiting_{false};      // for a turn
+  std::mutex turns_lock_;
+  std::condition_variable turns_changed_;
+  std::set<std::string> turns_;           // given and not yet taken
 };
 
 }  // namespace

@@ -25,6 +25,11 @@ class TaskContext {
   // Seconds until the deadline of the request; never negative.
   virtual double remaining_s() const = 0;
 
+  // Asks the host for a turn of this name and waits for it, without limit; time that was waited is added to the deadline.
+  // False when the task is to stop. Without a host to ask it is the task's turn at once.
+  virtual bool wait_for_turn(const std::string& name) { (void)name; return !stop_requested(); }
+  virtual void end_turn(const std::string& name) { (void)name; }
+
   // {"type":"progress",...}; `total` 0 when it is not known.
   void progress(std::string_view step, double done, double total, std::string_view message);
   // run_process() that also ends at stop_requested() and at the deadline.

@@ -16,6 +16,7 @@
 #include "fleet/framing.hpp"
 #include "fleet/rack_relays.hpp"
 #include "fleet/supervisor.hpp"
+#include "fleet/turns.hpp"
 #include "fleet/window.hpp"
 
 namespace kfab::fleet {
@@ -81,7 +82,7 @@ class AgentJob final : public Job, public AgentSeeker {
   void tick(Time now) override {
     look_after_relays(now);
     if (peer_ == nullptr) return;
-    if (due_ && now >= *due_) {
+    if (due_ && now >= *due_ && !waits_for_turn_) {
       overdue_ = true;
       peer_->abort();
     } else if (state_ == State::working && now - last_heartbeat_ >= heartbeat_every) {
@@ -120,6 +121,7 @@ class AgentJob final : public Job, public AgentSeeker {
   void on_end(const ssh::CommandEnd& end) override {
     peer_ = nullptr;
     left();
+    if (end_ != nullptr && options_.turns != nullptr) options_.turns->gone(index_);
     if (end_ != nullptr) conclude(end);
     state_ = State::over;
   }
@@ -227,6 +229,28 @@ class AgentJob final : public Job, public AgentSeeker {
     last_heartbeat_ = now;
   }
 
+  // Of what only so many nodes may do at once. While it waits its time stands still, here as on the node.
+  void on_turn(const json::Value& message) {
+    const std::string name = message.string_or("name");
+    const bool asks = message.string_or("state") == "wanted";
+    if (options_.turns == nullptr) {
+      if (asks) give_turn(name);
+    } else if (!asks) {
+      options_.turns->over(index_, name);
+    } else if (!waits_for_turn_) {
+      waits_for_turn_ = clock_.steady_now();
+      options_.turns->ask(index_, name, [this, name] { give_turn(name); });
+      if (waits_for_turn_)
+        emit({.type = "progress", .node = target_.node, .step = step_,
+              .message = fmt::format("waiting for its turn: {}, {} at a time", one_line(name, 80), options_.turns->limit(name))});
+    }
+  }
+  void give_turn(const std::string& name) {
+    if (waits_for_turn_ && due_) *due_ += clock_.steady_now() - *waits_for_turn_;
+    waits_for_turn_.reset();
+    send(json::Object{{"type", "turn"}, {"name", name}});
+  }
+
   void on_message(const std::string& type, const json::Value& message) {
     if (type == "hello") {
       if (message.int_or("protocol", -1) != agent::protocol_version) {
@@ -253,6 +277,7 @@ class AgentJob final : public Job, public AgentSeeker {
       peer_->close_input();
       return;
     }
+    if (type == "turn") return on_turn(message);
     if (type == "progress") {
       if (auto step = one_line(message.string_or("step"), 80); !step.empty()) step_ = std::move(step);
       emit({.type = "progress", .node = target_.node, .step = step_,
@@ -351,6 +376,7 @@ class AgentJob final : public Job, public AgentSeeker {
   std::optional<Diagnostic> broken_, bootstrap_error_;
   bool relayed_ = false;                   // it was told where in its rack the agent is
   std::optional<Time> waits_since_{};      // for its rack's relay
+  std::optional<Time> waits_for_turn_{};   // since when
   std::string nonce_ = random_hex(8);   // of sudo's prompt
   SupervisorVoice voice_{nonce_};
   bool stopped_ = false, overdue_ = false, asked_ = false, ok_ = false;

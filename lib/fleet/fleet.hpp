@@ -15,6 +15,7 @@
 namespace kfab::fleet {
 
 class Pace;
+class Turns;
 
 struct FleetOptions {
   std::size_t window = 512;   // nodes at work at the same time, at most (admission.hpp)
@@ -27,6 +28,7 @@ struct FleetOptions {
   // meanwhile is made anew; they all go with the transport.
   bool keep_connections = false;
   bool relay = false;     // the agent travels once per rack, whose first node hands it to the others (relay_plan.hpp)
+  Turns* turns = nullptr; // what only so many nodes may do at once, for agents that ask (agent/protocol.hpp); null: no limit
   Pace* pace = nullptr;   // of the same nodes: who may start when, and when no more may; null: all, and nothing stops them
 };
 

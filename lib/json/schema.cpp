@@ -26,12 +26,16 @@ KFAB_EMBEDDED(schema_nodeset)
 KFAB_EMBEDDED(schema_plan)
 KFAB_EMBEDDED(schema_plan_1_1)
 KFAB_EMBEDDED(schema_plan_1_2)
+KFAB_EMBEDDED(schema_plan_1_3)
 KFAB_EMBEDDED(schema_plan_file)
+KFAB_EMBEDDED(schema_plan_file_1_1)
 KFAB_EMBEDDED(schema_provision)
 KFAB_EMBEDDED(schema_provision_1_1)
 KFAB_EMBEDDED(schema_provision_1_2)
+KFAB_EMBEDDED(schema_provision_1_3)
 KFAB_EMBEDDED(schema_readiness)
 KFAB_EMBEDDED(schema_reboot)
+KFAB_EMBEDDED(schema_reboot_1_1)
 KFAB_EMBEDDED(schema_report)
 KFAB_EMBEDDED(schema_runs)
 KFAB_EMBEDDED(schema_schema)
@@ -71,14 +75,18 @@ constexpr Source sources[] = {
     {"kfab.lock/1.0", embedded_schema_lock},
     {"kfab.nodeset/1.0", embedded_schema_nodeset},
     {"kfab.plan-file/1.0", embedded_schema_plan_file},
+    {"kfab.plan-file/1.1", embedded_schema_plan_file_1_1},
     {"kfab.plan/1.0", embedded_schema_plan},
     {"kfab.plan/1.1", embedded_schema_plan_1_1},
     {"kfab.plan/1.2", embedded_schema_plan_1_2},
+    {"kfab.plan/1.3", embedded_schema_plan_1_3},
     {"kfab.provision/1.0", embedded_schema_provision},
     {"kfab.provision/1.1", embedded_schema_provision_1_1},
     {"kfab.provision/1.2", embedded_schema_provision_1_2},
+    {"kfab.provision/1.3", embedded_schema_provision_1_3},
     {"kfab.readiness/1.0", embedded_schema_readiness},
     {"kfab.reboot/1.0", embedded_schema_reboot},
+    {"kfab.reboot/1.1", embedded_schema_reboot_1_1},
     {"kfab.report/1.0", embedded_schema_report},
     {"kfab.runs/1.0", embedded_schema_runs},
     {"kfab.schema/1.0", embedded_schema_schema},

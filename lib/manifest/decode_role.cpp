@@ -12,6 +12,7 @@ namespace kfab::manifest {
 namespace {
 
 constexpr std::size_t max_source_bytes = std::size_t{8} << 20;   // of a file resource
+constexpr std::int64_t most_at_once = 1'000'000;
 
 bool is_template(const std::string& text) { return text.find("{{") != std::string::npos; }
 
@@ -40,6 +41,13 @@ json::Value as_declared(const AttributeSpec& spec, json::Value value) {
   const bool list = spec.type == AttributeType::string_list || spec.type == AttributeType::words;
   if (list && value.is_string()) return json::Array{value};
   return value;
+}
+
+void read_concurrency(Fields& fields, std::size_t& out) {
+  fields.with("concurrency", [&](const Cursor& at) {
+    std::int64_t nodes = 0;
+    if (read_count(at, nodes, 1, most_at_once)) out = static_cast<std::size_t>(nodes);
+  });
 }
 
 struct Dependencies {
@@ -86,6 +94,7 @@ void read_resource(const Cursor& at, Library& library, ResourceDecl& out, Depend
     });
   };
   references("after", out.after);
+  read_concurrency(fields, out.concurrency);
   if (type && type->name == "service") references("restart_on", out.restart_on);
   if (!type) {
     for (std::size_t i = 0; i < at.node.size(); ++i) fields.get(at.node.key(i).text);   // nobody knows what it may say
@@ -136,6 +145,7 @@ void read_role(const Cursor& root, Library& library, Role& out) {
     fields.text("description", out.description);
     fields.values("vars", out.vars);
     fields.text_map("requires", out.needs);
+    read_concurrency(fields, out.concurrency);
     fields.each("resources", [&](const Cursor& at) {
       out.resources.emplace_back();
       dependencies.emplace_back();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -164,6 +165,7 @@ struct ResourceDecl {
   json::Value attributes;         // an object
   std::vector<std::string> after;         // ids that must be done before
   std::vector<std::string> restart_on;    // service only: restarted when one of these changed
+  std::size_t concurrency = 0;            // nodes that may apply it at the same time; 0: any number
   SourceSpan span;
 };
 
@@ -172,6 +174,7 @@ struct Role {
   std::map<std::string, json::Value> vars;    // defaults; overridden by profile, group and node variables
   std::map<std::string, std::string> needs;   // `requires`: variables that have no default, and what they are for
   std::vector<ResourceDecl> resources;
+  std::size_t concurrency = 0;                // nodes that may be at work on its resources at the same time; 0: any number
   std::string file;                           // for messages
 };
 

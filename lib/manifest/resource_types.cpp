@@ -19,6 +19,7 @@ constexpr std::array common_keys{
     AttributeSpec{"after", string_list, false, "", "", "ids in this role that must be right before it"},
     AttributeSpec{"restart_on", string_list, false, "", "",
                   "for a service: restarted when one of these ids in this role changed"},
+    AttributeSpec{"concurrency", integer, false, "", "any number", "nodes that may apply it at the same time"},
 };
 
 std::string found(const json::Value& value) {

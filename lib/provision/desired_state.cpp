@@ -211,6 +211,8 @@ class Planner {
     resource.type = declared.type;
     Diagnostics unused;
     resource.id = role.name + "/" + expand_template(declared.id, variables, unused).value_or(declared.id);
+    if (role.concurrency > 0) resource.turns.push_back({role.name, role.concurrency});
+    if (declared.concurrency > 0) resource.turns.push_back({resource.id, declared.concurrency});
     const auto* type = manifest::find_resource_type(declared.type);
     const auto* attributes = declared.attributes.as_object();
     if (type == nullptr || attributes == nullptr) {
@@ -358,7 +360,7 @@ bool asks_for_facts(const Site& site) {
   return false;
 }
 
-json::Array resources_json(const DesiredState& state) {
+json::Array resources_json(const DesiredState& state, WithPace pace) {
   json::Array resources;
   for (const auto& resource : state.resources) {
     json::Array after, restart_on;
@@ -369,8 +371,24 @@ json::Array resources_json(const DesiredState& state) {
                                         {"attributes", resource.attributes},
                                         {"after", std::move(after)},
                                         {"restart_on", std::move(restart_on)}});
+    if (pace == WithPace::no || resource.turns.empty()) continue;
+    json::Array turns;
+    for (const auto& turn : resource.turns) turns.emplace_back(json::Object{{"name", turn.name}, {"limit", turn.limit}});
+    json::Object with_turns = *resources.back().as_object();
+    resources.back() = std::move(with_turns.set("turns", std::move(turns)));
   }
   return resources;
+}
+
+std::map<std::string, std::size_t> turn_limits(const std::vector<DesiredState>& states) {
+  std::map<std::string, std::size_t> limits;
+  for (const auto& state : states)
+    for (const auto& resource : state.resources)
+      for (const auto& turn : resource.turns) {
+        const auto [at, fresh] = limits.emplace(turn.name, turn.limit);
+        if (!fresh) at->second = std::min(at->second, turn.limit);
+      }
+  return limits;
 }
 
 DesiredStateResult desired_state(const Site& site, const Node& node, const json::Value& facts) { return Planner(site, node, facts).plan(); }
@@ -380,7 +398,7 @@ void seal(DesiredState& state, const SecretValues& values) {
 }
 
 json::Object agent_request(const DesiredState& state, Mode mode, const SecretValues& values) {
-  json::Value resources = resources_json(state);
+  json::Value resources = resources_json(state, WithPace::yes);
   return json::Object{{"mode", mode == Mode::plan ? "plan" : "apply"}, {"desired_sha256", state.sha256},
                       {"resources", state.secrets.empty() ? std::move(resources) : filled(resources, values)}};
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -13,6 +15,13 @@
 
 namespace kfab::provision {
 
+// What only so many nodes may do at the same time. A node waits for its turn before it changes the first of the resources
+// that have this name, and gives it back after the last of them.
+struct Turn {
+  std::string name;         // a role, or "role/id"
+  std::size_t limit = 0;    // nodes
+};
+
 // One resource of one node, with nothing left open: the id is "role/id", templates are expanded, what it waits for
 // are ids of the same node.
 struct DesiredResource {
@@ -21,6 +30,7 @@ struct DesiredResource {
   json::Value attributes;
   std::vector<std::string> after;
   std::vector<std::string> restart_on;
+  std::vector<Turn> turns{};   // its role's before its own: all nodes ask in one order, so that none waits for another in a circle
 };
 
 // What a node shall be, in the order in which it is brought there.
@@ -58,11 +68,16 @@ DesiredStateResult desired_state(const manifest::Site&, const manifest::Node&, c
 // Makes the digest of a state hold for the values of its secrets too, so that a changed one is a changed state.
 void seal(DesiredState&, const SecretValues&);
 
-// resources[{id, type, attributes, after[], restart_on[]}]: what a state's digest is made of.
-json::Array resources_json(const DesiredState&);
+// resources[{id, type, attributes, after[], restart_on[]}]: what a state's digest is made of. With the pace it also has, of
+// resources that have any, turns[{name, limit}]: how a state is come by is no part of what it is.
+enum class WithPace : bool { no, yes };
+json::Array resources_json(const DesiredState&, WithPace = WithPace::no);
+
+// The limits of the turns that the resources of these states ask for, by name; the smallest where they differ.
+std::map<std::string, std::size_t> turn_limits(const std::vector<DesiredState>&);
 
 // The members of the agent's request for task "provision" beside those of agent::request_header:
-// mode, desired_sha256, resources[{id, type, attributes, after[], restart_on[]}]. The secrets are put in here.
+// mode, desired_sha256, resources[{id, type, attributes, after[], restart_on[], turns[]}]. The secrets are put in here.
 json::Object agent_request(const DesiredState&, Mode, const SecretValues& = {});
 
 }  // namespace kfab::provision

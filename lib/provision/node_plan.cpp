@@ -62,7 +62,7 @@ void read_record(const json::Value& message, Mode mode, ResourceRecord& record) 
 
 void count(NodePlan& plan) {
   for (const auto& record : plan.resources) {
-    plan.reboot_required = plan.reboot_required || !record.reboot_reason.empty();
+    if (plan.reboot_reason.empty()) plan.reboot_reason = record.reboot_reason;
     switch (record.status) {
       case ResourceStatus::in_sync: ++plan.in_sync; break;
       case ResourceStatus::would_change: ++plan.would_change; break;
@@ -73,6 +73,7 @@ void count(NodePlan& plan) {
       case ResourceStatus::not_reported: ++plan.not_reported; break;
     }
   }
+  plan.reboot_required = !plan.reboot_reason.empty();
 }
 
 const ResourceRecord* first_with(const NodePlan& plan, ResourceStatus status) {
@@ -177,6 +178,7 @@ NodePlan judge(const DesiredState& desired, Mode mode, const std::vector<json::V
   std::map<std::string, std::size_t> index;
   NodePlan plan = blank_plan(desired, mode, index);
   json::Value task_error;
+  std::string system_asks;
   for (const auto& message : messages) {
     const std::string type = message.string_or("type");
     if (type == "resource") {
@@ -185,12 +187,15 @@ NodePlan judge(const DesiredState& desired, Mode mode, const std::vector<json::V
     } else if (type == "identity") {
       for (const auto& [key, value] : {std::pair{"board_serial", &plan.board_serial}, std::pair{"machine_id", &plan.machine_id}})
         if (const auto* text = message[key].as_string()) *value = *text;
+    } else if (type == "system") {
+      system_asks = one_line(message.string_or("reboot_due"), max_text);
     } else if (type == "done") {
       plan.complete = message.bool_or("ok", false);
       task_error = message["error"];
       if (!plan.complete && !task_error.is_object()) task_error = json::Object{{"message", "the agent gave no reason"}};
     }
   }
+  plan.reboot_reason = std::move(system_asks);
   count(plan);
   judge_node(plan, task_error);
   return plan;
@@ -207,6 +212,7 @@ json::Value to_json(const NodePlan& plan) {
                       {"desired_sha256", plan.desired_sha256},
                       {"complete", plan.complete},
                       {"reboot_required", plan.reboot_required},
+                      {"reboot_reason", or_null(plan.reboot_reason)},
                       {"counts", json::Object{{"in_sync", plan.in_sync},
                                               {"would_change", plan.would_change},
                                               {"changed", plan.changed},

@@ -42,7 +42,8 @@ struct NodePlan {
   Mode mode = Mode::plan;
   std::vector<ResourceRecord> resources;
   int in_sync = 0, would_change = 0, changed = 0, failed = 0, skipped = 0, cancelled = 0, not_reported = 0;
-  bool reboot_required = false;      // some resource asks for it
+  bool reboot_required = false;      // some resource asks for it, or the system's packages do
+  std::string reboot_reason{};       // why: what the packages say, else the first resource that asks
   bool complete = false;             // the agent's "done" came
   std::string desired_sha256;
   Verdict verdict = Verdict::not_judged;
@@ -61,7 +62,7 @@ NodePlan judge(const DesiredState&, Mode, const std::vector<json::Value>& messag
 NodePlan judge_records(const DesiredState&, Mode, const std::vector<ResourceRecord>&);
 
 // node, mode, verdict, reason, code, desired_sha256, complete, counts{...}, resources[{id, type, status, changes[],
-// diff, message, code, reboot_required, reboot_reason, duration_s}], reboot_required.
+// diff, message, code, reboot_required, reboot_reason, duration_s}], reboot_required, reboot_reason.
 json::Value to_json(const NodePlan&);
 
 }  // namespace kfab::provision

@@ -11,7 +11,7 @@
 namespace kfab::provision {
 namespace {
 
-constexpr std::string_view schema = "kfab.plan-file/1.0", schema_stem = "kfab.plan-file/1.";
+constexpr std::string_view schema = "kfab.plan-file/1.1", schema_stem = "kfab.plan-file/1.";
 constexpr std::string_view opening = R"({"schema":"kfab.plan-file/)";
 constexpr std::size_t longest_line = std::size_t{64} << 20;
 
@@ -68,11 +68,18 @@ std::vector<ResourceRecord> read_found(const json::Array& list) {
   return found;
 }
 
+std::vector<Turn> read_turns(const json::Array& list) {
+  std::vector<Turn> turns;
+  for (const auto& item : list)
+    if (const auto limit = item.int_or("limit", 0); limit > 0) turns.push_back({item.string_or("name"), static_cast<std::size_t>(limit)});
+  return turns;
+}
+
 DesiredState read_state(const json::Value& line) {
   DesiredState state;
   for (const auto& item : line.array_at("resources"))
     state.resources.push_back({item.string_or("id"), item.string_or("type"), item["attributes"], texts_of(item.array_at("after")),
-                               texts_of(item.array_at("restart_on"))});
+                               texts_of(item.array_at("restart_on")), read_turns(item.array_at("turns"))});
   state.sha256 = line.string_or("sha256");
   state.secrets = secrets_in(resources_json(state));
   return state;
@@ -180,7 +187,7 @@ std::string to_text(PlanFile& plan) {
                                              {"secrets", secrets_json(plan)}}) + "\n";
   const auto add = [&](json::Object line) { text += json::dump(line) + "\n"; };
   for (const auto& [digest, state] : plan.states)
-    add({{"type", "state"}, {"sha256", digest}, {"resources", resources_json(state)}});
+    add({{"type", "state"}, {"sha256", digest}, {"resources", resources_json(state, WithPace::yes)}});
   for (const auto& [digest, records] : plan.found) add({{"type", "found"}, {"sha256", digest}, {"resources", to_json(records)}});
   for (const auto& node : plan.nodes) add(to_json(node));
   plan.sha256 = sha256_hex(text);

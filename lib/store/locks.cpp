@@ -84,7 +84,7 @@ Result<json::Value> Store::work(std::string_view run_id) const {
 
 Result<std::vector<NodeRecord>> Store::node_records(std::string_view run_id, std::string_view step) const {
   KFAB_TRY(run, impl_->find_run(run_id));
-  KFAB_TRY(select, impl_->db->prepare("SELECT node, board_serial, step, at, outcome, verdict, reason, max(seq) FROM node_records "
+  KFAB_TRY(select, impl_->db->prepare("SELECT node, board_serial, step, at, outcome, verdict, reason, summary, max(seq) FROM node_records "
                                       "WHERE run = ?1 AND step = ?2 GROUP BY node ORDER BY node"));
   select->bind(run.seq).bind(step);
   std::vector<NodeRecord> out;
@@ -100,6 +100,7 @@ Result<std::vector<NodeRecord>> Store::node_records(std::string_view run_id, std
     record.outcome = read_node_outcome(select->text(4));
     record.verdict = read_verdict(select->text(5));
     record.reason = select->text(6);
+    record.detail = read_document(select->text(7));
     out.push_back(std::move(record));
   }
 }

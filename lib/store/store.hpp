@@ -80,7 +80,8 @@ class Store {
   // can go on with it. Null where none was kept. Errors: unknown_run.
   Status put_work(std::string_view run_id, const json::Value& document);
   Result<json::Value> work(std::string_view run_id) const;
-  // The newest record of each node that the run has kept of the step, by node, without details. Errors: unknown_run.
+  // The newest record of each node that the run has kept of the step, by node; of its details the members that are no lists,
+  // mappings or long texts. Errors: unknown_run.
   Result<std::vector<NodeRecord>> node_records(std::string_view run_id, std::string_view step) const;
 
   // The locks of a site that are held at that moment, the oldest first.

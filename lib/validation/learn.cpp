@@ -17,9 +17,9 @@ namespace {
 using manifest::Profile;
 
 // Facts that all nodes of a kind have in common.
-constexpr std::array<std::string_view, 16> single_facts{
+constexpr std::array<std::string_view, 17> single_facts{
     "cpu.model", "cpu.architecture", "cpu.sockets", "cpu.cores", "cpu.threads", "cpu.numa_nodes", "cpu.smt", "identity.vendor",
-    "identity.product_name", "identity.board_name", "identity.bios_version", "os.id", "os.version_id", "os.kernel", "gpu_driver.version", "gpu_driver.cuda_version"};
+    "identity.product_name", "identity.board_name", "identity.bios_version", "os.id", "os.version_id", "os.kernel", "os.packages_sha256", "gpu_driver.version", "gpu_driver.cuda_version"};
 
 struct ListedFacts { std::string_view list; std::vector<std::string_view> members; };
 const std::array lists{

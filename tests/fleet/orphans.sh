@@ -6,13 +6,14 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/fleet/sshd.sh
 . "$here/sshd.sh"
+# shellcheck source=tests/fleet/expect.sh
+. "$here/expect.sh"
 kfab=$1
 only=${2:-}
 [ -x "$kfab" ] || { echo "no kfab at $kfab"; exit 1; }
 sshd_binary > /dev/null || { echo "skipped: no sshd"; exit 77; }
 command -v pgrep > /dev/null || { echo "skipped: no pgrep"; exit 77; }
 work=$(mktemp -d)
-failures=0
 dropbear_pid=
 started=()
 # shellcheck disable=SC2317  # called by the trap
@@ -30,7 +31,7 @@ trap finish EXIT
 mark="$((300000 + $$)).$((RANDOM + 10000))"
 
 report() {
-  if [ "$1" = 0 ]; then echo "ok   $2"; else echo "FAIL $2"; failures=$((failures + 1)); fi
+  if [ "$1" = 0 ]; then passed "$2"; else failed "$2"; fi
 }
 # The commands, each with sleeps of its own number: what an operator may type.
 cases=(
@@ -213,5 +214,4 @@ if [ "$only" != sshd ]; then
     echo "skipped: dropbear: $(cat "$work/why")"
   fi
 fi
-[ "$failures" = 0 ] && echo "all as expected"
-exit "$failures"
+verdict orphans

@@ -2,9 +2,10 @@
 # Plans on real nodes (this machine, through a pipe): planning writes nothing, exactly the saved plan is applied, a node
 # that drifted is refused and its neighbours are not. Usage: plan.sh KFAB
 set -u
+# shellcheck source=tests/fleet/expect.sh
+. "$(dirname "$0")/expect.sh"
 kfab=$1
 work=$(mktemp -d)
-failures=0
 trap 'rm -rf "$work"' EXIT
 export KFAB_STATE_DIR=$work/state HOME=$work/home
 mkdir -p "$HOME" "$work/nodes/a" "$work/nodes/b" "$work/nodes/c"
@@ -44,20 +45,7 @@ echo old > "$work/nodes/b/motd"
 # Names, kinds, rights, owners, inodes, times and contents of all that the nodes have.
 snapshot() { find "$work/nodes" -printf '%p %y %m %U %G %i %T@ %C@ %s\n' | sort; find "$work/nodes" -type f -exec sha256sum {} + | sort; }
 
-# expect NAME EXIT [PATTERN...]: the last run's exit code, and that each pattern stands in its output.
-expect() {
-  local name=$1 want=$2 pattern
-  shift 2
-  if [ "$status" != "$want" ]; then echo "FAIL $name: exit $status instead of $want"; cat "$work/out" "$work/err"; failures=$((failures + 1)); return; fi
-  for pattern in "$@"; do
-    if ! cat "$work/out" "$work/err" | grep -qE -- "$pattern"; then
-      echo "FAIL $name: no line like: $pattern"; cat "$work/out" "$work/err"; failures=$((failures + 1)); return
-    fi
-  done
-  echo "ok   $name"
-}
-check() { if [ "$2" = "$3" ]; then echo "ok   $1"; else echo "FAIL $1: '$2' is not '$3'"; failures=$((failures + 1)); fi; }
-run() { "$kfab" "$@" > "$work/out" 2> "$work/err" < /dev/null; status=$?; }
+run() { capture "$kfab" "$@"; }
 
 before=$(snapshot)
 run plan "$work/site.yaml"
@@ -115,4 +103,58 @@ expect "a plan of one node" 0
 run provision "$work/a.plan" --yes -w a,b
 expect "a node that the plan does not hold is left alone" 3 'b: unreachable, the plan does not hold this node'
 
-[ $failures = 0 ] || exit 1
+# Roles and resources that only so many nodes apply at once: two in the same place at the same time would meet.
+narrow() {   # narrow FILE CONCURRENCY-OF-THE-ROLE CONCURRENCY-OF-THE-RESOURCE
+  cat > "$1" << YAML
+apiVersion: kfab/v1
+kind: Site
+metadata: {name: narrow, title: This machine as six nodes, country: KR, as_of: 2026-11-21}
+spec:
+  kind: edge
+  ssh: {transport: local}
+  tranches:
+    - {name: first, due: 2027-03-31, targets: [{profile: p, nodes: 6, accelerators: 6}], ready_when: {level: quick}}
+  nodes:
+    - {group: g, tranche: first, profile: p, list: [{name: n1, address: localhost}, {name: n2, address: localhost}, {name: n3, address: localhost}, {name: n4, address: localhost}, {name: n5, address: localhost}, {name: n6, address: localhost}], identity: name}
+---
+apiVersion: kfab/v1
+kind: Profile
+metadata: {name: p, version: "1", title: a node without accelerators}
+spec: {vendor: cpu, accelerator: processor, device: cpu, per_node: 1, nameplate: 0.5 kW, roles: [mirrored, free]}
+---
+apiVersion: kfab/v1
+kind: Role
+metadata: {name: mirrored, version: "1"}
+spec:
+  $2
+  resources:
+    - {type: command, id: enter, run: [sh, -c, "mkdir $work/in-the-role && touch $work/{{ node.name }}.enter"], creates: "$work/{{ node.name }}.enter"}
+    - {type: command, id: stay, run: [sh, -c, "sleep 0.5; touch $work/{{ node.name }}.stay"], creates: "$work/{{ node.name }}.stay", after: [enter]}
+    - {type: command, id: leave, run: [sh, -c, "rmdir $work/in-the-role && touch $work/{{ node.name }}.leave"], creates: "$work/{{ node.name }}.leave", after: [stay]}
+---
+apiVersion: kfab/v1
+kind: Role
+metadata: {name: free, version: "1"}
+spec:
+  resources:
+    - {type: command, id: alone, run: [sh, -c, "mkdir $work/in-the-resource && sleep 0.3 && rmdir $work/in-the-resource && touch $work/{{ node.name }}.resource"], creates: "$work/{{ node.name }}.resource"$3}
+YAML
+}
+narrow "$work/wide.yaml" "" ""
+run provision "$work/wide.yaml" --yes
+expect "without a limit nodes meet" 1 'File exists'
+rm -rf "$work"/n?.* "$work"/in-the-*
+narrow "$work/narrow.yaml" "concurrency: 1" ", concurrency: 1"
+run plan "$work/narrow.yaml" --out "$work/narrow.plan"
+expect "plan says how many at a time" 0 'mirrored is applied on 1 node at a time' 'free/alone is applied on 1 node at a time'
+run provision "$work/narrow.yaml" --yes -w 'n[1-5]' --timeout 3s
+expect "with one each goes alone, and waiting costs none of its time" 0 'Done: 20 changes on 5 nodes'
+run provision "$work/narrow.plan" --yes
+expect "a saved plan keeps the pace" 0 'Done: 4 changes on 6 nodes'
+run plan "$work/narrow.plan" -o json
+expect "and tells it" 0 '"turns": \[' '"name": *"mirrored"' '"limit": *1'
+sed 's/concurrency: 1$/concurrency: 0/' "$work/narrow.yaml" > "$work/none.yaml"
+run lint "$work/none.yaml"
+expect "none at a time is refused" 1 'from 1 to 1000000'
+
+verdict plan

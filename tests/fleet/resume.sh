@@ -2,10 +2,11 @@
 # kfab killed with -9 in the middle of provisioning, again and again: the lock names the dead process, resume goes on with
 # what is left, done nodes are not touched again, and no file is half written. Usage: resume.sh KFAB [KILLS]
 set -u
+# shellcheck source=tests/fleet/expect.sh
+. "$(dirname "$0")/expect.sh"
 kfab=$(realpath "$1")
 kills=${2:-8}
 work=$(mktemp -d)
-failures=0
 trap 'rm -rf "$work"' EXIT
 export KFAB_STATE_DIR=$work/state HOME=$work/home USER=ana
 mkdir -p "$HOME" "$work/nodes"
@@ -40,19 +41,7 @@ spec:
     - {type: file, id: two, path: "$work/nodes/{{ node.name }}/two", content: "end\n", mode: "0600", after: [slow]}
 YAML
 
-expect() {
-  local name=$1 want=$2 pattern
-  shift 2
-  if [ "$status" != "$want" ]; then echo "FAIL $name: exit $status instead of $want"; cat "$work/out" "$work/err"; failures=$((failures + 1)); return; fi
-  for pattern in "$@"; do
-    if ! cat "$work/out" "$work/err" | grep -qE -- "$pattern"; then
-      echo "FAIL $name: no line like: $pattern"; cat "$work/out" "$work/err"; failures=$((failures + 1)); return
-    fi
-  done
-  echo "ok   $name"
-}
-check() { if [ "$2" = "$3" ]; then echo "ok   $1"; else echo "FAIL $1: '$2' is not '$3'"; failures=$((failures + 1)); fi; }
-run() { "$kfab" "$@" > "$work/out" 2> "$work/err" < /dev/null; status=$?; }
+run() { capture "$kfab" "$@"; }
 # Starts kfab and kills it after a time; `killed` is its pid.
 run_and_kill() {
   local after=$1
@@ -85,12 +74,12 @@ for ((i = 0; i < kills; i++)); do
   run_and_kill "0.$((RANDOM % 9))$((RANDOM % 10))" resume --yes
 done
 run resume --yes
-if [ "$status" = 0 ]; then echo "ok   resume after kills"; else echo "FAIL resume: exit $status"; cat "$work/out" "$work/err"; failures=$((failures + 1)); fi
+expect "resume after kills" 0
 check "every node is as declared" "$(whole)" "${#names[@]}"
 check "nodes that were done before were not asked again" "$(for ((i = 1; i <= done_before; i++)); do cat "$work/nodes/n$i/runs"; done | sort | uniq -c | awk '{print $1}')" "$([ "$done_before" = 0 ] || echo "$done_before")"
 check "no half-written file is left" "$(find "$work/nodes" -name '.*' -type f | wc -l)" 0
 for name in "${names[@]}"; do
-  [ "$(cat "$work/nodes/$name/one")" = "$(printf '%s of '"$name"'\n' a b c d)" ] || { echo "FAIL $name has half a file"; failures=$((failures + 1)); }
+  [ "$(cat "$work/nodes/$name/one")" = "$(printf '%s of '"$name"'\n' a b c d)" ] || failed "$name has half a file"
 done
 run resume
 expect "nothing is left then" 0 'Nothing is left of 20.*: [0-9]+ nodes? done'
@@ -135,4 +124,4 @@ expect "then it is free" 0
 run lock "$work/site.yaml" -t nowhere --reason x
 expect "an unknown tranche" 2 KF1251
 
-[ $failures = 0 ] || exit 1
+verdict resume

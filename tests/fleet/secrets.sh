@@ -2,9 +2,10 @@
 # Secrets reach the file on the node and nothing else: every output in every format, the plan file, the store and the folder
 # of state are searched for their values, plain and in base64. Usage: secrets.sh KFAB
 set -u
+# shellcheck source=tests/fleet/expect.sh
+. "$(dirname "$0")/expect.sh"
 kfab=$(realpath "$1")
 work=$(mktemp -d)
-failures=0
 trap 'rm -rf "$work"' EXIT
 export KFAB_STATE_DIR=$work/state HOME=$work/home XDG_CACHE_HOME=$work/cache
 mkdir -p "$HOME" "$work/nodes/a" "$work/nodes/b"
@@ -47,18 +48,6 @@ spec:
     - {type: command, id: echoes, run: [sh, -c, "cat $work/nodes/{{ node.name }}/conf $work/nodes/{{ node.name }}/key >&2; base64 -w0 $work/nodes/{{ node.name }}/conf >&2; exit 3"], unless: "test ! -e $work/fail", after: [conf, key]}
 YAML
 
-expect() {
-  local name=$1 want=$2 pattern
-  shift 2
-  if [ "$status" != "$want" ]; then echo "FAIL $name: exit $status instead of $want"; cat "$work/out" "$work/err"; failures=$((failures + 1)); return; fi
-  for pattern in "$@"; do
-    if ! cat "$work/out" "$work/err" | grep -qE -- "$pattern"; then
-      echo "FAIL $name: no line like: $pattern"; cat "$work/out" "$work/err"; failures=$((failures + 1)); return
-    fi
-  done
-  echo "ok   $name"
-}
-check() { if [ "$2" = "$3" ]; then echo "ok   $1"; else echo "FAIL $1: '$2' is not '$3'"; failures=$((failures + 1)); fi; }
 run() {
   "$kfab" "$@" > "$work/out" 2> "$work/err" < /dev/null; status=$?
   cat "$work/out" "$work/err" >> "$work/seen/all"
@@ -113,4 +102,4 @@ expect "a file that others may read" 2 'KF3164' 'others have rights'
 chmod 600 "$work/key.pem"
 check "no value is anywhere" "$(leaks)" ""
 
-[ $failures = 0 ] || exit 1
+verdict secrets

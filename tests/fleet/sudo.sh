@@ -7,6 +7,8 @@ kfab=$1
 [ -x "$kfab" ] || { echo "no kfab at $kfab"; exit 1; }
 # shellcheck source=tests/fleet/sshd.sh
 . "$here/sshd.sh"
+# shellcheck source=tests/fleet/expect.sh
+. "$here/expect.sh"
 sshd_binary > /dev/null || { echo "skipped: no sshd"; exit 77; }
 if ! command -v sudo > /dev/null || [ ! -f /etc/sudoers ]; then echo "skipped: no sudo"; exit 77; fi
 [ "$(id -u)" = 0 ] || { echo "skipped: not root, so there can be no users of our own"; exit 77; }
@@ -17,7 +19,6 @@ fi
 
 work=$(mktemp -d)
 chmod 755 "$work"
-failures=0
 # shellcheck disable=SC2317  # called by the trap
 finish() { sshd_stop "$work/sshd"; for name in passwd shadow group sudoers; do umount "/etc/$name"; done 2> /dev/null; rm -rf "$work"; }
 trap finish EXIT
@@ -52,17 +53,6 @@ run() {   # run USER [OPTION...] -- COMMAND
   "$kfab" exec --state "$work/state" -w 127.0.0.1 --port "$port" --identity "$work/sshd/id_ed25519" \
     --known-hosts "$work/sshd/known_hosts" --user "$user" -o json "$@" > "$work/out" 2> "$work/err"
   status=$?
-}
-expect() {
-  local name=$1 want=$2 pattern
-  shift 2
-  if [ "$status" != "$want" ]; then echo "FAIL $name: exit $status instead of $want"; cat "$work/out" "$work/err"; failures=$((failures + 1)); return; fi
-  for pattern in "$@"; do
-    if ! grep -qE -- "$pattern" "$work/out" "$work/err"; then
-      echo "FAIL $name: no line like: $pattern"; cat "$work/out" "$work/err"; failures=$((failures + 1)); return
-    fi
-  done
-  echo "ok   $name"
 }
 digest=$(sha256sum < "$work/input" | cut -d' ' -f1)
 
@@ -135,5 +125,4 @@ expect "the agent with the password" 0 '"outcome": "yes"'
 inventory --become-pass-file "$work/wrong"
 expect "the agent with a wrong one" 3 'KF2076'
 
-[ "$failures" = 0 ] && echo "all as expected"
-exit "$failures"
+verdict sudo

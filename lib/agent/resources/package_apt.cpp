@@ -10,10 +10,7 @@ namespace kfab::agent {
 namespace {
 
 // What apt's last words mean. The first row that fits counts: a message about a missing right also speaks of the lock.
-struct AptSays {
-  std::string_view phrase;
-  Code code;
-};
+using AptSays = PackageManagerSays;
 constexpr std::array apt_says{
     AptSays{"are you root", code::provision_no_rights},
     AptSays{"Permission denied", code::provision_no_rights},
@@ -62,10 +59,7 @@ class Apt final : public PackageManager {
     if (!how.version.empty())
       options.emplace_back("--allow-downgrades");   // the declared version is the one that is wanted
     if (how.held) options.emplace_back("--allow-change-held-packages");
-    std::vector<std::string> names = what;
-    for (auto& name : names)
-      if (!how.version.empty() && !name.starts_with('/')) name += "=" + how.version;
-    return apt("install", names, options, how);
+    return apt("install", with_version(what, "=", how.version), options, how);
   }
 
   Status remove(const std::vector<std::string>& names, const InstallOptions& how) const override {
@@ -102,21 +96,26 @@ class Apt final : public PackageManager {
       argv.emplace_back("--");
       argv.insert(argv.end(), names.begin(), names.end());
     }
-    const auto result = context_.run(argv, how.timeout_s);
+    auto result = context_.run(argv, how.timeout_s);
+    if (was_cut_before(result)) {
+      KFAB_TRY_VOID(finish_what_was_cut(how));
+      result = context_.run(argv, how.timeout_s);
+    }
     if (result.success()) return ok();
     return failure(fmt::format("apt-get {}", verb), result);
   }
 
-  static Diagnostic failure(std::string_view doing, const ProcessResult& result) {
-    if (result.end == ProcessResult::End::not_found)
-      return error(code::package_manager_missing, "the node has no apt-get");
-    Diagnostic problem = process_failure(code::package_failed, doing, result);
-    if (result.end != ProcessResult::End::exited) return problem;
-    for (const auto& [phrase, code] : apt_says)
-      if (result.err.find(phrase) != std::string::npos || result.out.find(phrase) != std::string::npos)
-        return error(code, std::move(problem.message));
-    return problem;
+  // dpkg was killed in the middle before, as when a run of kfab or the node itself was cut; apt does nothing until the
+  // packages that were being set up then have been.
+  static bool was_cut_before(const ProcessResult& result) {
+    return result.end == ProcessResult::End::exited && result.exit_status != 0 && result.err.find("dpkg was interrupted") != std::string::npos;
   }
+  Status finish_what_was_cut(const InstallOptions& how) const {
+    const auto result = context_.run({"dpkg", "--force-confdef", "--force-confold", "--configure", "-a"}, how.timeout_s);
+    return result.success() ? ok() : Status(failure("dpkg --configure -a, after dpkg was cut before", result));
+  }
+
+  static Diagnostic failure(std::string_view doing, const ProcessResult& result) { return package_failure("apt-get", doing, result, apt_says); }
 
   ResourceContext context_;
 };

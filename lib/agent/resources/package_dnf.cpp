@@ -10,10 +10,7 @@
 namespace kfab::agent {
 namespace {
 
-struct DnfSays {
-  std::string_view phrase;
-  Code code;
-};
+using DnfSays = PackageManagerSays;
 constexpr std::array dnf_says{
     DnfSays{"run with superuser privileges", code::provision_no_rights},
     DnfSays{"has to be run under the root user", code::provision_no_rights},
@@ -54,13 +51,10 @@ class Dnf final : public PackageManager {
 
   Status install(const std::vector<std::string>& what, const InstallOptions& how) const override {
     if (how.refresh) KFAB_TRY_VOID(dnf({"makecache", "--refresh"}, {}, how));
-    std::vector<std::string> names = what;
-    for (auto& name : names)
-      if (!how.version.empty() && !name.starts_with('/')) name += "-" + how.version;
     std::vector<std::string> verb{"--setopt=install_weak_deps=False"};
     if (how.held) verb.emplace_back("--disableplugin=versionlock");
     verb.emplace_back("install");
-    return dnf(std::move(verb), names, how);
+    return dnf(std::move(verb), with_version(what, "-", how.version), how);
   }
 
   Status remove(const std::vector<std::string>& names, const InstallOptions& how) const override {
@@ -106,15 +100,9 @@ class Dnf final : public PackageManager {
   }
 
   static Diagnostic failure(std::string_view doing, const ProcessResult& result) {
-    if (result.end == ProcessResult::End::not_found)
-      return error(code::package_manager_missing, "the node has no dnf");
-    Diagnostic problem = process_failure(code::package_failed, doing, result);
+    Diagnostic problem = package_failure("dnf", doing, result, dnf_says);
     if (result.end == ProcessResult::End::timed_out && result.err.find("Waiting for process with pid") != std::string::npos)
       return error(code::package_lock_held, std::move(problem.message));
-    if (result.end != ProcessResult::End::exited) return problem;
-    for (const auto& [phrase, code] : dnf_says)
-      if (result.err.find(phrase) != std::string::npos || result.out.find(phrase) != std::string::npos)
-        return error(code, std::move(problem.message));
     return problem;
   }
 

@@ -2,7 +2,9 @@
 
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/resources/resource.hpp"
@@ -50,5 +52,18 @@ std::unique_ptr<PackageManager> make_apt(const ResourceContext&);
 std::unique_ptr<PackageManager> make_dnf(const ResourceContext&);
 
 constexpr double package_query_timeout_s = 60;
+
+// What a package manager's words mean.
+struct PackageManagerSays {
+  std::string_view phrase;
+  Code code;
+};
+
+// Why a run of `program` failed: by the first phrase that is in what it said, else package_failed with its last words. One
+// that the node does not have is package_manager_missing; what it said before it was stopped is no reason.
+Diagnostic package_failure(std::string_view program, std::string_view doing, const ProcessResult&, std::span<const PackageManagerSays>);
+
+// Names as they are given to a package manager: with the version behind `sign`, if one is declared. A file has its own.
+std::vector<std::string> with_version(std::vector<std::string> what, std::string_view sign, const std::string& version);
 
 }  // namespace kfab::agent

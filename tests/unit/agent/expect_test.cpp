@@ -123,3 +123,20 @@ TEST_CASE("expect: a stopped run compares nothing and applies nothing") {
   CHECK(status.error().code == code::agent_cancelled);
   CHECK(read(node.directory / "a") == "old\n");
 }
+
+TEST_CASE("provision: what the system's packages say of a reboot is passed on in every run") {
+  Node node;
+  const auto due = [&] {
+    RecordingContext context;
+    const json::Object request{{"mode", "plan"}, {"resources", *json::parse(node.resources)}};
+    REQUIRE(run_provision_task(json::Value(request), context, node.environment));
+    for (const auto& message : context.messages)
+      if (message.string_or("type") == "system") return message["reboot_due"];
+    return json::Value("not told");
+  };
+  CHECK(due().is_null());
+  write(node.directory / "root/run/reboot-required", "*** System restart required ***\n");
+  CHECK(json::dump(due()) == R"("packages wait for it")");
+  write(node.directory / "root/run/reboot-required.pkgs", "linux-image-6.1\n\ndbus\n");
+  CHECK(json::dump(due()) == R"("packages wait for it: linux-image-6.1, dbus")");
+}

@@ -123,3 +123,25 @@ TEST_CASE("facts: of this machine") {
   CHECK(facts["os"].double_or("clock_unix_s", 0) > 1.7e9);
   CHECK(facts["gpus"].is_null());
 }
+
+TEST_CASE("facts: the same packages have the same digest, in any order, and another version another one") {
+  const auto packages = [](const std::string& status) {
+    const test::TemporaryDirectory directory;
+    test::write(directory / "var/lib/dpkg/status", status);
+    FactsOptions options;
+    options.root = directory.string();
+    options.live = false;
+    options.nvml_library = "";
+    return read_facts(options)["os"];
+  };
+  const auto package = [](const std::string& name, const std::string& version, const std::string& status = "install ok installed") {
+    return "Package: " + name + "\nStatus: " + status + "\nArchitecture: amd64\nVersion: " + version + "\nDescription: some words\n more of them\n\n";
+  };
+  const auto both = packages(package("chrony", "4.3-2") + package("curl", "7.88"));
+  CHECK(both.int_or("packages", 0) == 2);
+  CHECK(both.string_or("packages_sha256").size() == 64);
+  CHECK(packages(package("curl", "7.88") + package("chrony", "4.3-2")).string_or("packages_sha256") == both.string_or("packages_sha256"));
+  CHECK(packages(package("chrony", "4.3-2") + package("curl", "7.88") + package("tmux", "3", "deinstall ok config-files")).string_or("packages_sha256") ==
+        both.string_or("packages_sha256"));
+  CHECK(packages(package("chrony", "4.3-3") + package("curl", "7.88")).string_or("packages_sha256") != both.string_or("packages_sha256"));
+}

@@ -100,6 +100,25 @@ TEST_CASE("package: what apt says becomes a code") {
   }
 }
 
+TEST_CASE("package: what dpkg left when it was cut is finished first") {
+  const TemporaryDirectory directory;
+  Provisioner node(directory);
+  install_fake_apt(node);
+  write(directory / "fake/apt-says", "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem. ");
+  node.program("dpkg", "echo \"$@\" >> \"$FAKE/dpkg-log\"; rm \"$FAKE/apt-says\"");
+  CHECK(only(node.run("apply", resource("package", R"({"names":["chrony"]})"))).string_or("status") == "changed");
+  CHECK(read(directory / "fake/dpkg-log") == "--force-confdef --force-confold --configure -a\n");
+  // Where that fails it is said, and apt is not asked a second time.
+  write(directory / "fake/apt-says", "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem. ");
+  std::filesystem::remove(directory / "fake/apt-log");
+  node.program("dpkg", "echo 'error processing package tmux' >&2; exit 1");
+  const auto record = only(node.run("apply", resource("package", R"({"names":["tmux"]})")));
+  CHECK(record.string_or("code") == "KF3028");
+  CHECK(record.string_or("message").find("error processing package tmux") != std::string::npos);
+  const auto log = read(directory / "fake/apt-log");
+  CHECK(std::count(log.begin(), log.end(), '\n') == 1);
+}
+
 TEST_CASE("package: apt that claims success without doing it is found out") {
   const TemporaryDirectory directory;
   Provisioner node(directory);

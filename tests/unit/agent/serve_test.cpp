@@ -42,6 +42,14 @@ Status child(const json::Value& request, TaskContext& context) {
   context.run(spec);
   return ok();
 }
+Status narrow(const json::Value&, TaskContext& context) {
+  for (const char* name : {"mirror", "disk"}) {
+    if (!context.wait_for_turn(name)) return ok();
+    context.emit(json::Object{{"type", "answer"}, {"turn", name}, {"remaining_s", context.remaining_s()}});
+    context.end_turn(name);
+  }
+  return ok();
+}
 Status flood(const json::Value&, TaskContext& context) {
   for (;;) context.emit(json::Object{{"type", "answer"}, {"text", std::string(1000, 'x')}});
 }
@@ -51,7 +59,7 @@ Status huge(const json::Value&, TaskContext& context) {
 }
 const std::array tasks{TaskRow{"quick", quick},   TaskRow{"refuse", refuse}, TaskRow{"crash", crash},
                        TaskRow{"polite", polite}, TaskRow{"deaf", deaf},     TaskRow{"child", child},
-                       TaskRow{"flood", flood},   TaskRow{"huge", huge}};
+                       TaskRow{"flood", flood},   TaskRow{"huge", huge},     TaskRow{"narrow", narrow}};
 
 // The agent in a process of its own, at the other end of two pipes.
 class Agent {
@@ -306,4 +314,35 @@ TEST_CASE("serve: nobody reads any more") {
   for (int i = 0; i < 20 && !ended; ++i) ended = ends(pid);
   CHECK(ended);
   CHECK(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() < 40);
+}
+
+TEST_CASE("serve: a task waits for its turn, and what it waited is no part of its time") {
+  Agent agent;
+  agent.ask("narrow", 0.5);
+  std::this_thread::sleep_for(std::chrono::milliseconds(900));   // longer than the deadline
+  agent.say(R"({"type":"turn","name":"disk"})");                  // before it is asked for: kept
+  agent.say(R"({"type":"turn","name":"mirror"})");
+  const auto messages = agent.finish();
+  CHECK(code_of(messages).empty());
+  std::vector<std::string> said;
+  for (const auto& message : messages) {
+    if (message.string_or("type") == "turn") said.push_back(message.string_or("name") + " " + message.string_or("state"));
+    if (message.string_or("type") == "answer") CHECK(message.double_or("remaining_s", 0) > 0.3);
+  }
+  CHECK(said == std::vector<std::string>{"mirror wanted", "mirror over", "disk wanted", "disk over"});
+}
+
+TEST_CASE("serve: a task that waits for its turn ends when its owner cancels, and when he is gone") {
+  Agent cancelled;
+  cancelled.ask("narrow");
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  cancelled.say(R"({"type":"cancel"})");
+  CHECK(code_of(cancelled.finish()) == to_string(code::agent_cancelled));
+  CHECK(cancelled.seconds < 1.5);
+  Agent left;
+  left.ask("narrow");
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  left.close_in();
+  left.finish();
+  CHECK(left.status == 3);
 }

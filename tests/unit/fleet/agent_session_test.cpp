@@ -4,6 +4,7 @@
 
 #include "base/codes/agent.hpp"
 #include "base/codes/internal.hpp"
+#include "fleet/turns.hpp"
 
 using namespace kfab;
 using namespace kfab::fleet;
@@ -148,4 +149,19 @@ TEST_CASE_FIXTURE(Run, "the first stop tells the agents, and every node gets an 
     CHECK((end.why->code == code::fleet_cancelled || end.why->code == code::agent_cancelled));
   }
   CHECK(ends[4].why->code == code::fleet_cancelled);
+}
+
+TEST_CASE_FIXTURE(Run, "agents take turns, and one that dies in its turn keeps nobody") {
+  Turns turns({{"mirror", 1}});
+  options.turns = &turns;
+  // Each says it if another one is in the same place; the third dies there.
+  const std::string place = path + "/place";
+  auto ends = go(agent_script("echo '{\"type\":\"turn\",\"name\":\"mirror\",\"state\":\"wanted\"}'\n"
+                              "while read -r line; do case $line in *'\"turn\"'*) break;; esac; done\n"
+                              "case $request in *'\"index\":2'*) exit 1;; esac\n"
+                              "mkdir " + place + " || echo '{\"type\":\"met\"}'; sleep 0.05; rmdir " + place + "\n"
+                              "echo '{\"type\":\"turn\",\"name\":\"mirror\",\"state\":\"over\"}'\n" + done_ok), 6);
+  for (std::size_t i = 0; i < ends.size(); ++i) CHECK((ends[i].outcome == NodeOutcome::ok) == (i != 2));
+  CHECK(listener.messages.empty());   // nobody met anybody, and turns are no news of the task
+  CHECK(turns.busy("mirror") == 0);
 }

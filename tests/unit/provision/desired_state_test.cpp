@@ -142,3 +142,20 @@ TEST_CASE("desired state: a profile without roles asks for nothing") {
   REQUIRE(result.state);
   CHECK(result.state->resources.empty());
 }
+
+TEST_CASE("desired state: how many nodes may apply it at once goes along, and is no part of what the state is") {
+  auto narrow = role("narrow", {file("a", "/a"), file("b", "/b")});
+  const auto without = plan(site_with({narrow}));
+  narrow.concurrency = 4;
+  narrow.resources[1].concurrency = 1;
+  const auto with = plan(site_with({narrow}));
+  REQUIRE(with.state);
+  REQUIRE(without.state);
+  CHECK(with.state->sha256 == without.state->sha256);
+  CHECK(turn_limits({*without.state}).empty());
+  CHECK(turn_limits({*with.state, *without.state}) == std::map<std::string, std::size_t>{{"narrow", 4}, {"narrow/b", 1}});
+  const json::Value request = agent_request(*with.state, Mode::apply);
+  CHECK(json::dump(request.array_at("resources").at(1)["turns"]) == R"([{"name":"narrow","limit":4},{"name":"narrow/b","limit":1}])");
+  const json::Value plain = agent_request(*without.state, Mode::apply);
+  CHECK(plain.array_at("resources").at(0)["turns"].is_null());
+}

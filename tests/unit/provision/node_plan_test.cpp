@@ -129,4 +129,12 @@ TEST_CASE("judge: a reboot that is asked for is kept with its reason, and is no 
   CHECK(plan.reboot_required);   // asked for without a reason all the same
   plan = judge(two(), Mode::apply, {record("r/a", "changed"), record("r/b", "in_sync"), done});
   CHECK_FALSE(plan.reboot_required);
+  // The system itself may ask for it, whatever the resources say.
+  const json::Value system = json::Object{{"type", "system"}, {"reboot_due", "packages wait for it: linux-image"}};
+  plan = judge(two(), Mode::plan, {record("r/a", "in_sync"), record("r/b", "in_sync"), system, done});
+  CHECK(plan.reboot_required);
+  CHECK(plan.reboot_reason == "packages wait for it: linux-image");
+  CHECK(plan.verdict == Verdict::pass);
+  const json::Value calm = json::Object{{"type", "system"}, {"reboot_due", nullptr}};
+  CHECK_FALSE(judge(two(), Mode::plan, {record("r/a", "in_sync"), record("r/b", "in_sync"), calm, done}).reboot_required);
 }

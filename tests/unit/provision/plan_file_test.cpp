@@ -98,7 +98,7 @@ TEST_CASE("plan file: what is cut, changed or from elsewhere is refused") {
   }
   CHECK(code_of("kind: Site\n") == code::plan_file_damaged);
   std::string newer = text;
-  newer.replace(newer.find("/1.0"), 4, "/2.0");
+  newer.replace(newer.find("/1.1"), 4, "/2.0");
   CHECK(code_of(newer) == code::plan_file_newer);
 }
 
@@ -109,4 +109,15 @@ TEST_CASE("judge: a node that has drifted fails with the words of its agent") {
   CHECK(plan.verdict == Verdict::fail);
   CHECK(plan.code == "KF3150");
   CHECK(plan.reason == "has drifted since the plan: r/a");
+}
+
+TEST_CASE("plan file: how many nodes may apply it at once is kept") {
+  PlanFile plan;
+  plan.site = "ulsan";
+  DesiredState state = state_of("n1");
+  state.resources[1].turns = {{"r", 4}, {"r/b", 1}};
+  add_node(plan, state, planned("n1", "5 bytes", "S1"), {.node = {}, .outcome = "ok", .phase = "close", .code = {}, .reason = {}, .desired = {}, .found = {}, .board_serial = {}, .machine_id = {}});
+  const auto again = read_plan_file(to_text(plan), "p.plan");
+  REQUIRE(again);
+  CHECK(turn_limits({again->states.at("digest")}) == std::map<std::string, std::size_t>{{"r", 4}, {"r/b", 1}});
 }

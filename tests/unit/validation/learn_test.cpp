@@ -16,7 +16,7 @@ json::Value facts(int threads, const std::string& vbios) {
       {"memory", json::Object{{"total_gib", 2015.4}}},
       {"disks", json::Array{json::Object{{"name", "nvme0"}, {"model", "M"}, {"serial", "D-1"}, {"size_bytes", 3840755982336}}}},
       {"network", json::Array{json::Object{{"mac", "02:00:00:00:00:01"}, {"physical", true}, {"speed_mbps", 400000}}, json::Object{{"physical", false}, {"speed_mbps", 10}}}},
-      {"os", json::Object{{"kernel", "6.1.0"}}},
+      {"os", json::Object{{"kernel", "6.1.0"}, {"packages_sha256", threads == 224 ? "aa" : "bb"}}},
       {"gpu_driver", json::Object{{"version", "570.133.20"}}},
       {"gpus", json::Array{json::Object{{"name", "NVIDIA H100"}, {"uuid", "GPU-1"}, {"serial", "G-1"}, {"vbios", vbios}}}},
       {"accelerators", json::Array{json::Object{{"vendor", "nvidia"}, {"address", "0000:01:00.0"}, {"max_pcie_gen", 5}}}}};
@@ -56,5 +56,5 @@ TEST_CASE("learn: the profile loads, its node passes, and one that differs is to
   std::string differs;
   for (const auto& fact : other.facts)
     if (fact.verdict != Verdict::pass) differs += fact.path + " ";
-  CHECK(differs == "cpu.threads gpus.0.vbios ");
+  CHECK(differs == "cpu.threads os.packages_sha256 gpus.0.vbios ");
 }
