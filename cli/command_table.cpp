@@ -9,7 +9,7 @@ namespace {
 // The order of `kfab --help`: as a site comes into being.
 constexpr std::array<std::string_view, 40> order{
     "lint",   "show",     "import", "export", "nodeset",   "inventory", "learn", "plan", "provision", "reboot", "resume", "runs", "lock", "hostkeys", "exec",   "copy", "health", "memtest",  "bandwidth", "burnin",
-    "validate", "readiness", "report", "demo",      "doctor", "explain", "schema", "completion", "version", "help"};
+    "validate", "judge", "readiness", "report", "demo",      "doctor", "selftest", "explain", "schema", "completion", "version", "help"};
 
 std::vector<CommandSpec> assemble() {
   std::vector<CommandSpec> all = file_commands();

@@ -19,6 +19,7 @@
 #include "commands/provision.hpp"
 #include "commands/reboot.hpp"
 #include "commands/resume.hpp"
+#include "commands/selftest.hpp"
 #include "commands/validate.hpp"
 
 // The rows of the commands that reach nodes, and how their words become options.
@@ -157,6 +158,7 @@ ValidateOptions test_options_of(const Args& args, std::string command, std::vect
   options.families = std::move(families);
   options.level = validation::parse_level(args.text("level"));
   options.duration_s = args.duration_s("duration");
+  options.dry_run = args.flag("dry-run");
   options.threads = static_cast<int>(args.integer("threads").value_or(0));
   if (const auto cap = args.integer("memory-cap")) options.memory_cap_mib = static_cast<int>(*cap);
   if (args.flag("detach")) options.detach = true;
@@ -277,6 +279,13 @@ CommandOutput adapt_health(const Args& args, Env& env) {
   return run_validate(options, env);
 }
 
+CommandOutput adapt_selftest(const Args& args, Env& env) {
+  SelftestOptions options;
+  options.site = agent_site_options(args);
+  if (const auto seed = args.integer("seed")) options.seed = static_cast<std::uint64_t>(*seed);
+  return run_selftest(options, env);
+}
+
 CommandOutput adapt_demo(const Args& args, Env& env) { return run_demo({args.text("dir"), args.text("output") == "table"}, env); }
 
 CommandOutput adapt_doctor(const Args& args, Env& env) { return run_doctor({site_options(args), build_facts()}, env); }
@@ -286,6 +295,7 @@ std::vector<OptionSpec> test_options() {
       {.name = "level", .kind = Kind::choice, .value = "LEVEL", .help = "how thorough; default is what the node's tranche asks for",
        .choices = {"quick", "standard", "soak"}},
       {.name = "duration", .kind = Kind::duration, .value = "TIME", .help = "time for the tests of one accelerator, instead of the level's"},
+      {.name = "dry-run", .help = "say what would be tested and how long each part takes, and reach nobody"},
       {.name = "threads", .kind = Kind::integer, .value = "N", .help = "threads of the cpu device; 0 is all that the node has", .fallback = "0", .max = 4096},
       {.name = "memory-cap", .kind = Kind::integer, .value = "MIB", .help = "most memory that the cpu device's tests take, in MiB", .min = 16, .max = 1 << 24},
       {.name = "detach", .help = "start the tests and leave them to the nodes; kfab resume judges them; a soak is left to them anyway"},
@@ -484,9 +494,7 @@ std::vector<CommandSpec> fleet_commands() {
                     {"kfab health site.yaml -w gpu007 -o json", "one node, every counter"}},
        .positionals = {site_manifest()},
        .options = with_agent({}),
-       .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.validate/1.2",
-       .selects_nodes = true,
+       .exit_codes = {0, 1, 2, 3, 4, 130, 143}, .schema = "kfab.validate/1.2", .selects_nodes = true,
        .run = adapt_health},
       {.name = "memtest",
        .help = "test the memory of the accelerators with patterns",
@@ -497,9 +505,7 @@ std::vector<CommandSpec> fleet_commands() {
                     {"kfab memtest site.yaml -w gpu007 --duration 10m", "one node for ten minutes"}},
        .positionals = {site_manifest()},
        .options = test_options(),
-       .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.validate/1.2",
-       .selects_nodes = true,
+       .exit_codes = {0, 1, 2, 3, 4, 130, 143}, .schema = "kfab.validate/1.2", .selects_nodes = true,
        .run = adapt_tests},
       {.name = "burnin",
        .help = "burn in the accelerators with verified matrix products",
@@ -556,6 +562,20 @@ std::vector<CommandSpec> fleet_commands() {
        .exit_codes = {0, 1, 2, 4, 130, 143},
        .schema = "kfab.demo/1.0",
        .run = adapt_demo},
+      {.name = "selftest",
+       .help = "plant faults, and see whether every check finds them",
+       .description = "A flipped bit at random places under every memory pattern and in what copies carry, the proof that every test of the cpu "
+                      "device, and where there is one of the cuda device, carries, counters that move, XIDs, processes that hang, crash or talk "
+                      "nonsense; reports of devices that lie, a copy slower than its peers, a digest that differs from all others; and every "
+                      "criterion held against a good and a bad case made from its own limit. What is not found is the answer no.\n\n"
+                      "Without a manifest on this machine, by the agent that also travels to nodes; with one on its nodes, and with its criteria.",
+       .examples = {{"kfab selftest", "this machine, about ten seconds"},
+                    {"kfab selftest --seed 4711 -o json", "the same places again, every fault by itself"},
+                    {"kfab selftest site.yaml -w gpu007", "on a node, with the criteria of the site"}},
+       .positionals = {site_manifest(false)},
+       .options = with_agent({{.name = "seed", .kind = Kind::integer, .value = "N", .help = "from which the places of faults follow; default is a new one, which is printed"}}),
+       .exit_codes = {0, 1, 2, 3, 4, 130, 143}, .schema = "kfab.selftest/1.0", .selects_nodes = true,
+       .run = adapt_selftest},
       {.name = "doctor",
        .help = "see whether all is in place here before nodes are reached",
        .description = "Looks at libssh2 and what it cannot do, ssh(1), ssh-agent, key files, known_hosts, the limit on open files, memory, the "

@@ -23,12 +23,10 @@ constexpr std::size_t most_without_asking = 32;   // nodes that are put under lo
 // How many nodes are loaded, with what, and about how long: each batch takes as long as its nodes do, window by window.
 std::string question(const ValidateOptions& options, std::size_t nodes, const std::string& site, double predicted_s) {
   const std::size_t window = std::max<std::size_t>(options.site.reach.window, 1);
-  std::size_t rounds = 0;
-  for (const std::size_t batch : fleet::batch_sizes(options.site.reach.pace, nodes)) rounds += (batch + window - 1) / window;
   return fmt::format("Load {} of {} with {} for about {} each, at most {} at a time, about {} in all?", plural(static_cast<long long>(nodes), "node"),
                      one_line(site, 80), options.families.empty() ? "all tests" : "the " + join(options.families, " and ") + " tests",
                      brief_duration_s(predicted_s), with_thousands(static_cast<long long>(std::min(window, nodes))),
-                     brief_duration_s(predicted_s * static_cast<double>(rounds)));
+                     brief_duration_s(predicted_total_s(options.site.reach, nodes, predicted_s)));
 }
 
 // All tests while this process watches: what a node says is judged and kept as soon as it is complete.
@@ -52,8 +50,22 @@ ValidateResult run_attached(SiteSession& session, const std::vector<NodeTest>& t
                result.nodes[index] = std::move(node);
                return verdict;
              });
-
+  result.fleet = judge_beside_peers(result.nodes, tests, session, env.run_id, env, recorder);
   return result;
+}
+
+// What would be done, and how long it would take: nobody is reached, nothing is kept.
+CommandOutput only_plan(const SiteSession& session, const std::vector<NodeTest>& tests, double predicted_s, const ValidateOptions& options, const Env& env) {
+  ValidateResult result;
+  result.families = options.families.empty() ? validation::all_families() : options.families;
+  result.plans = planned(tests);
+  result.predicted_s = predicted_total_s(options.site.reach, tests.size(), predicted_s);
+  result.only_planned = true;
+  CommandOutput output = session.output();
+  output.outcome = overall(env, false, false);
+  output.data = to_json(result);
+  output.render = [result = std::move(result)](term::Writer& out) { render(result, out); };
+  return output;
 }
 
 }  // namespace
@@ -70,6 +82,7 @@ CommandOutput run_validate(const ValidateOptions& options, Env& env) {
   }
   double predicted_s = 0;
   for (const auto& test : *tests) predicted_s = std::max(predicted_s, test.plan.predicted_s);
+  if (options.dry_run) return only_plan(session, *tests, predicted_s, options, env);
   const bool loads = options.families != std::vector<std::string>{"health"};   // reading counters loads nobody
   if (loads && session.nodes.size() > most_without_asking) {
     auto agreed = env.confirm(question(options, session.nodes.size(), session.site->metadata.name, predicted_s));
@@ -91,6 +104,8 @@ CommandOutput run_validate(const ValidateOptions& options, Env& env) {
 
   const bool detach = options.detach.value_or(std::any_of(tests->begin(), tests->end(), [](const NodeTest& test) { return test.plan.level == validation::Level::soak; }));
   ValidateResult result = detach ? start_detached(session, *tests, options, env, **recorder) : run_attached(session, *tests, predicted_s, options, env, **recorder);
+  result.plans = planned(*tests);
+  result.predicted_s = predicted_total_s(options.site.reach, tests->size(), predicted_s);
   CommandOutput output = session.output();
   if (detach) add_unanswered(output, result.summary, true);
   output = conclude(std::move(result), std::move(output), env);

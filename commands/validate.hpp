@@ -6,6 +6,7 @@
 
 #include "commands/agent_runs.hpp"
 #include "validation/catalogue.hpp"
+#include "validation/fleet_relative.hpp"
 #include "validation/judge.hpp"
 
 // `kfab validate`, and `burnin` and `bandwidth`, which are one family of it: tests on the nodes, verdicts here.
@@ -21,6 +22,7 @@ struct ValidateOptions {
   std::optional<int> memory_cap_mib;
   // Whether the tests go on by themselves on the nodes (detached.hpp). Absent: where a node is to have a soak.
   std::optional<bool> detach;
+  bool dry_run = false;                         // say what would be done and how long it takes; reach nobody
 };
 
 // Tests that go on by themselves on a node, as the node tells.
@@ -38,6 +40,17 @@ struct ValidatedNode {
   validation::NodeJudgement judgement;
   validation::TestReport report;
   std::optional<NodeJob> job;                   // of tests that go on, or went on, by themselves
+  std::string board_serial;                     // that its agent told
+  std::string cut;                              // why the report is not whole; empty: it is
+  bool cut_fails = false;                       // and is a failure by itself
+};
+
+// What nodes of one profile and level are given to do, with the time that each part is predicted to take on one node.
+struct PlannedTests {
+  std::string profile, device, level, criteria;
+  std::size_t nodes = 0;
+  double predicted_s = 0;
+  std::vector<std::pair<std::string, double>> families;   // with seconds
 };
 
 struct ValidateResult {
@@ -46,8 +59,13 @@ struct ValidateResult {
   OutcomeCounts counts;
   FleetSummary summary;
   std::string detached_run;                     // whose tests still go on: what `kfab resume` is to be given; empty: none
+  std::vector<PlannedTests> plans;              // what was to be done, and how long it was to take
+  double predicted_s = 0;                       // of the whole run
+  bool only_planned = false;                    // --dry-run: nothing was started
+  validation::FleetFindings fleet;              // accelerators beside their peers of this run
 };
 
+// predicted_s, plans[]{profile, device, level, criteria|null, nodes, predicted_s, families[]{family, predicted_s}}, fleet{} (judge.hpp),
 // families[], counts{}, failures{}, cost{}, verdicts{pass, degraded, fail, not_judged}, nodes[]: the row's keys, profile, device, level,
 // criteria, verdict, job{id, state, elapsed_s, left_s, progress[]}|null, accelerators[], criteria_verdicts[], tests[], mismatches[].
 json::Value to_json(const ValidateResult&);

@@ -8,12 +8,76 @@
 
 #include "base/codes/manifest.hpp"
 #include "base/text.hpp"
+#include "commands/judge.hpp"
+#include "manifest/load.hpp"
 
 namespace kfab::commands {
 namespace {
 
 std::string criteria_name(const manifest::CriteriaSet* set) {
   return set ? set->name + (set->version.empty() ? "" : "@" + set->version) : std::string();
+}
+
+// The verdict on the node's report, beside its peers where they are known.
+void judge_report(ValidatedNode& node, const NodeTest& test, const validation::Peers* peers) {
+  validation::JudgeInput input;
+  input.profile = test.profile;
+  input.criteria = test.criteria;
+  input.families = test.plan.families;
+  input.device = test.plan.device;
+  input.peers = peers;
+  node.judgement = validation::judge(input, node.report);
+  if (node.cut.empty()) return;
+  const Verdict at_best = node.cut_fails ? Verdict::fail : Verdict::not_judged;
+  if (node.judgement.verdict != Verdict::fail) node.judgement.verdict = at_best;
+  node.judgement.reasons.insert(node.judgement.reasons.begin(), node.cut);
+  for (auto& accelerator : node.judgement.accelerators)
+    if (accelerator.verdict != Verdict::fail) {
+      accelerator.verdict = at_best;
+      accelerator.reasons.insert(accelerator.reasons.begin(), node.cut);
+    }
+}
+
+store::MeasurementRecord record_of(const validation::CriterionVerdict& criterion, const std::string& run_id, const std::string& node, Timestamp at) {
+  store::MeasurementRecord row;
+  row.run_id = run_id;
+  row.node = node;
+  row.accelerator_id = criterion.accelerator;
+  row.device = criterion.device;
+  row.test = criterion.test;
+  row.metric = criterion.metric;
+  row.unit = criterion.unit;
+  row.value = criterion.value;
+  row.at = at;
+  row.verdict = criterion.verdict;
+  row.criterion = criterion.criterion;
+  row.limit = criterion.limit;
+  row.detail = criterion.reason;
+  return row;
+}
+
+store::AcceleratorRecord record_of(const validation::AcceleratorVerdict& accelerator, const std::string& run_id, const NodeTest& test, const ValidatedNode& node, Timestamp at) {
+  store::AcceleratorRecord row;
+  row.run_id = run_id;
+  row.node = node.name;
+  row.id = accelerator.id;
+  row.device = accelerator.device;
+  row.model = accelerator.model;
+  row.index = accelerator.index;
+  row.at = at;
+  row.verdict = accelerator.verdict;
+  row.reason = one_line(accelerator.reason(), 400);
+  row.level = test.plan.families.size() == validation::all_families().size() ? node.level : join(test.plan.families, "+");
+  row.criteria = node.criteria;
+  row.criteria_sha256 = test.criteria ? test.criteria->sha256 : std::string();
+  row.profile_sha256 = test.profile->sha256;
+  return row;
+}
+
+json::Value detail_of(const NodeTest& test, const ValidatedNode& node) {
+  json::Object detail{{"level", node.level}, {"device", node.device}, {"criteria", node.criteria}};
+  add_report(detail, node.report, node.judgement, test.plan.families, node.cut, node.cut_fails, test.profile->sha256);
+  return detail;
 }
 
 }  // namespace
@@ -26,12 +90,18 @@ Result<std::vector<NodeTest>> plan_nodes(const SiteSession& session, const Valid
   // Several names of one machine share its memory and processors.
   const auto sharing = std::count_if(session.nodes.begin(), session.nodes.end(), [](const auto* node) { return node->identity_by_name; });
   std::vector<NodeTest> tests;
+  std::shared_ptr<const manifest::CriteriaSet> any_gpu;
   for (const manifest::Node* node : session.nodes) {
     NodeTest test;
     test.profile = session.site->find_profile(node->profile);
     if (!test.profile) return error(code::unknown_reference, fmt::format("node {} has no profile, so nothing says how to test it", node->name));
     const auto criteria = session.site->criteria.find(test.profile->criteria);
     if (criteria != session.site->criteria.end()) test.criteria = &criteria->second;
+    else if (test.profile->criteria.empty() && validation::device_of(*test.profile) == "cuda") {
+      if (!any_gpu) any_gpu = manifest::built_in_criteria("nvidia-any");
+      test.own = any_gpu;
+      test.criteria = any_gpu.get();
+    }
     validation::RequestOptions request;
     request.families = options.families;
     request.duration_s = options.duration_s;
@@ -68,23 +138,13 @@ ValidatedNode judged(const NodeTest& test, AgentRun run, std::optional<Cut> cut)
   node.outcome = run.end.outcome;
   node.reason = run.reason;
   node.report = reader.finish();
-  validation::JudgeInput input;
-  input.profile = test.profile;
-  input.criteria = test.criteria;
-  input.families = test.plan.families;
-  input.device = test.plan.device;
-  node.judgement = validation::judge(input, node.report);
+  node.board_serial = one_line(run.end.hello.string_or("board_serial"), 80);
   if (node.outcome != NodeOutcome::ok) cut = Cut{fmt::format("the report is incomplete: {}", one_line(node.reason))};
   if (cut) {
-    const Verdict at_best = cut->fails ? Verdict::fail : Verdict::not_judged;
-    if (node.judgement.verdict != Verdict::fail) node.judgement.verdict = at_best;
-    node.judgement.reasons.insert(node.judgement.reasons.begin(), cut->why);
-    for (auto& accelerator : node.judgement.accelerators)
-      if (accelerator.verdict != Verdict::fail) {
-        accelerator.verdict = at_best;
-        accelerator.reasons.insert(accelerator.reasons.begin(), cut->why);
-      }
+    node.cut = cut->why;
+    node.cut_fails = cut->fails;
   }
+  judge_report(node, test, nullptr);
   return node;
 }
 
@@ -96,29 +156,10 @@ store::Findings findings_of(const Env& env, const std::string& run_id, const Nod
   record.run_id = run_id;
   record.verdict = node.judgement.verdict;
   record.reason = one_line(node.judgement.reason(), 400);
-  json::Array families;
-  for (const auto& family : test.plan.families) families.emplace_back(family);
-  record.detail = json::Object{{"level", node.level}, {"device", node.device}, {"criteria", node.criteria}, {"families", std::move(families)}};
+  record.detail = detail_of(test, node);
   // A node whose agent never answered has no verdict of its tests: only that it was not reached is kept.
   if (reached(run.end)) found.nodes.push_back(record);
-  const bool all = test.plan.families.size() == validation::all_families().size();
-  for (const auto& accelerator : node.judgement.accelerators) {
-    store::AcceleratorRecord row;
-    row.run_id = run_id;
-    row.node = node.name;
-    row.id = accelerator.id;
-    row.device = accelerator.device;
-    row.model = accelerator.model;
-    row.index = accelerator.index;
-    row.at = env.clock.now();
-    row.verdict = accelerator.verdict;
-    row.reason = one_line(accelerator.reason(), 400);
-    row.level = all ? node.level : join(test.plan.families, "+");
-    row.criteria = node.criteria;
-    row.criteria_sha256 = test.criteria ? test.criteria->sha256 : std::string();
-    row.profile_sha256 = test.profile->sha256;
-    found.accelerators.push_back(std::move(row));
-  }
+  for (const auto& accelerator : node.judgement.accelerators) found.accelerators.push_back(record_of(accelerator, run_id, test, node, env.clock.now()));
   const auto figure_of = [&](const auto& from, const std::string& accelerator) {
     store::MeasurementRecord row;
     row.run_id = run_id;
@@ -132,14 +173,8 @@ store::Findings findings_of(const Env& env, const std::string& run_id, const Nod
     row.at = env.clock.now();
     return row;
   };
-  for (const auto& criterion : node.judgement.criteria) {
-    auto row = figure_of(criterion, criterion.accelerator);
-    row.verdict = criterion.verdict;
-    row.criterion = criterion.criterion;
-    row.limit = criterion.limit;
-    row.detail = criterion.reason;
-    found.measurements.push_back(std::move(row));
-  }
+  for (const auto& criterion : node.judgement.criteria)
+    if (!criterion.beside_peers) found.measurements.push_back(record_of(criterion, run_id, node.name, env.clock.now()));   // those come when the peers are known
   // Figures that no criterion asks for are kept all the same, so that later criteria can judge them.
   std::set<std::tuple<std::string, std::string, std::optional<double>>> kept;   // a hostile report has thousands of them
   for (const auto& row : found.measurements) kept.emplace(row.metric, row.accelerator_id, row.value);
@@ -149,6 +184,66 @@ store::Findings findings_of(const Env& env, const std::string& run_id, const Nod
     found.measurements.back().detail = figure.detail;
   }
   return found;
+}
+
+std::vector<PlannedTests> planned(const std::vector<NodeTest>& tests) {
+  std::vector<PlannedTests> out;
+  for (const auto& test : tests) {
+    const std::string level = level_word(test), criteria = criteria_name(test.criteria);
+    auto same = std::find_if(out.begin(), out.end(), [&](const PlannedTests& p) { return p.profile == test.profile->name && p.level == level; });
+    if (same == out.end()) same = out.insert(out.end(), {test.profile->name, test.plan.device, level, criteria, 0, test.plan.predicted_s, test.plan.family_s});
+    ++same->nodes;
+  }
+  return out;
+}
+
+double predicted_total_s(const ReachOptions& reach, std::size_t nodes, double per_node_s) {
+  const std::size_t window = std::max<std::size_t>(reach.window, 1);
+  std::size_t rounds = 0;
+  for (const std::size_t batch : fleet::batch_sizes(reach.pace, nodes)) rounds += (batch + window - 1) / window;
+  return per_node_s * static_cast<double>(rounds);
+}
+
+validation::FleetFindings judge_beside_peers(std::vector<ValidatedNode>& nodes, const std::vector<NodeTest>& tests, const SiteSession& session, const std::string& run_id, const Env& env,
+                                             Recorder& recorder) {
+  validation::Fleet fleet;
+  for (std::size_t i = 0; i < nodes.size(); ++i)
+    if (!nodes[i].report.accelerators.empty()) fleet.add({nodes[i].name, session.nodes[i]->rack, session.nodes[i]->tranche, nodes[i].profile}, nodes[i].report, nodes[i].device);
+  auto findings = fleet.findings();
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    ValidatedNode& node = nodes[i];
+    const bool asks = tests[i].criteria && std::any_of(tests[i].criteria->criteria.begin(), tests[i].criteria->criteria.end(), [](const auto& c) { return c.basis == manifest::Basis::fleet_relative; });
+    const bool dissents = std::any_of(findings.dissents.begin(), findings.dissents.end(), [&](const auto& d) { return d.node == node.name; });
+    if (node.report.accelerators.empty() || (!asks && !dissents)) continue;
+    const Verdict was = node.judgement.verdict;
+    const auto accelerators_were = node.judgement.accelerators;
+    judge_report(node, tests[i], &fleet.peers(node.profile, node.report.accelerators.front().model));
+    validation::take_dissents(findings.dissents, node.name, node.judgement);
+    store::Findings found;
+    for (const auto& criterion : node.judgement.criteria)
+      if (criterion.beside_peers && criterion.verdict != Verdict::not_judged) found.measurements.push_back(record_of(criterion, run_id, node.name, env.clock.now()));
+    bool changed = node.judgement.verdict != was;
+    for (std::size_t a = 0; a < node.judgement.accelerators.size(); ++a) {
+      if (a < accelerators_were.size() && accelerators_were[a].verdict == node.judgement.accelerators[a].verdict) continue;
+      changed = true;
+      found.accelerators.push_back(record_of(node.judgement.accelerators[a], run_id, tests[i], node, env.clock.now()));
+    }
+    if (changed) {
+      store::NodeRecord record;
+      record.run_id = run_id;
+      record.node = node.name;
+      record.step = "validate";
+      record.at = env.clock.now();
+      record.outcome = node.outcome;
+      record.board_serial = node.board_serial;
+      record.verdict = node.judgement.verdict;
+      record.reason = one_line(node.judgement.reason(), 400);
+      record.detail = detail_of(tests[i], node);
+      found.nodes.push_back(std::move(record));
+    }
+    if (!found.measurements.empty() || changed) recorder.put(found);
+  }
+  return findings;
 }
 
 }  // namespace kfab::commands

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "commands/agent_runs.hpp"
+#include "commands/recorder.hpp"
 #include "commands/validate.hpp"
 #include "store/store.hpp"
 #include "validation/catalogue.hpp"
@@ -17,6 +19,7 @@ namespace kfab::commands {
 struct NodeTest {
   const manifest::Profile* profile = nullptr;
   const manifest::CriteriaSet* criteria = nullptr;   // null: figures are recorded, nothing is judged
+  std::shared_ptr<const manifest::CriteriaSet> own;  // holds a set that no manifest does: nvidia-any, whose floors follow from the GPU
   validation::TestPlan plan;
   bool shortened = false;                            // less than the level asks for: does not stand for the level
 };
@@ -37,6 +40,14 @@ struct Cut {
 
 // The verdict on what an agent said. A session that did not end well is a cut by itself.
 ValidatedNode judged(const NodeTest&, AgentRun, std::optional<Cut> cut = {});
+
+// How long all of them take, with what each profile and level is given to do: batch by batch and window by window.
+std::vector<PlannedTests> planned(const std::vector<NodeTest>&);
+double predicted_total_s(const ReachOptions&, std::size_t nodes, double per_node_s);
+
+// Judges again those nodes whose criteria compare them with their peers, once all figures of the run are there, and keeps what
+// became of it. Digests are voted on.
+validation::FleetFindings judge_beside_peers(std::vector<ValidatedNode>&, const std::vector<NodeTest>&, const SiteSession&, const std::string& run_id, const Env&, Recorder&);
 
 // What is kept of it: that the node was reached, its verdict, its accelerators', all figures.
 // `run_id` is the run that is told of: the one that started the tests.

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/text.hpp"
+#include "commands/judge.hpp"
 #include "commands/validate.hpp"
 #include "fleet/fold.hpp"
 #include "json/diagnostic.hpp"
@@ -155,6 +156,28 @@ term::Table summary_table(const ValidateResult& result, const term::StreamFacts&
   return table;
 }
 
+json::Value plans_json(const ValidateResult& result) {
+  json::Array out;
+  for (const auto& plan : result.plans) {
+    json::Array families;
+    for (const auto& [family, seconds] : plan.families) families.push_back(json::Object{{"family", family}, {"predicted_s", seconds}});
+    out.push_back(json::Object{{"profile", plan.profile}, {"device", plan.device}, {"level", plan.level}, {"criteria", text_or_null(plan.criteria)}, {"nodes", plan.nodes},
+                               {"predicted_s", plan.predicted_s}, {"families", std::move(families)}});
+  }
+  return out;
+}
+
+// What is to be done on the nodes of each profile, and how long each part takes on one of them.
+void render_plans(const ValidateResult& result, term::Writer& out) {
+  term::Table table({{"Profile"}, {"Nodes", term::Align::right}, {"Device"}, {"Level"}, {"On each node"}, {"About", term::Align::right}, {"Criteria", term::Align::left, true}});
+  for (const auto& plan : result.plans) {
+    std::string parts;
+    for (const auto& [family, seconds] : plan.families) parts += fmt::format("{}{} {}", parts.empty() ? "" : ", ", family, brief_duration_s(seconds));
+    table.row({plan.profile, std::to_string(plan.nodes), plan.device, plan.level, parts, brief_duration_s(plan.predicted_s), plan.criteria.empty() ? "none: recorded, not judged" : plan.criteria});
+  }
+  out.table(table).line(fmt::format("about {} in all; nothing was started", brief_duration_s(result.predicted_s)));
+}
+
 }  // namespace
 
 json::Value to_json(const ValidateResult& result) {
@@ -171,12 +194,13 @@ json::Value to_json(const ValidateResult& result) {
     nodes.emplace_back(std::move(row));
   }
   const json::Object by_verdict{{"pass", verdicts[0]}, {"degraded", verdicts[1]}, {"fail", verdicts[2]}, {"not_judged", verdicts[3]}};
-  json::Object data{{"families", strings(result.families)}, {"counts", result.counts.to_json()}};
+  json::Object data{{"families", strings(result.families)}, {"predicted_s", result.predicted_s}, {"plans", plans_json(result)}, {"counts", result.counts.to_json()}};
   add_to(data, result.summary);
-  return data.set("verdicts", by_verdict).set("nodes", std::move(nodes));
+  return data.set("verdicts", by_verdict).set("fleet", to_json(result.fleet)).set("nodes", std::move(nodes));
 }
 
 void render(const ValidateResult& result, term::Writer& out) {
+  if (result.only_planned) return render_plans(result, out);
   out.table(summary_table(result, out.facts())).line();
 
   // One line per criterion over all nodes: a site has thousands, and each figure of each is in the JSON.
@@ -189,6 +213,7 @@ void render(const ValidateResult& result, term::Writer& out) {
                  spread.criterion});
   }
   if (!figures.empty()) out.table(figures);
+  render(result.fleet, out);
   if (result.nodes.size() > 1) {
     if (!figures.empty()) out.line();
     render(result.summary, out);

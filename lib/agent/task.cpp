@@ -8,6 +8,7 @@
 #include "agent/jobs/job_task.hpp"
 #include "agent/provision_task.hpp"
 #include "agent/relay_task.hpp"
+#include "agent/tests/selftest_task.hpp"
 #include "agent/tests/test_task.hpp"
 
 namespace kfab::agent {
@@ -34,6 +35,7 @@ std::span<const TaskRow> all_tasks() {
               [](const json::Value& request, TaskContext& context) { return run_provision_task(request, context); }},
       TaskRow{"reboot", [](const json::Value& request, TaskContext& context) { return run_reboot_task(request, context); }},
       TaskRow{"relay", run_relay_task},
+      TaskRow{"selftest", [](const json::Value& request, TaskContext& context) { return run_selftest_task(request, context); }},
       TaskRow{"test", [](const json::Value& request, TaskContext& context) { return run_test_task(request, context); }},
   };
   return tasks;

@@ -45,7 +45,7 @@ struct TaskRow {
   TaskFunction run;
 };
 
-// What this agent can do: boot, detach, facts, job, provision, reboot, relay, test.
+// What this agent can do: boot, detach, facts, job, provision, reboot, relay, selftest, test.
 std::span<const TaskRow> all_tasks();
 
 }  // namespace kfab::agent

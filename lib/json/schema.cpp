@@ -20,6 +20,7 @@ KFAB_EMBEDDED(schema_help)
 KFAB_EMBEDDED(schema_hostkeys)
 KFAB_EMBEDDED(schema_inventory)
 KFAB_EMBEDDED(schema_inventory_1_1)
+KFAB_EMBEDDED(schema_judge)
 KFAB_EMBEDDED(schema_lint)
 KFAB_EMBEDDED(schema_lock)
 KFAB_EMBEDDED(schema_nodeset)
@@ -39,6 +40,7 @@ KFAB_EMBEDDED(schema_reboot_1_1)
 KFAB_EMBEDDED(schema_report)
 KFAB_EMBEDDED(schema_runs)
 KFAB_EMBEDDED(schema_schema)
+KFAB_EMBEDDED(schema_selftest)
 KFAB_EMBEDDED(schema_show)
 KFAB_EMBEDDED(schema_text)
 KFAB_EMBEDDED(schema_validate)
@@ -71,6 +73,7 @@ constexpr Source sources[] = {
     {"kfab.hostkeys/1.0", embedded_schema_hostkeys},
     {"kfab.inventory/1.0", embedded_schema_inventory},
     {"kfab.inventory/1.1", embedded_schema_inventory_1_1},
+    {"kfab.judge/1.0", embedded_schema_judge},
     {"kfab.lint/1.0", embedded_schema_lint},
     {"kfab.lock/1.0", embedded_schema_lock},
     {"kfab.nodeset/1.0", embedded_schema_nodeset},
@@ -90,6 +93,7 @@ constexpr Source sources[] = {
     {"kfab.report/1.0", embedded_schema_report},
     {"kfab.runs/1.0", embedded_schema_runs},
     {"kfab.schema/1.0", embedded_schema_schema},
+    {"kfab.selftest/1.0", embedded_schema_selftest},
     {"kfab.show/1.0", embedded_schema_show},
     {"kfab.text/1.0", embedded_schema_text},
     {"kfab.validate/1.0", embedded_schema_validate},

@@ -152,4 +152,33 @@ Result<std::vector<MeasurementRecord>> Store::Impl::figures(const std::vector<Ac
   return out;
 }
 
+Result<std::optional<NodeRecord>> Store::node_record(std::string_view run_id, std::string_view site, std::string_view node, std::string_view step) const {
+  std::int64_t run = 0;
+  if (!run_id.empty()) {
+    KFAB_TRY(found, impl_->find_run(run_id));
+    run = found.seq;
+  }
+  KFAB_TRY(select, impl_->db->prepare(run_id.empty() ? KFAB_NODE_COLUMNS "FROM newest_nodes n JOIN node_records r ON r.seq = n.record WHERE n.site = ?1 AND n.node = ?2 AND n.step = ?3"
+                                                     : KFAB_NODE_COLUMNS "FROM node_records r WHERE r.run = ?1 AND r.node = ?2 AND r.step = ?3 ORDER BY r.seq DESC LIMIT 1"));
+  if (run_id.empty()) select->bind(site);
+  else select->bind(run);
+  select->bind(node).bind(step);
+  KFAB_TRY(row, select->next());
+  if (!row) return std::optional<NodeRecord>();
+  NodeRecord record;
+  KFAB_TRY(id, impl_->run_id(select->integer(0)));
+  record.run_id = std::move(id);
+  record.node = select->text(1);
+  record.board_serial = select->text(2);
+  record.step = select->text(3);
+  record.at = from_ms(select->integer(4));
+  record.outcome = read_node_outcome(select->text(5));
+  record.verdict = read_verdict(select->text(6));
+  record.reason = select->text(7);
+  KFAB_TRY(detail, impl_->db->prepare("SELECT document FROM node_details WHERE record = ?"));
+  KFAB_TRY(whole, detail->bind(select->integer(9)).next());
+  record.detail = read_document(whole ? detail->text(0) : select->text(8));
+  return std::optional(std::move(record));
+}
+
 }  // namespace kfab::store

@@ -84,6 +84,10 @@ class Store {
   // mappings or long texts. Errors: unknown_run.
   Result<std::vector<NodeRecord>> node_records(std::string_view run_id, std::string_view step) const;
 
+  // The newest record of the node and step with its whole document: of that run, or of any run about the site where `run_id` is
+  // empty. Nothing where there is none. Errors: unknown_run.
+  Result<std::optional<NodeRecord>> node_record(std::string_view run_id, std::string_view site, std::string_view node, std::string_view step) const;
+
   // The locks of a site that are held at that moment, the oldest first.
   Result<std::vector<LockRecord>> locks(std::string_view site, Timestamp now) const;
   // Takes all of them, or none and gives back one that is in the way: one that collides and that `may_pass` does not let

@@ -111,7 +111,30 @@ constexpr Metric cuda_bandwidth[] = {
     {"bandwidth.<test>.mismatches", "count", "words with wrong bits in what was copied"},
 };
 
+constexpr Metric vendor_health[] = {
+    {"health.alive", "count", "1: its maker's tool finds it well"},
+    {"health.hung", "count", "1: its power state says that it hangs (Rebellions P12)"},
+    {"health.thermal", "count", "1: its power state says that it is too hot (Rebellions P10)"},
+    {"health.temperature_c", "c", "by its maker's tool"},
+    {"health.power_w", "w", "by its maker's tool"},
+    {"health.memory_gib", "gib", "memory that it shows"},
+    {"health.memory_used_bytes", "bytes", "memory in use"},
+    {"health.pcie_<gen|width|replays>", "count", "of its PCIe link"},
+    {"health.ecc_<corrected|uncorrected>", "count", "ECC errors (AMD)"},
+    {"health.foreign_processes", "count", "what uses it"},
+};
+constexpr Metric vendor_bandwidth[] = {
+    {"bandwidth.host_to_device_gbps", "gbps", "by its maker's tool; device_to_host and device_to_device likewise"},
+    {"bandwidth.<way>_gbps", "gbps", "by its maker's tool"},
+};
+constexpr Metric vendor_memory[] = {{"memory.errors", "count", "not run: kfab drives no memory test of any maker"}};
+constexpr Metric vendor_burnin[] = {{"burnin.power_w", "w", "not run: kfab drives no burn-in of any maker"}, {"burnin.temperature_c", "c", "not run"}};
+
 constexpr Check checks[] = {
+    {"health", "vendor", "what the maker's tool says: rbln-smi, furiosa-smi, amd-smi, hl-smi", 0, 0, 0, vendor_health, 10},
+    {"memory", "vendor", "not run, and said so", 0, 0, 0, vendor_memory},
+    {"bandwidth", "vendor", "the maker's own copies, where kfab drives its tool", 20, 60, 0.1, vendor_bandwidth},
+    {"burnin", "vendor", "not run, and said so", 0, 0, 0, vendor_burnin},
     {"health", "cpu", "error counters and processors, before and after every test", 0, 0, 0, cpu_health, 0.3},
     {"health", "cuda", "error counters, links, firmware and XIDs, before and after every test", 0, 0, 0, cuda_health, 4},
     {"memory", "cpu", "memory patterns in all threads", 1.8, 60, 0.2, memory_metrics},
@@ -134,6 +157,7 @@ struct MemoryRow { std::string_view device; Level level; double fraction; int ca
 constexpr MemoryRow memory_rows[] = {
     {"cpu", Level::quick, 0.25, 768},   {"cpu", Level::standard, 0.5, 0},   {"cpu", Level::soak, 0.8, 0},
     {"cuda", Level::quick, 0, 0},       {"cuda", Level::standard, 0, 0},    {"cuda", Level::soak, 0, 0},   // the device's own
+    {"vendor", Level::quick, 0, 0},     {"vendor", Level::standard, 0, 0},  {"vendor", Level::soak, 0, 0},
 };
 
 }  // namespace
@@ -173,7 +197,7 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
   TestPlan plan;
   plan.device = device_of(profile);
   plan.level = options.level;
-  if (plan.device != "cpu" && plan.device != "cuda")
+  if (plan.device != "cpu" && plan.device != "cuda" && plan.device != "vendor")
     return error(code::no_tests_for_device, "profile " + profile.name + ": kfab has no test of its own for " +
                                                 (profile.accelerator.empty() ? profile.vendor : profile.accelerator));
   const auto known = all_families();
@@ -226,6 +250,21 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
   if (bandwidth > 0 && plan.device == "cuda") bandwidth = std::max(bandwidth, cuda_copy_floor_s * samples / 10.0);
   plan.predicted_s = duration + bandwidth * (accelerators - 1) + 5 + fixed;
   if (plan.device == "cpu") plan.predicted_s = duration * 1.3 + 2 + fixed;   // each figure needs its least number of samples
+  // The parts, so that they add up to the whole: what a device takes beside its tests is shared among them.
+  const double stretch = plan.device == "cpu" ? 1.3 : 1;
+  double parts = 0;
+  for (const auto& family : known) {
+    if (std::find(plan.families.begin(), plan.families.end(), family) == plan.families.end()) continue;
+    for (const auto& check : checks) {
+      if (check.device != plan.device || check.family != family) continue;
+      double one = options.level == Level::quick ? check.quick_s : options.level == Level::standard ? check.standard_s : soak * check.soak_share;
+      if (options.duration_s && shares > 0) one *= *options.duration_s / shares;
+      if (family == "bandwidth" && plan.device == "cuda") one += bandwidth * (accelerators - 1);
+      plan.family_s.emplace_back(family, one * stretch + check.fixed_s);
+      parts += plan.family_s.back().second;
+    }
+  }
+  if (!plan.family_s.empty() && plan.predicted_s > parts) plan.family_s.front().second += plan.predicted_s - parts;   // the start
   plan.deadline_s = plan.predicted_s * 2 + 120;
   return plan;
 }

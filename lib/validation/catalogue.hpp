@@ -27,7 +27,7 @@ struct Metric {
 // A check: one family of one device at all levels. Durations are seconds for one accelerator.
 struct Check {
   std::string_view family;           // health | memory | bandwidth | burnin
-  std::string_view device;           // cpu | cuda
+  std::string_view device;           // cpu | cuda | vendor
   std::string_view title;
   double quick_s, standard_s;        // soak takes what is asked for, in parts of `soak_share`
   double soak_share;
@@ -60,10 +60,10 @@ struct TestPlan {
   std::vector<std::string> families;
   json::Object members;              // the task's own members, to be added to agent::request_header(...)
   double predicted_s = 0;            // wall time on the node for all its accelerators
+  std::vector<std::pair<std::string, double>> family_s;   // how it is made up, in the order in which they run
   double deadline_s = 0;             // what to give the agent: prediction with room for slow devices
 };
-// Errors: no_tests_for_device for profiles whose device is `vendor` (NPUs: kfab has no test of its own for them yet),
-// unknown_test_family.
+// Errors: no_tests_for_device for profiles of a device that nobody knows, unknown_test_family.
 Result<TestPlan> plan_tests(const manifest::Profile&, const RequestOptions&);
 // The device that tests a profile: its own statement, else cuda for nvidia, cpu for cpu, vendor otherwise.
 std::string device_of(const manifest::Profile&);

@@ -6,6 +6,10 @@
 #include <set>
 #include <tuple>
 
+#include <fmt/format.h>
+
+#include "base/codes/validation.hpp"
+
 namespace kfab::validation {
 namespace {
 
@@ -186,6 +190,24 @@ FleetFindings Fleet::findings() const {
   std::stable_sort(out.shared.begin(), out.shared.end(), [](const SharedPlace& a, const SharedPlace& b) { return a.outliers > b.outliers; });
   if (out.shared.size() > most_shared) out.shared.resize(most_shared);
   return out;
+}
+
+void take_dissents(const std::vector<Dissent>& dissents, const std::string& node, NodeJudgement& judgement) {
+  for (const auto& dissent : dissents) {
+    if (dissent.node != node) continue;
+    const Verdict verdict = dissent.decided ? Verdict::fail : Verdict::not_judged;
+    const std::string reason =
+        dissent.decided ? fmt::format("{}: its result differs from that of {} of {} accelerators of its model, given the same work ({})", dissent.metric, dissent.agreeing, dissent.voters,
+                                      kfab::to_string(code::wrong_bits))
+                        : fmt::format("{}: {} accelerators of its model do not agree on the result, and no majority says who is right", dissent.metric, dissent.voters);
+    for (auto& accelerator : judgement.accelerators) {
+      if (accelerator.id != dissent.accelerator) continue;
+      accelerator.verdict = worse(accelerator.verdict, verdict);
+      accelerator.reasons.insert(accelerator.reasons.begin(), reason);
+      judgement.verdict = worse(judgement.verdict, verdict);
+      judgement.reasons.insert(judgement.reasons.begin(), judgement.accelerators.size() > 1 ? fmt::format("{} {}: {}", accelerator.device, accelerator.index, reason) : reason);
+    }
+  }
 }
 
 }  // namespace kfab::validation

@@ -59,6 +59,9 @@ struct FleetFindings {
   std::vector<Dissent> dissents;        // at most 200
 };
 
+// What a dissent makes of the node that it is of: a fail of the accelerator where the majority is known, else not judged.
+void take_dissents(const std::vector<Dissent>&, const std::string& node, NodeJudgement&);
+
 // An accelerator counts as an outlier from this many robust deviations on, and a place from this many standard errors and one
 // percent of the median on.
 inline constexpr double outlier_deviations = 3, position_errors = 4;

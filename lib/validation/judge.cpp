@@ -208,6 +208,7 @@ class Judge {
     base.device = accelerator.device;
     std::string derived;
     base.limit = limit_of(criterion, accelerator, derived);
+    base.beside_peers = criterion.basis == Basis::fleet_relative;
     if (criterion.device != "any" && !criterion.device.empty() && criterion.device != accelerator.device) return {};   // never compared
     if (!in_run(criterion.metric)) {
       base.counts = false;
@@ -306,6 +307,7 @@ class Judge {
       return;
     }
     if (!out.limit) {
+      if (criterion.optional) out.counts = false;
       out.reason = criterion.nominal_key.empty()
                        ? fmt::format("criterion {} states no limit", criterion.id)
                        : fmt::format("neither the profile nor the accelerator tells a nominal {} from which the limit follows (criterion {})", criterion.nominal_key, criterion.id);

@@ -21,6 +21,7 @@ struct CriterionVerdict {
   std::string accelerator, device, link;
   std::optional<double> value, limit;
   Verdict verdict = Verdict::not_judged;
+  bool beside_peers = false;   // of basis fleet_relative: known only when the peers are
   bool counts = true;      // false: outside this run's families, or record_only; shown, not part of the whole
   std::string reason;      // why it is not pass, in words with numbers and the criterion's id; empty when pass
 };

@@ -139,4 +139,27 @@ void ReportReader::take(const json::Value& message) {
   }
 }
 
+json::Array messages_of(const TestReport& report) {
+  json::Array out;
+  const auto text_or_null = [](const std::string& text) { return text.empty() ? json::Value() : json::Value(text); };
+  for (const auto& a : report.accelerators) {
+    out.push_back(json::Object{{"type", "accelerator"}, {"id", a.id}, {"device", a.device}, {"index", a.index}, {"model", a.model}, {"numa_node", a.numa_node},
+                               {"memory_bytes", a.memory_bytes}, {"pci_bus_id", a.pci_bus_id}, {"detail", a.detail}});
+    if (a.versions.empty()) continue;
+    json::Object versions;
+    for (const auto& [key, value] : a.versions) versions.set(key, value);
+    out.push_back(json::Object{{"type", "versions"}, {"accelerator", a.id}, {"device", a.device}, {"versions", std::move(versions)}});
+  }
+  for (const auto& m : report.measurements)
+    out.push_back(json::Object{{"type", "measurement"}, {"accelerator", m.accelerator}, {"device", m.device}, {"test", m.test}, {"metric", m.metric},
+                               {"value", m.value}, {"unit", m.unit}, {"link", text_or_null(m.link)}, {"detail", m.detail}});
+  for (const auto& s : report.statuses)
+    out.push_back(json::Object{{"type", "test_done"}, {"accelerator", s.accelerator}, {"device", s.device}, {"test", s.test}, {"status", to_string(s.state)},
+                               {"code", text_or_null(s.code)}, {"reason", s.reason}, {"duration_s", s.duration_s}});
+  for (const auto& m : report.mismatches)
+    out.push_back(json::Object{{"type", "mismatch"}, {"accelerator", m.accelerator}, {"device", m.device}, {"test", m.test}, {"where", m.where}, {"index", m.index},
+                               {"stride", m.stride}, {"count", m.count}, {"expected", m.expected}, {"got", m.got}, {"mask", m.mask}, {"second_read", m.second_read}});
+  return out;
+}
+
 }  // namespace kfab::validation

@@ -59,6 +59,10 @@ struct TestReport {
   bool truncated = false;            // more than the limits: the report is incomplete and must not pass
 };
 
+// The report in the words in which agents tell it, to be kept and read again by a ReportReader with its bounds. Samples are
+// left out: what is judged is the figure.
+json::Array messages_of(const TestReport&);
+
 struct ReportLimits {
   std::size_t accelerators = 256, measurements = 20'000, statuses = 5'000, mismatches = 4'096, samples = 10'000;
 };

@@ -51,7 +51,7 @@ double clamped(double value, double least, double most) {
 Result<TestRequest> read_request(const json::Value& document) {
   TestRequest out;
   out.device = document.string_or("device");
-  if (out.device != "cpu" && out.device != "cuda")
+  if (out.device != "cpu" && out.device != "cuda" && out.device != "vendor")
     return error(code::unknown_test_device, "there is no test device '" + one_line(out.device, 40) + "'");
   out.level = one_line(document.string_or("level", "quick"), 20);
   auto families = words_at(document, "families");
@@ -137,6 +137,7 @@ void TestSink::test_done(std::string_view test, std::string_view status, double 
 std::unique_ptr<Device> make_device(std::string_view kind) {
   if (kind == "cpu") return make_cpu_device();
   if (kind == "cuda") return make_cuda_device();
+  if (kind == "vendor") return make_vendor_device();
   return nullptr;
 }
 

@@ -17,7 +17,7 @@ namespace kfab::agent::devices {
 
 struct Accelerator {
   std::string id;                    // UUID ("GPU-...") or "cpu-<board serial or machine id>"
-  std::string device;                // "cpu" | "cuda"
+  std::string device;                // "cpu" | "cuda" | "vendor"
   std::string model;
   int index = 0;                     // the device's own order: an attribute, not an identity
   int numa_node = -1;                // -1: not known
@@ -81,6 +81,8 @@ class Device {
 };
 
 std::unique_ptr<Device> make_cpu_device();
+// Accelerators of which only their makers' tools know: Rebellions, FuriosaAI, AMD, Intel Gaudi.
+std::unique_ptr<Device> make_vendor_device();
 // Parameters for tests alone: nodes have these libraries, and an empty image is the built-in one.
 struct CudaLibraries {
   std::string driver = "libcuda.so.1", nvml = "libnvidia-ml.so.1";

@@ -86,6 +86,22 @@ void run_watched(devices::Device& device, devices::Family family, const devices:
   watch.finish(to_string(family), sink);
 }
 
+// What a sick test does, for the self-test.
+int misbehave(const std::string& how, int out) {
+  const auto write_all = [&](std::string_view text) { return ::write(out, text.data(), text.size()) == ssize_t(text.size()); };
+  if (how == "hang") {
+    ::signal(SIGTERM, SIG_IGN);
+    for (;;) ::pause();
+  }
+  if (how == "crash") ::raise(SIGKILL);
+  if (how == "nonsense") {
+    const bool wrote = write_all(std::string(1, char(27)) + "[31mpass\n[1, 2\n{\"type\": 7}\n\"test_done\"\n" + std::string(10'000, 'x') + "\n");
+    return wrote ? 0 : 1;
+  }
+  if (how == "sound") return write_all("{\"type\":\"test_done\",\"test\":\"memory\",\"status\":\"ran\"}\n") ? 0 : 1;
+  return 0;
+}
+
 std::string read_line(int in) {
   std::string line;
   char c;
@@ -114,6 +130,7 @@ int test_child_main(int in, int out) {
   const auto device = devices::make_device(request->device);
   if (!device) return 2;
   const std::string wanted = order->string_or("accelerator");
+  if (order->string_or("do") == "misbehave") return misbehave(order->string_or("how"), out);
   PipeSink sink(out, wanted, request->device, std::chrono::milliseconds(request->level == "quick" ? 500 : 10'000));
 
   if (order->string_or("do") == "counters") {
@@ -143,7 +160,9 @@ int test_child_main(int in, int out) {
     if (to_string(family) != order->string_or("family")) continue;
     for (const auto& one : *found) {
       if (one.id != wanted) continue;
-      if (family == devices::Family::health) {
+      if (request->device == "vendor") {   // its maker's tool is all there is to ask
+        device->run(family, one, *request, order->double_or("seconds", 10), sink);
+      } else if (family == devices::Family::health) {
         std::vector<std::string> slots;
         for (const auto& slot : order->array_at("slots"))
           if (const auto* text = slot.as_string()) slots.push_back(*text);

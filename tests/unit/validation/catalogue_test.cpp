@@ -12,7 +12,7 @@ TEST_CASE("every check yields metrics of its own family, and both devices have a
     CHECK_FALSE(check.metrics.empty());
     for (const auto& metric : check.metrics) CHECK(family_of(metric.id) == check.family);
   }
-  for (const auto* device : {"cpu", "cuda"})
+  for (const auto* device : {"cpu", "cuda", "vendor"})
     for (const auto& family : all_families()) {
       int count = 0;
       for (const auto& check : all_checks()) count += check.device == device && check.family == family;
@@ -64,6 +64,8 @@ TEST_CASE("a plan says what is sent and how long it takes") {
   CHECK(plan_tests(cpu, wrong).error().code == code::unknown_test_family);
   manifest::Profile npu;
   npu.vendor = "furiosa";
+  CHECK(plan_tests(npu, {})->device == "vendor");
+  npu.device = "quantum";
   CHECK(plan_tests(npu, {}).error().code == code::no_tests_for_device);
   CHECK(parse_level("standard") == Level::standard);
   CHECK_FALSE(parse_level("long"));

@@ -119,6 +119,17 @@ TEST_CASE("digests are voted on: the one who computes something else is named") 
   CHECK(dissents[0].slot == 6);
   CHECK(dissents[0].decided);
   CHECK(dissents[0].agreeing == 31);
+  NodeJudgement judgement;
+  judgement.verdict = Verdict::pass;
+  judgement.accelerators.push_back({"n2-6", "cuda", "H200", 6, Verdict::pass, {}});
+  judgement.accelerators.push_back({"n2-5", "cuda", "H200", 5, Verdict::pass, {}});
+  take_dissents(dissents, "n1", judgement);
+  CHECK(judgement.verdict == Verdict::pass);
+  take_dissents(dissents, "n2", judgement);
+  CHECK(judgement.verdict == Verdict::fail);
+  CHECK(judgement.accelerators[0].verdict == Verdict::fail);
+  CHECK(judgement.accelerators[1].verdict == Verdict::pass);
+  CHECK(judgement.reason().find("31 of 32") != std::string::npos);
   Hall split;
   for (int n = 0; n < 2; ++n) split.node(n, [&](int slot) { return slot % 2 ? 1.0 : 2.0; }, {}, "digest", "d");
   dissents = split.fleet.dissents();

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "commands/command.hpp"
+#include "commands/env.hpp"
+#include "commands/selection.hpp"
+#include "store/records.hpp"
+#include "validation/fleet_relative.hpp"
+#include "validation/judge.hpp"
+
+// `kfab judge`: what was measured is judged again, by other criteria or by those that the manifest names now. No node is asked.
+namespace kfab::commands {
+
+struct JudgeOptions {
+  std::string manifest;
+  Selection selection;
+  std::string run;              // the run whose measurements are judged; empty: the newest of each node
+  std::string criteria;         // a file, a set of the manifest, or a built-in one; empty: each profile's own
+  bool dry_run = false;         // keep nothing
+};
+
+// A node that is judged again. Its evidence stays what it was: the new verdict is a record of its own, which names the run that
+// measured and keeps the time of the measurement.
+struct RejudgedNode {
+  std::string name, rack, tranche, profile, device, level;
+  std::string evidence_run, was_criteria, criteria, criteria_sha256;
+  std::optional<Timestamp> measured_at;            // absent: there is nothing that could be judged, and `why_not` says why
+  std::string why_not;
+  Verdict was = Verdict::not_judged;
+  std::vector<std::pair<std::string, Verdict>> accelerators_were;
+  validation::TestReport report;
+  validation::NodeJudgement judgement;
+  bool changed() const { return was != judgement.verdict; }
+};
+
+struct JudgeResult {
+  std::vector<RejudgedNode> nodes;
+  validation::FleetFindings fleet;
+  bool kept = false;
+};
+
+// run|null, kept, counts{judged, changed, without_report}, verdicts{}, fleet{}, nodes[]{node, profile, device, level,
+// evidence_run|null, measured_at|null, was{verdict, criteria|null}, verdict, criteria|null, criteria_sha256|null, changed,
+// reasons[], accelerators[]{id, index, model, was, verdict, changed, reasons[]}}.
+json::Value to_json(const JudgeResult&);
+void render(const JudgeResult&, term::Writer&);
+
+CommandOutput run_judge(const JudgeOptions&, Env&);
+
+// What a run keeps of a node so that it can be judged again: the keys report[], families[], cut and verdicts[] of the detail of
+// its "validate" record.
+void add_report(json::Object& detail, const validation::TestReport&, const validation::NodeJudgement&, const std::vector<std::string>& families,
+                const std::string& cut, bool cut_fails, const std::string& profile_sha256);
+
+// populations[], outliers[], outliers_in_all, positions[], shared[], dissents[].
+json::Value to_json(const validation::FleetFindings&);
+// The slow ones with what they share; nothing where there are none.
+void render(const validation::FleetFindings&, term::Writer&);
+
+}  // namespace kfab::commands

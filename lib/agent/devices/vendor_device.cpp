@@ -1,0 +1,195 @@
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <functional>
+
+#include <fmt/format.h>
+
+#include "agent/devices/findings.hpp"
+#include "agent/devices/vendor_tools.hpp"
+#include "agent/process.hpp"
+#include "base/codes/validation.hpp"
+#include "base/text.hpp"
+
+namespace kfab::agent::devices {
+namespace {
+
+using namespace vendor;
+
+constexpr double tool_timeout_s = 30, bandwidth_timeout_s = 300;
+constexpr std::size_t most_output = std::size_t{4} << 20;
+
+// What a tool said, or why it said nothing.
+struct Said {
+  bool there = false;      // the tool is on the node
+  bool well = false;       // and ended well
+  std::string out, why;
+};
+Said ask(std::vector<std::string> argv, const std::function<bool()>& stop, double timeout_s = tool_timeout_s) {
+  ProcessSpec spec;
+  const std::string name = argv.front();
+  spec.argv = std::move(argv);
+  spec.timeout_s = timeout_s;
+  spec.max_output_bytes = most_output;
+  const auto result = run_process(spec, stop);
+  Said said;
+  said.there = result.end != ProcessResult::End::not_found;
+  said.well = result.success() && !result.truncated;
+  said.out = result.out;
+  if (!said.well) said.why = fmt::format("{}: {}{}", name, result.truncated ? "it said more than kfab reads" : result.how(), result.last_words().empty() ? "" : ": " + one_line(result.last_words(), 200));
+  return said;
+}
+
+// A maker's tool: how its answer is had and read, what else of the maker's kfab drives, and a made-up answer by which the reader is proven.
+struct Tool {
+  std::string_view vendor, name;
+  ToolAnswer (*read)(const std::function<bool()>& stop, bool& there, std::string& why);
+  std::string_view no_stress;             // why memory and burn-in are not run
+  std::vector<std::string_view> bandwidth;   // empty: none
+  bool (*proven)(int temperature);
+};
+
+ToolAnswer one_answer(const Said& said, bool& there, std::string& why, const std::function<ToolAnswer()>& read) {
+  there = said.there;
+  if (!said.well) {
+    why = said.why;
+    return {};
+  }
+  return read();
+}
+
+bool has_figure(const ToolAnswer& answer, std::string_view metric, double value) {
+  if (answer.found.size() != 1 || !answer.problems.empty()) return false;
+  return std::any_of(answer.found[0].figures.begin(), answer.found[0].figures.end(), [&](const Figure& f) { return f.metric == metric && f.value == value; });
+}
+
+const std::vector<Tool>& tools() {
+  static const std::vector<Tool> all{
+      {"rebellions", "rbln-smi",
+       [](const std::function<bool()>& stop, bool& there, std::string& why) {
+         Said said = ask({"rbln-smi", "--json"}, stop);
+         if (!said.there) said = ask({"rbln-stat", "--json"}, stop);   // its older name
+         return one_answer(said, there, why, [&] { return read_rebellions(said.out); });
+       },
+       "rbln-vs takes devices off the bus and back, and wants root: run it by hand and keep its report", {"rblnBandwidthLatencyTest"},
+       [](int t) {
+         const auto answer = read_rebellions(fmt::format(R"({{"KMD_version":"3","devices":[{{"npu":0,"name":"X","sid":"1","status":"failed","pstate":"P12","temperature":"{}C","pci":{{"dev":"0x1220"}}}}],"contexts":[]}})", t));
+         return has_figure(answer, "health.temperature_c", t) && has_figure(answer, "health.alive", 0) && has_figure(answer, "health.hung", 1);
+       }},
+      {"furiosa", "furiosa-smi",
+       [](const std::function<bool()>& stop, bool& there, std::string& why) {
+         Said info = ask({"furiosa-smi", "info", "--format", "json"}, stop);
+         const bool older = info.there && !info.well;
+         if (older) info = ask({"furiosa-smi", "info", "--output", "json"}, stop);
+         if (older && !info.well) info = ask({"furiosa-smi", "info"}, stop);
+         const Said status = info.well ? ask({"furiosa-smi", "status", older ? "--output" : "--format", "json"}, stop) : Said();
+         return one_answer(info, there, why, [&] { return read_furiosa(info.out, status.well ? status.out : std::string()); });
+       },
+       "no stress tool of FuriosaAI is published", {},
+       [](int t) {
+         const auto answer = read_furiosa(fmt::format(R"([{{"arch":"rngd","dev_name":"npu0","device_sn":"1","temperature":"{}.5°C"}}])", t), R"([{"device":"npu0","liveness":"dead"}])");
+         return has_figure(answer, "health.temperature_c", t + 0.5) && has_figure(answer, "health.alive", 0);
+       }},
+      {"amd", "amd-smi",
+       [](const std::function<bool()>& stop, bool& there, std::string& why) {
+         const Said facts = ask({"amd-smi", "static", "--json"}, stop);
+         const Said metrics = facts.well ? ask({"amd-smi", "metric", "--json"}, stop) : Said();
+         return one_answer(facts, there, why, [&] { return read_amd(facts.out, metrics.well ? metrics.out : std::string()); });
+       },
+       "RVS needs a configuration for each model: run it by hand and keep its report", {},
+       [](int t) {
+         const auto answer = read_amd(R"({"gpu_data":[{"gpu":0,"asic":{"asic_serial":"1"}}]})", fmt::format(R"([{{"gpu":0,"temperature":{{"hotspot":{{"value":{},"unit":"C"}}}},"ecc":{{"total_uncorrectable_count":3}}}}])", t));
+         return has_figure(answer, "health.temperature_c", t) && has_figure(answer, "health.ecc_uncorrected", 3);
+       }},
+      {"intel", "hl-smi",
+       [](const std::function<bool()>& stop, bool& there, std::string& why) {
+         const Said said = ask({"hl-smi", "-Q", std::string(gaudi_columns), "-f", "csv,noheader"}, stop);
+         return one_answer(said, there, why, [&] { return read_gaudi(said.out); });
+       },
+       "hl_qual holds a whole server for itself: run it by hand and keep its report", {},
+       [](int t) { return has_figure(read_gaudi(fmt::format("0, 01P0-HL, HL-225, 0000:19:00.0, 1.19, 98304 MiB, 512 MiB, {} C, 88 W, AN1\n", t)), "health.temperature_c", t); }},
+  };
+  return all;
+}
+
+class VendorDevice final : public Device {
+ public:
+  std::string_view kind() const override { return "vendor"; }
+
+  Result<std::vector<Accelerator>> accelerators() override {
+    KFAB_TRY_VOID(read({}));
+    std::vector<Accelerator> out;
+    for (const auto& one : answer_.found) out.push_back(one.accelerator);
+    return out;
+  }
+
+  void run(Family family, const Accelerator& accelerator, const TestRequest&, double seconds, TestSink& sink) override {
+    const Stopwatch watch;
+    const std::string_view test = to_string(family);
+    if (family == Family::health) return health(accelerator, sink, watch);
+    if (!tool_) (void)read([&] { return sink.stop_requested(); });
+    const std::string maker = tool_ ? std::string(tool_->no_stress) : "its maker's tool is not there";
+    if (family == Family::bandwidth && tool_ && !tool_->bandwidth.empty()) return bandwidth(accelerator, seconds, sink, watch);
+    sink.test_done(test, "not_run", watch.seconds(), family == Family::bandwidth ? "no bandwidth tool of its maker is driven by kfab" : maker, to_string(code::no_tests_for_device));
+  }
+
+ private:
+  Status read(const std::function<bool()>& stop) {
+    std::string whys;
+    for (const Tool& tool : tools()) {
+      bool there = false;
+      std::string why;
+      ToolAnswer answer = tool.read(stop, there, why);
+      if (!there) continue;
+      if (!answer.found.empty()) {
+        tool_ = &tool;
+        answer_ = std::move(answer);
+        return ok();
+      }
+      if (why.empty()) why = answer.problems.empty() ? std::string(tool.name) + " lists no device" : answer.problems.front();
+      whys += (whys.empty() ? "" : "; ") + why;
+    }
+    if (whys.empty()) return error(code::driver_missing, "none of rbln-smi, rbln-stat, furiosa-smi, amd-smi and hl-smi is on the node");
+    return error(code::no_accelerator, one_line(whys, 400));
+  }
+
+  void health(const Accelerator& accelerator, TestSink& sink, const Stopwatch& watch) {
+    if (const auto done = read([&] { return sink.stop_requested(); }); !done)
+      return sink.test_done("health", "not_run", watch.seconds(), done.error().message, to_string(done.error().code));
+    const auto own = std::find_if(answer_.found.begin(), answer_.found.end(), [&](const auto& one) { return one.accelerator.id == accelerator.id; });
+    if (own == answer_.found.end()) return sink.test_done("health", "failed", watch.seconds(), "its maker's tool no longer lists it", to_string(code::accelerator_lost));
+    for (const auto& figure : own->figures) sink.measurement("health", figure.metric, json::Value(figure.value), figure.unit, figure.detail);
+    if (!own->versions.empty()) sink.emit(json::Object{{"type", "versions"}, {"versions", own->versions}});
+    // The proof: what a made-up answer says of a sick device is read as that.
+    const int first = 20 + static_cast<int>(std::chrono::steady_clock::now().time_since_epoch().count() % 60);
+    int found = 0;
+    for (int i = 0; i < 8; ++i) found += tool_->proven(first + i);
+    emit_selftest(sink, "health", 8, found);
+    if (found != 8) return sink.test_done("health", "failed", watch.seconds(), "the reader of its maker's tool missed a planted fault", to_string(code::checker_not_proven));
+    sink.test_done("health", "ran", watch.seconds(), answer_.problems.empty() ? "" : one_line(join(answer_.problems, "; "), 300));
+  }
+
+  // The maker's own copies. Which device it measures is not for kfab to choose, so that the first one is told of and no other.
+  void bandwidth(const Accelerator& accelerator, double seconds, TestSink& sink, const Stopwatch& watch) {
+    int first = accelerator.index;
+    for (const auto& one : answer_.found) first = std::min(first, one.accelerator.index);
+    if (accelerator.index != first)
+      return sink.test_done("bandwidth", "not_run", watch.seconds(), fmt::format("{} measures the first device only", tool_->bandwidth.front()), to_string(code::no_tests_for_device));
+    std::vector<std::string> argv(tool_->bandwidth.begin(), tool_->bandwidth.end());
+    const Said said = ask(argv, [&] { return sink.stop_requested(); }, std::max(bandwidth_timeout_s, seconds));
+    if (!said.well) return sink.test_done("bandwidth", said.there ? "failed" : "not_run", watch.seconds(), said.why, to_string(said.there ? code::device_call_failed : code::no_tests_for_device));
+    const auto figures = read_bandwidth(said.out);
+    for (const auto& figure : figures) sink.measurement("bandwidth", figure.metric, json::Value(figure.value), figure.unit, figure.detail);
+    if (figures.empty()) return sink.test_done("bandwidth", "not_run", watch.seconds(), "what it printed could not be understood: " + one_line(said.out, 120), to_string(code::device_call_failed));
+    sink.test_done("bandwidth", "ran", watch.seconds());
+  }
+
+  const Tool* tool_ = nullptr;
+  ToolAnswer answer_;
+};
+
+}  // namespace
+
+std::unique_ptr<Device> make_vendor_device() { return std::make_unique<VendorDevice>(); }
+
+}  // namespace kfab::agent::devices
