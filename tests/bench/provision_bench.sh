@@ -11,6 +11,7 @@ kfab=$1 tree=$2 nodes=$3 runs=$4 least_ratio=20
 booted_possible || exit 1
 booted_base "$tree" ca-certificates curl dmidecode ethtool hwloc iproute2 jq lsof nvme-cli pciutils rsync smartmontools sysstat tmux \
   chrony sudo python3 python3-apt || exit 1
+booted_enclose "$0" "$@"
 work=$(mktemp -d)
 # shellcheck disable=SC2317  # called by the trap
 finish() { booted_stop "$work/kfab"; booted_stop "$work/ansible"; rm -rf --one-file-system "$work"; }
@@ -35,7 +36,8 @@ kind: Profile
 metadata: {name: p, version: "1", title: a node without accelerators}
 spec:
   {vendor: cpu, accelerator: processor, device: cpu, per_node: 1, nameplate: 0.5 kW,
-   roles: [base-packages, journald-persistent, limits-and-sysctl, nouveau-blacklist, operator-user, time-chrony]}
+   roles: [base-packages, journald-persistent, limits-and-sysctl, nouveau-blacklist, operator-user, time-chrony],
+   vars: {operator_keys: "$(cat "$work/kfab/id.pub")"}}
 YAML
 for i in $(seq 1 "$nodes"); do echo "n$i ansible_host=$(booted_address "n$i")"; done > "$work/inventory.ini"
 cat > "$work/ansible.cfg" << CFG
