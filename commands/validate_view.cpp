@@ -94,6 +94,7 @@ std::vector<Spread> spreads_of(const ValidateResult& result) {
   std::vector<Spread> spreads;
   for (const auto& node : result.nodes)
     for (const auto& c : node.judgement.criteria) {
+      if (!c.counts && !c.value && c.reason.ends_with("is not part of this run")) continue;   // in the JSON
       auto same = std::find_if(spreads.begin(), spreads.end(), [&](const Spread& s) {
         return s.criterion == c.criterion && s.metric == c.metric && s.unit == c.unit && s.limit == c.limit;
       });

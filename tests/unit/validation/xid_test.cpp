@@ -115,6 +115,15 @@ TEST_CASE("XIDs are judged without a criterion, by one where there is one, and a
   CHECK(gpu.judged().reason().find("may not be read") != std::string::npos);
 }
 
+TEST_CASE("where health is read and nothing is tested, no movement of counters is asked for") {
+  SoundGpu gpu;
+  gpu.input.families = {"health"};
+  std::erase_if(gpu.report.measurements, [](const auto& m) { return m.metric.rfind("counters.", 0) == 0; });
+  CHECK(gpu.judged().verdict == Verdict::pass);
+  gpu.input.families = {"health", "memory"};
+  CHECK(gpu.judged().verdict == Verdict::not_judged);
+}
+
 TEST_CASE("pinned versions: the same, another, and one that is not told") {
   SoundGpu gpu;
   gpu.profile.pins["driver"] = "570.133.20";
