@@ -156,7 +156,7 @@ ToolAnswer read_rebellions(std::string_view text) {
     add(one, "health.power_w", device["card_power"], "w");
     add(one, "health.memory_gib", device["memory"]["total"], "bytes", 1.0 / (1ULL << 30), "gib");
     add(one, "health.memory_used_bytes", device["memory"]["used"], "bytes");
-    add(one, "health.pcie_width", pci["link_width"], "");
+    add(one, "health.pcie_width", pci["link_width"], "", 1, "count");
     const auto speed = read_quantity(pci["link_speed"]);
     static constexpr std::array rates{0.0, 2.5, 5.0, 8.0, 16.0, 32.0, 64.0};
     std::optional<double> generation;

@@ -66,6 +66,10 @@ TEST_CASE("rebellions: power in microwatts, memory in bytes as text, and the res
   CHECK(figure(one, "health.alive") == 1);
   CHECK(figure(one, "health.hung") == 0);
   CHECK(figure(one, "health.pcie_width") == 16);
+  for (const auto& f : one.figures) {   // a figure without a unit is held against no criterion
+    CAPTURE(f.metric);
+    CHECK_FALSE(f.unit.empty());
+  }
   CHECK(figure(one, "health.pcie_gen") == 5);
   CHECK(figure(one, "health.foreign_processes") == 0);
   CHECK(json::Value(one.versions).string_or("driver") == "3.0.0");
