@@ -398,7 +398,8 @@ std::vector<CommandSpec> fleet_commands() {
                       "Of a run of reboot: nodes that run another boot than before are not told to reboot again, but waited for and checked.\n\n"
                       "Of tests that go on by themselves (kfab validate --level soak, or --detach): tells how far each node is and how long it will "
                       "take. Those that are done are judged and recorded, each once; while one is not, the exit code is 3. With --follow it stays "
-                      "until all are done, and an interrupt leaves them alone. --stop ends them; what was cut short is not judged.\n\n"
+                      "until all are done, and an interrupt leaves them alone. --stop ends them; what was cut short is not judged. Of a run that is "
+                      "over the answer is told again.\n\n"
                       "Without RUN the last run that can be gone on with is meant; `kfab runs` lists them.",
        .examples = {{"kfab resume", "the last run"},
                     {"kfab resume 20261121T164158Z-7f3a9c --yes", "a certain run, without asking"},

@@ -81,6 +81,8 @@ std::optional<std::pair<Cut, Code>> cut_of(const NodeJob& job, const std::vector
   if (job.state == "unknown") return std::pair{Cut{"there is no report: the node knows nothing of its tests"}, code::agent_job_unknown};
   if (job.state == "done" && told != messages.end() && (*told)["ok"].as_bool().value_or(false)) return std::nullopt;
   const std::string why = told == messages.end() ? std::string() : one_line((*told)["error"].string_or("message"), 300);
+  if (told != messages.end() && (*told)["error"].string_or("code") == to_string(code::agent_cancelled))
+    return std::pair{Cut{"the report is incomplete: " + why}, code::agent_cancelled};
   return std::pair{Cut{"the report is incomplete: " + (why.empty() ? "the tests did not come to their end" : why)}, code::agent_job_lost};
 }
 
@@ -181,7 +183,7 @@ class Rounds {
     node.job = job;
     recorder_.put(findings_of(env_, run_.run_id, test, bare, node));
     if (cut) problems[{cut->second, cut->first.why}].push_back(node.name);
-    NodeJudged verdict{node.judgement.verdict != Verdict::fail && !cut, cut ? to_string(cut->second) : std::string(), node.judgement.reason()};
+    NodeJudged verdict{node.judgement.verdict != Verdict::fail, cut ? to_string(cut->second) : std::string(), node.judgement.reason()};
     result.nodes[index] = std::move(node);
     return verdict;
   }
@@ -275,7 +277,9 @@ CommandOutput run_resume_tests(const DetachedRun& run, ValidateOptions options, 
   if (run.left.empty()) {
     CommandOutput output;
     output.site.name = run.site;
-    output.render = plain_text(fmt::format("Nothing is left of {}: {} done.\n", run.run_id, plural(static_cast<long long>(run.nodes), "node")));
+    output.outcome = run.failed > 0 ? Outcome::no : run.not_judged > 0 ? Outcome::incomplete : Outcome::yes;
+    output.render = plain_text(fmt::format("Nothing is left of {}: {}, of which {} failed and {} have no verdict.\n", run.run_id,
+                                           plural(static_cast<long long>(run.nodes), "node"), run.failed, run.not_judged));
     return output;
   }
   std::vector<std::string> names;
@@ -304,7 +308,12 @@ CommandOutput run_resume_tests(const DetachedRun& run, ValidateOptions options, 
   std::vector<std::size_t> running(session.nodes.size());
   std::iota(running.begin(), running.end(), std::size_t{0});
   running = rounds.ask(running, how.stop);
-  while (how.follow && !running.empty() && wait_for(env, rounds.longest_left_s(running))) running = rounds.ask(rounds.not_over(), false);
+  while (how.follow && !running.empty()) {
+    const double left_s = rounds.longest_left_s(running);
+    env.events.emit({.type = "message", .message = fmt::format("{} still being tested, about {} left", plural(static_cast<long long>(running.size()), "node"), brief_duration_s(left_s))});
+    if (!wait_for(env, left_s)) break;
+    running = rounds.ask(rounds.not_over(), false);
+  }
   if (!running.empty()) rounds.result.detached_run = run.run_id;
   CommandOutput output = session.output();
   for (const auto& [what, nodes] : rounds.problems) {

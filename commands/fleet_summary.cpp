@@ -115,7 +115,7 @@ fleet::NodeEnd node_end(const ssh::Target& target, NodeOutcome outcome, ssh::Pha
     end.code = to_string(why->code);
     end.message = why->message;
     end.reason = fleet::impersonal(why->message, target.node, target.address);
-    for (const std::string& line : why->help) end.help.push_back(fleet::impersonal(line, target.node, target.address));
+    end.help = why->help;
   }
   return end;
 }

@@ -195,6 +195,7 @@ CommandOutput run_inventory(const InventoryOptions& options, Env& env) {
     if (node.verdict == Verdict::fail) no = true;
     output.diagnostics.insert(output.diagnostics.end(), node.findings.begin(), node.findings.end());
   }
+  add_unanswered(output, result.summary);
   add_to(output, result.summary);
   output.outcome = overall(env, incomplete, no);
   output.signal = env.cancel.signal();

@@ -149,6 +149,7 @@ CommandOutput conclude(ProvisionResult result, CommandOutput output, const Provi
     else if (node.outcome != NodeOutcome::ok || node.plan.not_reported > 0 || node.plan.cancelled > 0) incomplete = true;
   }
   if (options.exit_code && result.changes > 0) no = true;
+  add_unanswered(output, result.summary);
   add_to(output, result.summary);
   output.outcome = overall(env, incomplete, no);
   output.signal = env.cancel.signal();

@@ -84,12 +84,18 @@ Result<RunRow> row_of(const store::RunRecord& run, const store::Store& store, co
   return row;
 }
 
-DetachedRun detached_run(const store::RunRecord& run, const json::Value& work, std::vector<DetachedJob> jobs, const std::vector<std::string>& done) {
-  DetachedRun out{run.id, run.command, run.site, {}, work.string_or("directory"), jobs.size(), {}};
+DetachedRun detached_run(const store::RunRecord& run, const json::Value& work, std::vector<DetachedJob> jobs, const std::vector<store::NodeRecord>& done) {
+  DetachedRun out{run.id, run.command, run.site, {}, work.string_or("directory"), jobs.size(), {}, 0, 0};
   for (const auto& word : work.array_at("argv"))
     if (word.as_string() != nullptr) out.argv.push_back(*word.as_string());
-  for (auto& job : jobs)
-    if (!std::binary_search(done.begin(), done.end(), job.node)) out.left.push_back(std::move(job));
+  std::map<std::string, Verdict> verdicts;
+  for (const auto& record : done) verdicts[record.node] = record.verdict;
+  for (auto& job : jobs) {
+    const auto verdict = verdicts.find(job.node);
+    if (verdict == verdicts.end()) out.left.push_back(std::move(job));
+    else if (verdict->second == Verdict::not_judged) ++out.not_judged;
+    else if (verdict->second != Verdict::pass) ++out.failed;
+  }
   return out;
 }
 
@@ -198,16 +204,22 @@ Result<std::variant<Resumable, DetachedRun>> find_resumable(const std::string& w
     KFAB_TRY(runs, store->runs(1000));
     candidates = std::move(runs);
   }
+  std::optional<DetachedRun> over;   // the newest run of tests, when nothing is left of it
   for (const auto& run : candidates) {
     KFAB_TRY(work, store->work(run.id));
     if (work.is_null()) continue;   // it was asked about and not agreed to, or does nothing that could be left
     if (auto jobs = read_detached(work)) {
-      KFAB_TRY(done, store->nodes_done(run.id, "validate"));
-      return std::variant<Resumable, DetachedRun>(detached_run(run, work, std::move(*jobs), done));
+      KFAB_TRY(done, store->node_records(run.id, "validate"));
+      DetachedRun tests = detached_run(run, work, std::move(*jobs), done);
+      if (!tests.left.empty() || !wanted.empty()) return std::variant<Resumable, DetachedRun>(std::move(tests));
+      if (!over) over = std::move(tests);   // one of which something is left may have begun before it
+      continue;
     }
+    if (over) break;
     KFAB_TRY(left, resumable_of(run, work, *store));
     return std::variant<Resumable, DetachedRun>(std::move(left));
   }
+  if (over) return std::variant<Resumable, DetachedRun>(std::move(*over));
   return error(code::nothing_to_resume, wanted.empty() ? std::string("no run is recorded that changed a node, or left tests to one")
                                                        : fmt::format("the run {} changed no node and left no tests to one", one_line(wanted, 60)));
 }

@@ -107,7 +107,7 @@ CommandOutput run_validate(const ValidateOptions& options, Env& env) {
   result.plans = planned(*tests);
   result.predicted_s = predicted_total_s(options.site.reach, tests->size(), predicted_s);
   CommandOutput output = session.output();
-  if (detach) add_unanswered(output, result.summary, true);
+  add_unanswered(output, result.summary, detach);
   output = conclude(std::move(result), std::move(output), env);
   (*recorder)->finish(output);
   return output;

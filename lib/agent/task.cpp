@@ -36,7 +36,11 @@ std::span<const TaskRow> all_tasks() {
       TaskRow{"reboot", [](const json::Value& request, TaskContext& context) { return run_reboot_task(request, context); }},
       TaskRow{"relay", run_relay_task},
       TaskRow{"selftest", [](const json::Value& request, TaskContext& context) { return run_selftest_task(request, context); }},
-      TaskRow{"test", [](const json::Value& request, TaskContext& context) { return run_test_task(request, context); }},
+      // Two runs of tests would spoil each other's figures.
+      TaskRow{"test", [](const json::Value& request, TaskContext& context) -> Status {
+                KFAB_TRY_VOID(no_other_job(request.string_or("run_id")));
+                return run_test_task(request, context);
+              }},
   };
   return tasks;
 }

@@ -29,7 +29,7 @@ kf_dir=${kf_path%/*}/;
 [ -d "$kf_dir" ] || refuse copy_not_stored "no such folder: $kf_dir";
 kf_part="$kf_dir.kfab-$4";
 
-( guard </dev/null >/dev/null 2>&1 & );
+( exec </dev/null >/dev/null 2>&1; guard & );
 
 # The rights as asked for; says whether that changed anything.
 rights() {

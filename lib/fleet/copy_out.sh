@@ -13,7 +13,7 @@ case "$kf_path" in /*) ;; *) kf_path="./$kf_path";; esac;
 [ -e "$kf_path" ] || fail copy_missing "there is no such file";
 [ -f "$kf_path" ] || fail copy_not_a_file "it is a directory or a special file";
 [ -r "$kf_path" ] || fail copy_missing "it cannot be read";
-( guard </dev/null >/dev/null 2>&1 & );
+( exec </dev/null >/dev/null 2>&1; guard & );
 kf_size=$(wc -c <"$kf_path"); kf_size=$(( kf_size + 0 ));
 if [ "$kf_size" -gt "$1" ]; then fail copy_too_large "$kf_size bytes"; fi;
 kf_sum=$(sha256sum <"$kf_path" | head -c 64);

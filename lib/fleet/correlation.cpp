@@ -46,6 +46,7 @@ std::vector<FailureGroup> groups_of(const std::vector<const NodeEnd*>& failed) {
   for (const NodeEnd* end : failed) reasons[key_of(*end)].insert(end->reason);
   std::map<std::pair<GroupKey, std::string>, std::size_t> index;
   std::vector<FailureGroup> groups;
+  std::vector<const NodeEnd*> first_of;   // each group
   for (const NodeEnd* end : failed) {
     const GroupKey key = key_of(*end);
     const bool many = reasons.at(key).size() > most_reasons;
@@ -53,8 +54,12 @@ std::vector<FailureGroup> groups_of(const std::vector<const NodeEnd*>& failed) {
     if (fresh) groups.push_back({end->outcome, end->code, end->phase, end->reason, end->message, end->exit_status, end->signal, many, {}, {}});
     FailureGroup& group = groups[at->second];
     group.nodes.push_back(end->node);
+    if (fresh) first_of.push_back(end);
+    const auto own = [](const NodeEnd& of, const std::string& line) { return impersonal(line, of.node, of.address) != line; };
+    if (group.nodes.size() == 2) std::erase_if(group.help, [&](const std::string& line) { return own(*first_of[at->second], line); });
     for (const std::string& line : end->help) {
       if (group.help.size() >= FailureGroup::most_help) break;
+      if (group.nodes.size() > 1 && own(*end, line)) continue;
       if (std::find(group.help.begin(), group.help.end(), line) == group.help.end()) group.help.push_back(line);
     }
   }

@@ -23,7 +23,7 @@ struct NodeEnd {
   std::string reason{};                // the same without the node's name (impersonal), so that equal reasons are equal
   std::optional<int> exit_status{};
   std::string signal{};
-  std::vector<std::string> help{};     // what else was said of it, without the node's name
+  std::vector<std::string> help{};     // what else was said of it, as it was said
 };
 
 // Failures that are the same: outcome, code, phase, exit status or signal, and reason. Where the reasons are many, one
@@ -36,7 +36,8 @@ struct FailureGroup {
   std::string signal{};
   bool many_reasons = false;
   std::vector<std::string> nodes;      // in the order of the run
-  std::vector<std::string> help{};     // what else was said of them, each once, at most most_help
+  std::vector<std::string> help{};     // what else was said of them, each once, at most most_help; of several nodes only
+                                       // what names none of them, because it would be wrong of the others
   static constexpr std::size_t most_help = 5;
 };
 

@@ -57,7 +57,8 @@ pulse() {
   { while read -r kf_key kf_value; do case "$kf_key" in voluntary_*) kf_beat=$kf_value;; esac; done </proc/$kf_lifeline/status; } 2>/dev/null;
 };
 # Ends this session once the server that serves us is gone or has not woken up for 12 seconds: kfab sends something every
-# few seconds. Without a server that can be seen the end of the input has to do.
+# few seconds. Without a server that can be seen the end of the input has to do. Its own output is redirected before the
+# call and for good: a redirection of the call alone makes dash keep the old one open, and the server wait for its end.
 guard() {
   kf_silent=0; pulse; kf_last=$kf_beat;
   if [ -z "$kf_beat" ]; then return; fi;

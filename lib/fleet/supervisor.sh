@@ -39,7 +39,8 @@ if [ "$3" -gt 0 ]; then
   kf_mask=$(umask); umask 077;
   kf_spool=$(mktemp "${TMPDIR:-/tmp}/.kfab-exec.XXXXXX" 2>/dev/null) || fail no_space "${TMPDIR:-/tmp}";
   trap "rm -f \"\$kf_spool\"" EXIT; trap "exit 143" HUP INT TERM;
-  (growing "$kf_spool" </dev/null >/dev/null 2>&1 &);
+  # Redirected for good, and not for the call: dash would keep the output open beside it, and the server wait for its end.
+  (exec </dev/null >/dev/null 2>&1; growing "$kf_spool" &);
   head -c "$3" >"$kf_spool" 2>/dev/null || fail no_space "${TMPDIR:-/tmp}";
   [ "$(wc -c <"$kf_spool")" -eq "$3" ] || fail cut_short input;
   umask "$kf_mask";

@@ -32,6 +32,11 @@ reach=(-w 127.0.0.1 --port "$port" --identity "$work/sshd/id_ed25519" --known-ho
 run "${reach[@]}" -- true
 expect "a command that succeeds" 0 '"outcome": "ok"' '"exit_status": 0' '"exit_code": 0'
 
+# A shell that keeps its output open beside a redirection would hold the end back for 12 seconds.
+echo hallo > "$work/input"
+run "${reach[@]}" --stdin "$work/input" --timeout 9s -- cat
+expect "input, and the end is told when the command ends" 0 '"outcome": "ok"' '"stdout": "hallo'
+
 run "${reach[@]}" -- 'exit 7'
 expect "an exit status" 1 '"outcome": "failed"' '"exit_status": 7' '"signal": null'
 

@@ -82,6 +82,10 @@ run resume
 expect "resume tells how far they are" 3 'still being tested, for' "kfab resume $first"
 run validate "$work/site.yaml" -w near --level quick --duration 2s --detach --yes
 expect "tests of another run are not started beside them" 3 'KF2112' "$first"
+run validate "$work/site.yaml" -w near --level quick --duration 2s --yes -o json
+expect "nor such that are watched" 3 'KF2112' "$first"
+run resume
+expect "and resume still means those that are at work" 3 "kfab resume $first"
 run readiness "$work/site.yaml"
 expect "nothing counts before its end" 1 'accepted +not_judged'
 run resume "$first" --follow -o json
@@ -116,10 +120,10 @@ SOAK_S=600
 run validate "$work/site.yaml" -w near --level soak --duration 600s --threads 1 --memory-cap 16 --yes
 expect "a long one begins" 3 'about (9|1[0-9]) min|min [0-9]+ s left'
 run resume --stop -o json
-expect "and is ended" 3 'KF2114' 'asked to stop' '"verdict": "not_judged"'
+expect "and is ended" 3 'KF2106' 'asked to stop' '"verdict": "not_judged"'
 check "nothing is left at work" "$(running)" 0
 run resume --stop
-expect "there is nothing left to stop" 0 'Nothing is left'
+expect "there is nothing left to stop, and the answer stands" 3 'Nothing is left'
 run validate "$work/site.yaml" -w near --detach --attach
 expect "--detach and --attach exclude each other" 2 'exclude each other'
 run validate "$work/site.yaml" -w near --attach --duration 2s --threads 1 --memory-cap 16

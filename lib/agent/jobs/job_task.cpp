@@ -99,7 +99,21 @@ void prune(const std::string& root) {
       if (const auto folder = JobFolder::find(root, ended[i].second)) folder->remove();
 }
 
+Status no_other_job_in(const std::string& root, const std::string& run_id) {
+  for (const auto& other : JobFolder::all(root)) {
+    if (run_of(other) == run_id) continue;   // this machine under another name
+    if (const auto folder = JobFolder::find(root, other); folder && folder->is_held())
+      return error(code::agent_job_busy, fmt::format("tests of the run {} are at work since {}", run_of(other), folder->started_at()));
+  }
+  return ok();
+}
+
 }  // namespace
+
+Status no_other_job(const std::string& run_id) {
+  const auto root = jobs_root();
+  return root ? no_other_job_in(*root, run_id) : ok();   // without a place for jobs there is none
+}
 
 Status run_detach_task(const json::Value& request, TaskContext& task, const JobLaunch& launch) {
   KFAB_TRY(id, id_of(request));
@@ -109,11 +123,7 @@ Status run_detach_task(const json::Value& request, TaskContext& task, const JobL
     tell(*there, task);
     return ok();
   }
-  for (const auto& other : JobFolder::all(root)) {
-    if (run_of(other) == run_of(id)) continue;   // this machine under another name
-    if (const auto folder = JobFolder::find(root, other); folder && folder->is_held())
-      return error(code::agent_job_busy, fmt::format("tests of the run {} are at work since {}", run_of(other), folder->started_at()));
-  }
+  KFAB_TRY_VOID(no_other_job_in(root, run_of(id)));
   prune(root);
   KFAB_TRY(folder, JobFolder::make(root, id, request["request"]));
   if (!start_unit(folder, launch, task)) KFAB_TRY_VOID(fork_away(folder.path(), folder.file("log"), launch.in_fork));

@@ -23,6 +23,9 @@ struct JobLaunch {
 //   {"job":"<run>-<node>", "request":{"task":"test", "deadline_s":..., "predicted_s":..., ...}}
 // Answers as task "job" does. A job of that name that is there already is not started again. Errors: agent_job_busy (one
 // of another run is at work: tests of two runs would spoil each other's figures), agent_job_not_started.
+// ok where no job of another run than `run_id` is at work for this user. Errors: agent_job_busy.
+Status no_other_job(const std::string& run_id);
+
 Status run_detach_task(const json::Value& request, TaskContext&);
 Status run_detach_task(const json::Value& request, TaskContext&, const JobLaunch&);
 
