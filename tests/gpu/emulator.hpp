@@ -122,11 +122,24 @@ void meet_warp(void* a, void* b, void* c, F&& work) {
   }
 }
 
+// A fiber lives as long as the machine: when its thread is over, it waits to be the same thread of the next block.
 inline void enter() {
-  machine.body();
-  machine.current->done = true;
-  --machine.alive;
-  leave(*machine.current);
+  for (;;) {
+    machine.body();
+    machine.current->done = true;
+    --machine.alive;
+    leave(*machine.current);
+  }
+}
+
+// A stack of its own for a fiber that has not run yet.
+[[gnu::noinline]] inline void prepare(unsigned i) {
+  Fiber& fiber = machine.fibers[i];
+  getcontext(&fiber.context);
+  fiber.context.uc_stack.ss_sp = machine.stacks.get() + i * stack_bytes;
+  fiber.context.uc_stack.ss_size = stack_bytes;
+  fiber.context.uc_link = nullptr;
+  makecontext(&fiber.context, enter, 0);
 }
 
 inline void run_block(unsigned threads) {
@@ -135,13 +148,9 @@ inline void run_block(unsigned threads) {
   for (unsigned i = 0; i < threads; ++i) {
     Fiber& fiber = machine.fibers[i];
     fiber.thread = {i, 0, 0};
-    fiber.done = fiber.started = false;
+    fiber.done = false;
     fiber.generation = nullptr;
-    getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = machine.stacks.get() + i * stack_bytes;
-    fiber.context.uc_stack.ss_size = stack_bytes;
-    fiber.context.uc_link = nullptr;
-    makecontext(&fiber.context, enter, 0);
+    if (!fiber.started) prepare(i);
   }
   while (machine.alive > 0) {
     for (unsigned i = 0; i < threads; ++i) {

@@ -13,6 +13,8 @@
 //   crash             the process dies at the first product
 //   flip_product=N    a bit of product number N is wrong          only_random   of those of full mantissas
 //   hopper=wrong|lost a bit of each of Hopper's products is wrong; one of its tiles never arrives
+//   undescribed       its UUID cannot be had
+//   no_tensor_map     the tensor memory unit is not supported
 //   stuck=B           bit B of one word of every memory pattern stays 1
 //   unread=B          bit B of one word is read wrong once in a check, and right the next time
 //   flip_copy=N       a bit of asynchronous copy number N is wrong
@@ -142,11 +144,12 @@ int cuInit(unsigned) { return int(faults().get("init", 0)); }
 int cuDriverGetVersion(int* version) { return *version = int(faults().get("driver", 13000)), 0; }
 int cuDeviceGetCount(int* count) { return *count = int(faults().get("devices", 1)), 0; }
 int cuDeviceGet(int* device, int ordinal) { return *device = ordinal, 0; }
-int cuDeviceGetName(char* name, int length, int) {
-  std::snprintf(name, std::size_t(length), "%s", faults().has("mig") ? "Fake GPU MIG 1g.10gb" : "Fake GPU");
+int cuDeviceGetName(char* name, int length, int device) {
+  std::snprintf(name, std::size_t(length), "%s", faults().has("mig") && faults().get("only", device) == device ? "Fake GPU MIG 1g.10gb" : "Fake GPU");
   return 0;
 }
 int cuDeviceGetUuid_v2(unsigned char* uuid, int device) {
+  if (faults().has("undescribed") && faults().get("only", device) == device) return 999;
   for (int i = 0; i < 16; ++i) uuid[i] = (unsigned char)(i * 17 + device);
   return 0;
 }
@@ -241,6 +244,7 @@ int cuFuncSetAttribute(void*, int attribute, int value) { return attribute == 8 
 // Bytes in two dimensions, swizzled over 128 bytes: the only kind that is asked for.
 int cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void* address, const std::uint64_t* sizes, const std::uint64_t* strides, const unsigned* box,
                            const unsigned*, int interleave, int swizzle, int, int) {
+  if (faults().has("no_tensor_map")) return 801;
   if (type != 0 || rank != 2 || interleave != 0 || swizzle != 3 || box[0] > 128 || box[1] > 256 || strides[0] % 16 != 0) return 1;
   const emulator::TensorMap encoded{static_cast<const unsigned char*>(address), sizes[0], sizes[1], strides[0], box[0], box[1]};
   static_assert(sizeof encoded <= 128);

@@ -63,9 +63,10 @@ class Bandwidth {
     KFAB_TRY_VOID(own_.take_device(bytes_));
     with_host();
     within();
+    if (copies_.dead()) return ok();
     open_peers();
     for (auto& peer : peers_) with_peer(peer);
-    if (!quick_ && !peers_.empty()) together();
+    if (!quick_ && !peers_.empty() && !copies_.dead()) together();
     static_cast<void>(session_.use());
     copies_.stream();
     return ok();
@@ -102,6 +103,7 @@ class Bandwidth {
 
   void within() {
     const double local = copies_.run({"device_local_copy", {{own_.on_gpu(), own_.on_gpu_2(), &session_}}, false, "", "within the GPU, each byte counted once"});
+    if (copies_.dead()) return;
     sink_.measurement("device_local_copy", "bandwidth.hbm_copy_rw_gbps", local > 0 ? json::Value(2 * local) : json::Value(), "gbps",
                       "device_local_copy with each byte counted as read and as written");
   }

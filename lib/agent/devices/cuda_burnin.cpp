@@ -205,7 +205,7 @@ class Burn {
   bool wait_for_load(double seconds, const Stopwatch& whole) {
     const auto& shape = context_.request.load;
     for (auto now = load_at(shape, context_.clock.elapsed()); !now.on; now = load_at(shape, context_.clock.elapsed())) {
-      if (sink_.stop_requested() || whole.seconds() >= seconds) return false;
+      if (sink_.stop_requested() || (whole.seconds() >= seconds && !rates_[own].empty())) return false;
       context_.telemetry.interval(interval_at(shape, context_.clock.elapsed()));
       std::this_thread::sleep_for(std::chrono::duration<double>(std::min(now.for_s, 0.5)));
       sink_.progress(test_, std::min(whole.seconds(), seconds), seconds, "pausing, as the load asks");

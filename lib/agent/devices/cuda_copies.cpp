@@ -197,7 +197,13 @@ Status Copies::samples_of(const CopyTest& test, std::vector<double>& rates, exac
   return ok();
 }
 
+void Copies::fail(const std::string& test, double seconds, const Diagnostic& why) {
+  end_by(sink_, test, seconds, why);
+  dead_ = dead_ || !session_.use() || !session_.synchronize(session_.stream());
+}
+
 double Copies::run(const CopyTest& test) {
+  if (dead_) return 0;
   const Stopwatch whole;
   const std::string metric = "bandwidth." + test.name;
   std::vector<double> rates;
@@ -205,7 +211,6 @@ double Copies::run(const CopyTest& test) {
   bool proven = false;
   int compared = 0;
   const auto status = samples_of(test, rates, wrong, compared, proven);
-  if (!status) static_cast<void>(session_.use());
   const bool enough = int(rates.size()) >= samples_wanted_;
   if (status && compared) {
     sink_.measurement(test.name, metric + "_gbps", enough ? json::Value(median_of(rates)) : json::Value(), "gbps",
@@ -215,7 +220,7 @@ double Copies::run(const CopyTest& test) {
     sink_.measurement(test.name, metric + ".mismatches", double(wrong.mismatches), "count",
                       fmt::format("{} destinations compared whole, wrong bits {}", compared, hex_word(wrong.mask)), {}, test.link);
   }
-  if (!status) end_by(sink_, test.name, whole.seconds(), status.error());
+  if (!status) fail(test.name, whole.seconds(), status.error());
   else if (!proven && compared) sink_.test_done(test.name, "failed", whole.seconds(), "the checker missed a planted fault", to_string(code::checker_not_proven));
   else if (!enough) sink_.test_done(test.name, "not_run", whole.seconds(), "stopped before there were enough samples", to_string(code::test_stopped));
   else sink_.test_done(test.name, "ran", whole.seconds());
@@ -253,6 +258,7 @@ Status Copies::latency_samples(const End& memory, std::uint64_t bytes, std::vect
 }
 
 void Copies::latency(const std::string& name, const End& memory, std::uint64_t bytes, const std::string& link, const std::string& how) {
+  if (dead_) return;
   const Stopwatch whole;
   std::vector<double> ns;
   exact::CheckState wrong = exact::empty_check_state();
@@ -264,15 +270,16 @@ void Copies::latency(const std::string& name, const End& memory, std::uint64_t b
     sink_.measurement(name, fmt::format("bandwidth.{}.mismatches", name), double(wrong.mismatches), "count",
                       fmt::format("{} ways through the ring, each of which must end where it should", wrong.checked), {}, link);
   }
-  if (!status) end_by(sink_, name, whole.seconds(), status.error());
+  if (!status) fail(name, whole.seconds(), status.error());
   else if (!enough) sink_.test_done(name, "not_run", whole.seconds(), "stopped before there were enough samples", to_string(code::test_stopped));
   else sink_.test_done(name, "ran", whole.seconds());
 }
 
 void Copies::stream() {
+  if (dead_) return;
   const std::string test = "stream";
   const Stopwatch whole;
-  if (auto status = stream_samples(test); !status) end_by(sink_, test, whole.seconds(), status.error());
+  if (auto status = stream_samples(test); !status) fail(test, whole.seconds(), status.error());
 }
 
 Status Copies::stream_samples(const std::string& test) {

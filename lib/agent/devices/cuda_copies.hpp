@@ -45,9 +45,13 @@ class Copies {
   void latency(const std::string& name, const End& memory, std::uint64_t bytes, const std::string& link, const std::string& how);
   // STREAM's four on the GPU.
   void stream();
+  // Whether this GPU answers no more: the next test would only say so again.
+  bool dead() const { return dead_; }
 
  private:
   struct Lane { Session* by; Stream stream; Event start, end; };
+  // Says why a test ended, and whether it was this GPU or another one of the test that failed.
+  void fail(const std::string& test, double seconds, const Diagnostic&);
   std::uint64_t words() const { return bytes_ / 8; }
   Status fill(const End&, std::uint64_t seed);
   Result<exact::CheckState> check(const End&, std::uint64_t seed, bool by_host);
@@ -64,6 +68,7 @@ class Copies {
   TestSink& sink_;
   std::optional<PinnedMemory> latch_;
   DeviceMemory state_;
+  bool dead_ = false;
 };
 
 }  // namespace kfab::agent::devices::cuda

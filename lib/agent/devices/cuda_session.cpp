@@ -28,6 +28,8 @@ int attribute(const Driver& driver, DeviceHandle device, Attribute which) {
 
 }  // namespace
 
+std::string nameless(int ordinal) { return fmt::format("gpu-{}", ordinal); }
+
 Result<Accelerator> describe(const Driver& driver, int ordinal) {
   DeviceHandle device = 0;
   KFAB_TRY_VOID(driver.checked(driver.device_get(&device, ordinal), fmt::format("open GPU {}", ordinal)));
@@ -67,8 +69,10 @@ Result<std::unique_ptr<Session>> Session::open(const CudaLibraries& libraries, c
   session->libraries_ = libraries;
   bool found = false;
   for (int i = 0; i < count && !found; ++i) {
-    KFAB_TRY(one, describe(*driver, i));
-    if (one.id != wanted.id) continue;
+    auto one = describe(*driver, i);
+    // Another that cannot even be described costs this one nothing.
+    if (!one && wanted.id == nameless(i)) return std::move(one).error();
+    if (!one || one->id != wanted.id) continue;
     found = true;
     driver->device_get(&session->device_, i);
   }

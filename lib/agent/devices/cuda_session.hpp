@@ -150,6 +150,9 @@ class Session {
   std::vector<std::pair<std::string, void*>> functions_;
 };
 
+// The id of a device that the driver lists and cannot describe: its place in the driver's order.
+std::string nameless(int ordinal);
+
 // Describes device `ordinal` of the driver.
 Result<Accelerator> describe(const Driver&, int ordinal);
 

@@ -139,8 +139,10 @@ class FamilyRun {
 
 }  // namespace
 
-Status run_test_task(const json::Value& document, TaskContext& context, const TestChildLaunch& launch) {
+Status run_test_task(const json::Value& document, TaskContext& context, const TestChildLaunch& usual) {
   KFAB_TRY(request, devices::read_request(document));
+  TestChildLaunch launch = usual;
+  if (const double silence = document.double_or("silence_s", 0); silence > 0) launch.silence_s = std::clamp(silence, 1.0, 3600.0);
 
   // The inventory in a process of its own as well: a sick driver can hang there already.
   std::vector<std::string> found, slots;

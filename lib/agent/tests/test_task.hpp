@@ -23,6 +23,7 @@ namespace kfab::agent {
 //    "accelerators":["GPU-..."],        empty: all
 //    "patterns":["own_address"], "samples":10, "buffer_mib":512,
 //    "load":"steady|stepped|pulsed", "period_s":20, "duty":0.5,   of the burn-in (devices/load_shape.hpp)
+//    "silence_s":120,                   a test process that says nothing for so long is killed: its accelerator hangs (1 s to 1 h)
 //    "start_at":1800000000.0}           seconds since 1970 at which the burn-in begins, the same for many nodes; 0: at once
 // Messages, each with "type":
 //   accelerator  {id, device, index, model, numa_node, memory_bytes, pci_bus_id, compute_capability, driver, detail}

@@ -25,6 +25,7 @@ struct Ask {
   double seconds = 0.05;
   LoadShape load{};
   std::string level = "quick";
+  int samples = 10;
 };
 
 // Runs the first accelerator that is found; without one, says why as the agent would.
@@ -45,7 +46,7 @@ Collected with_fault(const std::string& fault, const Ask& ask) {
     TestRequest request;
     request.device = "cuda";
     request.precisions = ask.precisions;
-    request.samples = 10;
+    request.samples = ask.samples;
     request.buffer_bytes = 64 << 10;
     request.load = ask.load;
     request.level = ask.level;
@@ -137,7 +138,7 @@ TEST_CASE("cuda: fp4 where the chip has it") {
 }
 
 TEST_CASE("cuda: cuBLASLt is a second engine on the same data, compared as well") {
-  for (const auto* name : {"fp8", "bf16", "fp16", "tf32", "int8", "fp32", "fp64"}) {
+  for (const auto* name : {"fp8", "int8"}) {   // all of them: gpu.emulated
     CAPTURE(name);
     const auto said = with_fault("", {Family::burnin, {name}, fake, false, fake_cublaslt, "", 0.05});
     const std::string metric = std::string("burnin.gemm_") + name + ".", unit = std::string(name) == "int8" ? "tops" : "tflops";
@@ -251,6 +252,7 @@ TEST_CASE("cuda: copies under nvbandwidth's names, each destination compared") {
 TEST_CASE("cuda: all of nvbandwidth's copies among three GPUs, each destination compared") {
   Ask all{Family::bandwidth};
   all.level = "standard";
+  all.samples = 3;
   const auto good = with_fault("devices=3", all);
   struct Row { const char* name; std::vector<std::string> links; };
   const std::vector<std::string> none{""}, in{"1->0", "2->0"}, out{"0->1", "0->2"};
@@ -270,7 +272,7 @@ TEST_CASE("cuda: all of nvbandwidth's copies among three GPUs, each destination 
           if (m.string_or("metric") == "bandwidth." + test + "_gbps") {
             ++figures;
             CHECK(m.double_or("value", 0) > 0);
-            CHECK(m.array_at("samples").size() == 10);
+            CHECK(m.array_at("samples").size() == 3);
           }
           if (m.string_or("metric") == "bandwidth." + test + ".mismatches") {
             ++mismatches;
@@ -293,6 +295,7 @@ TEST_CASE("cuda: all of nvbandwidth's copies among three GPUs, each destination 
 TEST_CASE("cuda: a sick link costs that link alone, by copy engine and by multiprocessors") {
   Ask all{Family::bandwidth};
   all.level = "standard";
+  all.samples = 3;
   const auto said = with_fault("devices=3,flip_link=20", all);   // from 2 to 0
   int wrong = 0;
   for (const auto& m : said.messages) {
