@@ -149,6 +149,9 @@ class Rounds {
     return indices;
   }
 
+  // Those whose results are here, beside each other.
+  void judge_beside_each_other() { result.fleet = judge_beside_peers(result.nodes, tests_, session_, run_.run_id, env_, recorder_); }
+
   double longest_left_s(const std::vector<std::size_t>& running) const {
     double left = 0;
     for (const std::size_t i : running)
@@ -315,6 +318,7 @@ CommandOutput run_resume_tests(const DetachedRun& run, ValidateOptions options, 
     running = rounds.ask(rounds.not_over(), false);
   }
   if (!running.empty()) rounds.result.detached_run = run.run_id;
+  rounds.judge_beside_each_other();
   CommandOutput output = session.output();
   for (const auto& [what, nodes] : rounds.problems) {
     Diagnostic why = error(what.first, what.second);
