@@ -115,7 +115,7 @@ CommandOutput run_selftest(const SelftestOptions& options, Env& env) {
   Env local = env;
   SiteOptions site = options.site;
   if (site.manifest.empty()) {
-    site.manifest = "-";
+    site.manifest = std::string("-");   // not the text itself: GCC 12 takes that assignment for an overlap
     local.read_stdin = [] { return Result<std::string>(std::string(this_machine)); };
   }
   auto opened = open_site(site, local);
