@@ -210,7 +210,7 @@ std::vector<KernelEvent> KernelLog::read_device() {
       if (++odd > most_odd_reads) break;
       continue;
     }
-    if (got <= 0) break;   // EAGAIN: nothing more for now
+    if (got <= 0) break;   // EAGAIN: all that there is has been read
     total += static_cast<std::size_t>(got);
     rest_.append(buffer.data(), static_cast<std::size_t>(got));
     lines();
