@@ -181,7 +181,8 @@ std::vector<CommandSpec> file_commands() {
        .description = "Numbers are measured on the node, criteria are applied here: what the store holds of the nodes is judged again by the criteria "
                       "that the manifest names now, or by those of --criteria, beside the figures of all peers. No node is asked, and the evidence "
                       "stays as it is: the new verdict is a record of its own, with the criteria's name, version and digest and the run that "
-                      "measured, and it is as old as the measurement.\n\n"
+                      "measured, and it is as old as the measurement. A verdict by other criteria than the manifest's stands beside the evidence and "
+                      "never takes its place.\n\n"
                       "Of each node the newest run of tests is taken, or the one that --run names. Shown first is what has another verdict than before.",
        .examples = {{"kfab judge site.yaml --criteria stricter.yaml --dry-run", "what would change, and keep nothing"},
                     {"kfab judge site.yaml -t p1", "a tranche, after its criteria were changed in the manifest"},

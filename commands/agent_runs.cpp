@@ -21,6 +21,7 @@ class Collector final : public fleet::AgentListener {
       : ends(targets.size()), targets_(targets), messages_(targets.size()), node_is_done_(node_is_done) {}
 
   void on_message(std::size_t index, const json::Value& message) override {
+    if (message.string_or("type") == "progress") return;   // told as it came; nothing is made of it afterwards
     auto& said = messages_[index];
     if (said.size() < max_messages) said.push_back(message);
   }

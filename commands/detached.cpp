@@ -11,6 +11,7 @@
 
 #include "base/codes/agent.hpp"
 #include "base/codes/plan.hpp"
+#include "base/codes/validation.hpp"
 #include "base/sha256.hpp"
 #include "base/text.hpp"
 #include "commands/output_files.hpp"
@@ -24,6 +25,7 @@ using std::chrono::seconds;
 constexpr seconds start_limit{120};         // of one node's session that starts the tests
 constexpr seconds report_limit{600};        // of one that fetches what was found
 constexpr seconds soonest{5}, latest{60};   // between two rounds of --follow
+constexpr double overdue_s = 3600;          // after its deadline a job is not waited for so much longer
 constexpr std::size_t most_progress = 4, longest_node = 80;
 
 // What the job of a node is called there: a name of a folder and of a unit, another for each node.
@@ -51,7 +53,7 @@ std::optional<double> seconds_in(const json::Value& message, const char* name) {
 std::optional<NodeJob> job_in(const std::vector<json::Value>& messages, const std::string& id) {
   const auto told = std::find_if(messages.begin(), messages.end(), [](const json::Value& m) { return m.string_or("type") == "job"; });
   if (told == messages.end() || told->string_or("job") != id) return std::nullopt;
-  NodeJob job{id, {}, seconds_in(*told, "elapsed_s"), seconds_in(*told, "left_s"), {}};
+  NodeJob job{id, {}, seconds_in(*told, "elapsed_s"), seconds_in(*told, "left_s"), {}, seconds_in(*told, "ended_s_ago")};
   const std::string word = told->string_or("state");
   for (const char* known : {"running", "done", "lost", "restarted", "unknown"})
     if (word == known) job.state = word;
@@ -72,6 +74,14 @@ std::string running_text(const NodeJob& job) {
   return text;
 }
 
+// When it was measured: at the job's end, not when somebody came to fetch it. Between the run's start and now, whatever the node
+// says of its clock, and as old as can be where it says nothing.
+Timestamp ended_at(const NodeJob& job, Timestamp run_started_at, Timestamp now) {
+  if (!job.ended_s_ago) return std::min(run_started_at, now);
+  const auto at = now - std::chrono::duration_cast<Timestamp::duration>(std::chrono::duration<double>(*job.ended_s_ago));
+  return std::min(std::max(at, run_started_at), now);
+}
+
 // Why what the job found is not the whole; nothing when it is.
 std::optional<std::pair<Cut, Code>> cut_of(const NodeJob& job, const std::vector<json::Value>& messages) {
   const auto told = std::find_if(messages.begin(), messages.end(), [](const json::Value& m) { return m.string_or("type") == "job"; });
@@ -84,6 +94,14 @@ std::optional<std::pair<Cut, Code>> cut_of(const NodeJob& job, const std::vector
   if (told != messages.end() && (*told)["error"].string_or("code") == to_string(code::agent_cancelled))
     return std::pair{Cut{"the report is incomplete: " + why}, code::agent_cancelled};
   return std::pair{Cut{"the report is incomplete: " + (why.empty() ? "the tests did not come to their end" : why)}, code::agent_job_lost};
+}
+
+// What was tested is what the node was given then, whatever the manifest says now; judged is by the criteria of now.
+void take_job(const DetachedJob& job, NodeTest& test) {
+  test.plan.device = job.device;
+  test.plan.families = job.families;
+  test.plan.level = validation::parse_level(job.level).value_or(test.plan.level);
+  test.shortened = job.shortened;
 }
 
 // A node whose tests go on, or that was not reached: there is no verdict yet.
@@ -132,7 +150,7 @@ class Rounds {
       const std::size_t index = run.index;
       NodeJudged verdict = take(std::move(run));
       const auto& job = result.nodes[index].job;
-      if (job && job->state == "running") running.push_back(index);
+      if (job && job->state == "running" && !is_overdue(index)) running.push_back(index);
       return verdict;
     });
     for (std::size_t k = 0; k < indices.size(); ++k) ends_[indices[k]] = std::move(round.ends[k]);
@@ -149,8 +167,27 @@ class Rounds {
     return indices;
   }
 
-  // Those whose results are here, beside each other.
-  void judge_beside_each_other() { result.fleet = judge_beside_peers(result.nodes, tests_, session_, run_.run_id, env_, recorder_); }
+  // Those whose results came now beside each other, and beside those that came before: who computes something else, or is slower
+  // than all others, may be the last one that is fetched, or the first. Names those of before that lost their verdict by it.
+  std::vector<std::string> judge_beside_each_other(std::vector<ValidatedNode> before, std::vector<NodeTest> tests, std::vector<const manifest::Node*> places) {
+    const std::size_t earlier = before.size();
+    std::vector<Verdict> were;
+    for (const auto& node : before) were.push_back(node.judgement.verdict);
+    for (std::size_t i = 0; i < result.nodes.size(); ++i) {
+      before.push_back(std::move(result.nodes[i]));
+      tests.push_back(tests_[i]);
+      places.push_back(session_.nodes[i]);
+    }
+    result.fleet = judge_beside_peers(before, tests, places, run_.run_id, env_, recorder_);
+    std::vector<std::string> changed;
+    for (std::size_t i = 0; i < earlier; ++i)
+      if (were[i] == Verdict::pass && before[i].judgement.verdict != Verdict::pass) changed.push_back(before[i].name);
+    for (std::size_t i = 0; i < result.nodes.size(); ++i) result.nodes[i] = std::move(before[earlier + i]);
+    return changed;
+  }
+  bool fetched_any() const {
+    return std::any_of(result.nodes.begin(), result.nodes.end(), [](const auto& node) { return !node.report.accelerators.empty(); });
+  }
 
   double longest_left_s(const std::vector<std::size_t>& running) const {
     double left = 0;
@@ -163,6 +200,12 @@ class Rounds {
   std::map<std::pair<Code, std::string>, std::vector<std::string>> problems;   // of jobs that have no whole result, by why: nodes
 
  private:
+  // A job ends itself at its deadline. A node that says otherwise long after it is not waited for: its process hangs in a driver,
+  // or it does not tell the truth.
+  bool is_overdue(std::size_t index) const {
+    const double since_s = std::chrono::duration<double>(env_.clock.now() - run_.started_at).count();
+    return since_s > tests_[index].plan.deadline_s + overdue_s;
+  }
   const DetachedJob& job_of(std::size_t index) const { return *jobs_.at(session_.nodes[index]->name); }
 
   NodeJudged take(AgentRun run) {
@@ -172,18 +215,19 @@ class Rounds {
     if (!job || run.end.outcome != NodeOutcome::ok) {   // it is asked again by the next resume: nothing is lost
       if (!was_cancelled(run.end)) recorder_.put(store::Findings{{reach_record(env_, run.end)}, {}, {}});
       const std::string why = "how far the tests are is not known: " + (run.reason.empty() ? std::string("the node did not say") : one_line(run.reason));
-      result.nodes[index] = waiting(test, run, NodeJob{job_of(index).job, {}, {}, {}, {}}, why);
+      result.nodes[index] = waiting(test, run, NodeJob{job_of(index).job, {}, {}, {}, {}, {}}, why);
       return {false, {}, why};
     }
     if (job->state == "running") {
       recorder_.put(store::Findings{{reach_record(env_, run.end)}, {}, {}});
-      result.nodes[index] = waiting(test, run, job, running_text(*job));
+      result.nodes[index] = waiting(test, run, job, running_text(*job) + (is_overdue(index) ? "; it should have ended itself long ago: end it with --stop, or restart the node" : ""));
       return {true, {}, {}};
     }
     const auto cut = cut_of(*job, run.messages);
     const AgentRun bare{index, {}, run.end, run.reason};
     ValidatedNode node = judged(test, std::move(run), cut ? std::optional(cut->first) : std::nullopt);
     node.job = job;
+    node.measured_at = ended_at(*job, run_.started_at, env_.clock.now());
     recorder_.put(findings_of(env_, run_.run_id, test, bare, node));
     if (cut) problems[{cut->second, cut->first.why}].push_back(node.name);
     NodeJudged verdict{node.judgement.verdict != Verdict::fail, cut ? to_string(cut->second) : std::string(), node.judgement.reason()};
@@ -200,6 +244,33 @@ class Rounds {
   std::map<std::string, const DetachedJob*> jobs_;
   std::vector<fleet::NodeEnd> ends_;
 };
+
+// What earlier calls fetched of the same run, as far as the manifest still knows the nodes.
+struct Earlier {
+  std::vector<ValidatedNode> nodes;
+  std::vector<NodeTest> tests;
+  std::vector<const manifest::Node*> places;
+};
+Result<Earlier> fetched_before(const DetachedRun& run, const manifest::Site& site, const Env& env) {
+  Earlier out;
+  if (run.fetched.empty()) return out;
+  KFAB_TRY(store, store::Store::open(env.state_dir, run.site));
+  std::map<std::string_view, const manifest::Node*> places;
+  for (const auto& node : site.nodes) places.emplace(node.name, &node);
+  for (const auto& job : run.fetched) {
+    const auto place = places.find(job.node);
+    const auto* profile = place == places.end() ? nullptr : site.find_profile(place->second->profile);
+    if (!profile) continue;
+    KFAB_TRY(record, store->node_record(run.run_id, run.site, job.node, "validate"));
+    if (!record) continue;
+    NodeTest test = criteria_of(site, profile);
+    take_job(job, test);
+    out.nodes.push_back(node_of_record(test, *record));
+    out.tests.push_back(std::move(test));
+    out.places.push_back(place->second);
+  }
+  return out;
+}
 
 // Until the next round: a tenth of what is left, within bounds. False when somebody wants to go.
 bool wait_for(const Env& env, double left_s) {
@@ -294,16 +365,9 @@ CommandOutput run_resume_tests(const DetachedRun& run, ValidateOptions options, 
   auto& session = std::get<SiteSession>(opened);
   auto tests = plan_nodes(session, options);
   if (!tests) return not_started(std::move(tests).error());
-  // What was tested is what the node was given then, whatever the manifest says now; judged is by the criteria of now.
   for (std::size_t i = 0; i < tests->size(); ++i)
-    for (const auto& job : run.left) {
-      if (job.node != session.nodes[i]->name) continue;
-      NodeTest& test = (*tests)[i];
-      test.plan.device = job.device;
-      test.plan.families = job.families;
-      test.plan.level = validation::parse_level(job.level).value_or(test.plan.level);
-      test.shortened = job.shortened;
-    }
+    for (const auto& job : run.left)
+      if (job.node == session.nodes[i]->name) take_job(job, (*tests)[i]);
   auto recorder = Recorder::begin(env, "resume", session.ref());
   if (!recorder) return not_started(std::move(recorder).error());
 
@@ -318,8 +382,23 @@ CommandOutput run_resume_tests(const DetachedRun& run, ValidateOptions options, 
     running = rounds.ask(rounds.not_over(), false);
   }
   if (!running.empty()) rounds.result.detached_run = run.run_id;
-  rounds.judge_beside_each_other();
   CommandOutput output = session.output();
+  bool turned = false;
+  if (rounds.fetched_any()) {
+    auto earlier = fetched_before(run, *session.site, env);
+    if (!earlier) {
+      output.diagnostics.push_back(std::move(earlier).error());
+      earlier = Earlier();
+    }
+    const auto changed = rounds.judge_beside_each_other(std::move(earlier->nodes), std::move(earlier->tests), std::move(earlier->places));
+    turned = !changed.empty();
+    if (turned) {
+      Diagnostic why = error(code::earlier_verdict_gone, fmt::format("{} that passed when it was fetched alone no longer does beside its peers", plural(static_cast<long long>(changed.size()), "node")));
+      if (changed.size() == 1) why.node = changed.front();
+      else why.help.push_back(nodeset::fold_names(changed));
+      output.diagnostics.push_back(std::move(why));
+    }
+  }
   for (const auto& [what, nodes] : rounds.problems) {
     Diagnostic why = error(what.first, what.second);
     if (nodes.size() == 1) why.node = nodes.front();
@@ -328,6 +407,7 @@ CommandOutput run_resume_tests(const DetachedRun& run, ValidateOptions options, 
   }
   add_unanswered(output, rounds.result.summary);
   output = conclude(std::move(rounds.result), std::move(output), env);
+  if (turned && output.outcome == Outcome::yes) output.outcome = Outcome::no;
   output.schema = "kfab.validate/1.2";
   (*recorder)->finish(output);
   return output;

@@ -28,6 +28,8 @@ struct DetachedRun {
   std::size_t nodes = 0;
   std::vector<DetachedJob> left;                // those whose result was not fetched yet
   std::size_t failed = 0, not_judged = 0;       // of those whose result was
+  Timestamp started_at{};                       // of the run
+  std::vector<DetachedJob> fetched{};           // those whose result was
 };
 
 // What such a run keeps before the first node is touched, and the same read again; nothing for a document of another kind.

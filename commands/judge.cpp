@@ -61,8 +61,15 @@ class CriteriaChoice {
     auto& known = by_profile_[profile.name];
     if (known) return known;
     if (const auto own = site_->criteria.find(profile.criteria); own != site_->criteria.end()) known = std::make_shared<const manifest::CriteriaSet>(own->second);
-    else if (profile.device == "cuda") known = manifest::built_in_criteria("nvidia-any");
+    else if (profile.criteria.empty() && validation::device_of(profile) == "cuda") known = manifest::built_in_criteria("nvidia-any");
     return known;
+  }
+  // Whether it is by these that the manifest judges the profile. Verdicts by others say what would be, and take no evidence's place.
+  bool is_own(const manifest::Profile& profile) {
+    if (!all_) return true;
+    CriteriaChoice usual(*site_);
+    const auto own = usual.of(profile);
+    return own && own->sha256 == all_->sha256;
   }
 
  private:
@@ -121,9 +128,8 @@ void judge_again(RejudgedNode& node, const Kept& kept, const manifest::Profile& 
   input.criteria = set;
   input.families = kept.families;
   input.device = node.device;
-  // Peers are of one model: a node has one as a rule, and its first accelerator tells which.
-  const std::string model = node.report.accelerators.empty() ? std::string() : node.report.accelerators.front().model;
-  input.peers = &fleet.peers(node.profile, model);
+  const auto peers = fleet.peers_of(node.profile, node.report);
+  input.peers_by_model = &peers;
   node.judgement = validation::judge(input, node.report);
   node.criteria = name_of(set);
   node.criteria_sha256 = set ? set->sha256 : std::string();
@@ -136,7 +142,7 @@ void judge_again(RejudgedNode& node, const Kept& kept, const manifest::Profile& 
   }
 }
 
-store::Findings findings_again(const Env& env, const RejudgedNode& node, const Kept& kept) {
+store::Findings findings_again(const Env& env, const RejudgedNode& node, const Kept& kept, bool own) {
   store::Findings found;
   store::NodeRecord record = kept.record;
   record.run_id = env.run_id;
@@ -198,6 +204,10 @@ store::Findings findings_again(const Env& env, const RejudgedNode& node, const K
     found.measurements.back().detail = figure.detail;
   }
   found.nodes.push_back(std::move(record));
+  if (own) return found;
+  // As a step of its own it stands beside the verdict by the manifest's criteria.
+  found.nodes.back().step = "judged";
+  found.accelerators.clear();
   return found;
 }
 
@@ -274,7 +284,7 @@ CommandOutput run_judge(const JudgeOptions& options, Env& env) {
     if (!begun) return refuse(std::move(begun).error());
     recorder = std::move(*begun);
     for (std::size_t i = 0; i < result.nodes.size(); ++i)
-      if (result.nodes[i].measured_at) recorder->put(findings_again(env, result.nodes[i], kept[i]));
+      if (result.nodes[i].measured_at) recorder->put(findings_again(env, result.nodes[i], kept[i], choice->is_own(*site->find_profile(result.nodes[i].profile))));
     result.kept = true;
   }
 

@@ -23,7 +23,8 @@ struct JudgeOptions {
 };
 
 // A node that is judged again. Its evidence stays what it was: the new verdict is a record of its own, which names the run that
-// measured and keeps the time of the measurement.
+// measured and keeps the time of the measurement. A verdict by other criteria than those that the manifest gives the profile is
+// kept as step "judged" of the node alone: it takes no evidence's place, neither of a pass nor of a failure.
 struct RejudgedNode {
   std::string name, rack, tranche, profile, device, level;
   std::string evidence_run, was_criteria, criteria, criteria_sha256;

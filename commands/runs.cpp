@@ -85,16 +85,20 @@ Result<RunRow> row_of(const store::RunRecord& run, const store::Store& store, co
 }
 
 DetachedRun detached_run(const store::RunRecord& run, const json::Value& work, std::vector<DetachedJob> jobs, const std::vector<store::NodeRecord>& done) {
-  DetachedRun out{run.id, run.command, run.site, {}, work.string_or("directory"), jobs.size(), {}, 0, 0};
+  DetachedRun out{run.id, run.command, run.site, {}, work.string_or("directory"), jobs.size(), {}, 0, 0, run.started_at, {}};
   for (const auto& word : work.array_at("argv"))
     if (word.as_string() != nullptr) out.argv.push_back(*word.as_string());
   std::map<std::string, Verdict> verdicts;
   for (const auto& record : done) verdicts[record.node] = record.verdict;
   for (auto& job : jobs) {
     const auto verdict = verdicts.find(job.node);
-    if (verdict == verdicts.end()) out.left.push_back(std::move(job));
-    else if (verdict->second == Verdict::not_judged) ++out.not_judged;
+    if (verdict == verdicts.end()) {
+      out.left.push_back(std::move(job));
+      continue;
+    }
+    if (verdict->second == Verdict::not_judged) ++out.not_judged;
     else if (verdict->second != Verdict::pass) ++out.failed;
+    out.fetched.push_back(std::move(job));
   }
   return out;
 }

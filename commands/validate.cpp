@@ -50,7 +50,7 @@ ValidateResult run_attached(SiteSession& session, const std::vector<NodeTest>& t
                result.nodes[index] = std::move(node);
                return verdict;
              });
-  result.fleet = judge_beside_peers(result.nodes, tests, session, env.run_id, env, recorder);
+  result.fleet = judge_beside_peers(result.nodes, tests, session.nodes, env.run_id, env, recorder);
   return result;
 }
 

@@ -30,6 +30,7 @@ struct NodeJob {
   std::string id, state;                        // running | done | lost | restarted | unknown; empty: the node did not say
   std::optional<double> elapsed_s, left_s;
   std::vector<std::string> progress;            // "burnin 12 %: ...", at most a few
+  std::optional<double> ended_s_ago{};          // when the node told of it
 };
 
 struct ValidatedNode {
@@ -41,6 +42,7 @@ struct ValidatedNode {
   validation::TestReport report;
   std::optional<NodeJob> job;                   // of tests that go on, or went on, by themselves
   std::string board_serial;                     // that its agent told
+  std::optional<Timestamp> measured_at{};       // absent: now, while it was watched
   std::string cut;                              // why the report is not whole; empty: it is
   bool cut_fails = false;                       // and is a failure by itself
 };

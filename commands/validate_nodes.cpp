@@ -19,13 +19,13 @@ std::string criteria_name(const manifest::CriteriaSet* set) {
 }
 
 // The verdict on the node's report, beside its peers where they are known.
-void judge_report(ValidatedNode& node, const NodeTest& test, const validation::Peers* peers) {
+void judge_report(ValidatedNode& node, const NodeTest& test, const std::map<std::string, const validation::Peers*>* peers) {
   validation::JudgeInput input;
   input.profile = test.profile;
   input.criteria = test.criteria;
   input.families = test.plan.families;
   input.device = test.plan.device;
-  input.peers = peers;
+  input.peers_by_model = peers;
   node.judgement = validation::judge(input, node.report);
   if (node.cut.empty()) return;
   const Verdict at_best = node.cut_fails ? Verdict::fail : Verdict::not_judged;
@@ -86,22 +86,27 @@ std::string level_word(const NodeTest& test) {
   return std::string(to_string(test.plan.level)) + (test.shortened ? " (shortened)" : "");
 }
 
+NodeTest criteria_of(const manifest::Site& site, const manifest::Profile* profile) {
+  NodeTest test;
+  test.profile = profile;
+  const auto criteria = site.criteria.find(profile->criteria);
+  if (criteria != site.criteria.end()) test.criteria = &criteria->second;
+  else if (profile->criteria.empty() && validation::device_of(*profile) == "cuda") {
+    static const std::shared_ptr<const manifest::CriteriaSet> any_gpu = manifest::built_in_criteria("nvidia-any");
+    test.own = any_gpu;
+    test.criteria = any_gpu.get();
+  }
+  return test;
+}
+
 Result<std::vector<NodeTest>> plan_nodes(const SiteSession& session, const ValidateOptions& options) {
   // Several names of one machine share its memory and processors.
   const auto sharing = std::count_if(session.nodes.begin(), session.nodes.end(), [](const auto* node) { return node->identity_by_name; });
   std::vector<NodeTest> tests;
-  std::shared_ptr<const manifest::CriteriaSet> any_gpu;
   for (const manifest::Node* node : session.nodes) {
-    NodeTest test;
-    test.profile = session.site->find_profile(node->profile);
-    if (!test.profile) return error(code::unknown_reference, fmt::format("node {} has no profile, so nothing says how to test it", node->name));
-    const auto criteria = session.site->criteria.find(test.profile->criteria);
-    if (criteria != session.site->criteria.end()) test.criteria = &criteria->second;
-    else if (test.profile->criteria.empty() && validation::device_of(*test.profile) == "cuda") {
-      if (!any_gpu) any_gpu = manifest::built_in_criteria("nvidia-any");
-      test.own = any_gpu;
-      test.criteria = any_gpu.get();
-    }
+    const auto* profile = session.site->find_profile(node->profile);
+    if (!profile) return error(code::unknown_reference, fmt::format("node {} has no profile, so nothing says how to test it", node->name));
+    NodeTest test = criteria_of(*session.site, profile);
     validation::RequestOptions request;
     request.families = options.families;
     request.duration_s = options.duration_s;
@@ -120,6 +125,8 @@ Result<std::vector<NodeTest>> plan_nodes(const SiteSession& session, const Valid
       KFAB_TRY(whole, validation::plan_tests(*test.profile, request));
       test.shortened = options.memory_cap_mib.has_value() || test.plan.predicted_s < whole.predicted_s;
     }
+    // Some of the processors are not the processor.
+    if (options.threads > 0 && test.plan.device == "cpu") test.shortened = true;
     tests.push_back(std::move(test));
   }
   return tests;
@@ -149,17 +156,19 @@ ValidatedNode judged(const NodeTest& test, AgentRun run, std::optional<Cut> cut)
 }
 
 store::Findings findings_of(const Env& env, const std::string& run_id, const NodeTest& test, const AgentRun& run, const ValidatedNode& node) {
+  const Timestamp at = node.measured_at.value_or(env.clock.now());
   store::Findings found;
   found.nodes.push_back(reach_record(env, run.end));
   found.nodes.back().run_id = run_id;
   store::NodeRecord record = step_record(env, run.end, "validate");
   record.run_id = run_id;
+  record.at = at;
   record.verdict = node.judgement.verdict;
   record.reason = one_line(node.judgement.reason(), 400);
   record.detail = detail_of(test, node);
   // A node whose agent never answered has no verdict of its tests: only that it was not reached is kept.
   if (reached(run.end)) found.nodes.push_back(record);
-  for (const auto& accelerator : node.judgement.accelerators) found.accelerators.push_back(record_of(accelerator, run_id, test, node, env.clock.now()));
+  for (const auto& accelerator : node.judgement.accelerators) found.accelerators.push_back(record_of(accelerator, run_id, test, node, at));
   const auto figure_of = [&](const auto& from, const std::string& accelerator) {
     store::MeasurementRecord row;
     row.run_id = run_id;
@@ -170,11 +179,11 @@ store::Findings findings_of(const Env& env, const std::string& run_id, const Nod
     row.metric = from.metric;
     row.unit = from.unit;
     row.value = from.value;
-    row.at = env.clock.now();
+    row.at = at;
     return row;
   };
   for (const auto& criterion : node.judgement.criteria)
-    if (!criterion.beside_peers) found.measurements.push_back(record_of(criterion, run_id, node.name, env.clock.now()));   // those come when the peers are known
+    if (!criterion.beside_peers) found.measurements.push_back(record_of(criterion, run_id, node.name, at));   // those come when the peers are known
   // Figures that no criterion asks for are kept all the same, so that later criteria can judge them.
   std::set<std::tuple<std::string, std::string, std::optional<double>>> kept;   // a hostile report has thousands of them
   for (const auto& row : found.measurements) kept.emplace(row.metric, row.accelerator_id, row.value);
@@ -204,36 +213,38 @@ double predicted_total_s(const ReachOptions& reach, std::size_t nodes, double pe
   return per_node_s * static_cast<double>(rounds);
 }
 
-validation::FleetFindings judge_beside_peers(std::vector<ValidatedNode>& nodes, const std::vector<NodeTest>& tests, const SiteSession& session, const std::string& run_id, const Env& env,
-                                             Recorder& recorder) {
+validation::FleetFindings judge_beside_peers(std::vector<ValidatedNode>& nodes, const std::vector<NodeTest>& tests, const std::vector<const manifest::Node*>& places,
+                                             const std::string& run_id, const Env& env, Recorder& recorder) {
   validation::Fleet fleet;
   for (std::size_t i = 0; i < nodes.size(); ++i)
-    if (!nodes[i].report.accelerators.empty()) fleet.add({nodes[i].name, session.nodes[i]->rack, session.nodes[i]->tranche, nodes[i].profile}, nodes[i].report, nodes[i].device);
+    if (!nodes[i].report.accelerators.empty()) fleet.add({nodes[i].name, places[i]->rack, places[i]->tranche, nodes[i].profile}, nodes[i].report, nodes[i].device);
   auto findings = fleet.findings();
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     ValidatedNode& node = nodes[i];
     const bool asks = tests[i].criteria && std::any_of(tests[i].criteria->criteria.begin(), tests[i].criteria->criteria.end(), [](const auto& c) { return c.basis == manifest::Basis::fleet_relative; });
     const bool dissents = std::any_of(findings.dissents.begin(), findings.dissents.end(), [&](const auto& d) { return d.node == node.name; });
     if (node.report.accelerators.empty() || (!asks && !dissents)) continue;
+    const Timestamp at = node.measured_at.value_or(env.clock.now());
     const Verdict was = node.judgement.verdict;
     const auto accelerators_were = node.judgement.accelerators;
-    judge_report(node, tests[i], &fleet.peers(node.profile, node.report.accelerators.front().model));
+    const auto peers = fleet.peers_of(node.profile, node.report);
+    judge_report(node, tests[i], &peers);
     validation::take_dissents(findings.dissents, node.name, node.judgement);
     store::Findings found;
     for (const auto& criterion : node.judgement.criteria)
-      if (criterion.beside_peers && criterion.verdict != Verdict::not_judged) found.measurements.push_back(record_of(criterion, run_id, node.name, env.clock.now()));
+      if (criterion.beside_peers && criterion.verdict != Verdict::not_judged) found.measurements.push_back(record_of(criterion, run_id, node.name, at));
     bool changed = node.judgement.verdict != was;
     for (std::size_t a = 0; a < node.judgement.accelerators.size(); ++a) {
       if (a < accelerators_were.size() && accelerators_were[a].verdict == node.judgement.accelerators[a].verdict) continue;
       changed = true;
-      found.accelerators.push_back(record_of(node.judgement.accelerators[a], run_id, tests[i], node, env.clock.now()));
+      found.accelerators.push_back(record_of(node.judgement.accelerators[a], run_id, tests[i], node, at));
     }
     if (changed) {
       store::NodeRecord record;
       record.run_id = run_id;
       record.node = node.name;
       record.step = "validate";
-      record.at = env.clock.now();
+      record.at = at;
       record.outcome = node.outcome;
       record.board_serial = node.board_serial;
       record.verdict = node.judgement.verdict;
@@ -244,6 +255,32 @@ validation::FleetFindings judge_beside_peers(std::vector<ValidatedNode>& nodes, 
     if (!found.measurements.empty() || changed) recorder.put(found);
   }
   return findings;
+}
+
+ValidatedNode node_of_record(const NodeTest& test, const store::NodeRecord& record) {
+  validation::ReportReader reader;
+  for (const auto& message : record.detail.array_at("report")) reader.take(message);
+  ValidatedNode node;
+  node.name = record.node;
+  node.profile = test.profile->name;
+  node.device = test.plan.device;
+  node.level = level_word(test);
+  node.criteria = criteria_name(test.criteria);
+  node.outcome = record.outcome;
+  node.report = reader.finish();
+  node.report.truncated = record.detail.bool_or("report_truncated", node.report.truncated);
+  node.board_serial = record.board_serial;
+  node.measured_at = record.at;
+  node.cut = one_line(record.detail["cut"].string_or("why"), 400);
+  node.cut_fails = record.detail["cut"].bool_or("fails", false);
+  node.judgement.verdict = record.verdict;
+  for (const auto& one : record.detail.array_at("verdicts")) {
+    validation::AcceleratorVerdict accelerator;
+    accelerator.id = one.string_or("id");
+    accelerator.verdict = parse_verdict(one.string_or("verdict")).value_or(Verdict::not_judged);
+    node.judgement.accelerators.push_back(std::move(accelerator));
+  }
+  return node;
 }
 
 }  // namespace kfab::commands

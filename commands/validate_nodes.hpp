@@ -47,9 +47,17 @@ double predicted_total_s(const ReachOptions&, std::size_t nodes, double per_node
 
 // Judges again those nodes whose criteria compare them with their peers, once all figures of the run are there, and keeps what
 // became of it. Digests are voted on.
-validation::FleetFindings judge_beside_peers(std::vector<ValidatedNode>&, const std::vector<NodeTest>&, const SiteSession&, const std::string& run_id, const Env&, Recorder&);
+// `places` are the manifest's nodes, in the same order.
+validation::FleetFindings judge_beside_peers(std::vector<ValidatedNode>&, const std::vector<NodeTest>&, const std::vector<const manifest::Node*>& places, const std::string& run_id,
+                                             const Env&, Recorder&);
 
-// What is kept of it: that the node was reached, its verdict, its accelerators', all figures.
+// A node of this profile without a plan: by what it is judged.
+NodeTest criteria_of(const manifest::Site&, const manifest::Profile*);
+
+// What a run has kept of a node, with the verdicts of then: to be held beside those that come later.
+ValidatedNode node_of_record(const NodeTest&, const store::NodeRecord&);
+
+// What is kept of it: that the node was reached, its verdict, its accelerators', all figures, dated when they were measured.
 // `run_id` is the run that is told of: the one that started the tests.
 store::Findings findings_of(const Env&, const std::string& run_id, const NodeTest&, const AgentRun&, const ValidatedNode&);
 

@@ -36,6 +36,8 @@ class FactTree {
 };
 
 SectionFacts identity_facts(const FactTree&, const FactsOptions&);
+// By what the node is known, whatever its name: the board's serial, else the product's; empty where neither is told.
+std::string board_serial();
 SectionFacts cpu_facts(const FactTree&, const FactsOptions&);
 SectionFacts memory_facts(const FactTree&, const FactsOptions&);
 SectionFacts disk_facts(const FactTree&, const FactsOptions&);

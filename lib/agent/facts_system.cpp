@@ -115,6 +115,12 @@ int count_of_list(std::string_view list) {
   return count;
 }
 
+std::string board_serial() {
+  const json::Value identity = identity_facts(FactTree(""), {}).value;
+  const std::string board = identity.string_or("board_serial");
+  return board.empty() ? identity.string_or("product_serial") : board;
+}
+
 SectionFacts identity_facts(const FactTree& tree, const FactsOptions& options) {
   static constexpr std::array<std::pair<std::string_view, std::string_view>, 6> fields{
       {{"vendor", "sys_vendor"}, {"product_name", "product_name"}, {"product_serial", "product_serial"},

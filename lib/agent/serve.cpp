@@ -167,18 +167,13 @@ class Session final : public TaskContext {
     signals_ = ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
   }
 
-  // By what the node is known, whatever its name: said in every session, so that a swapped board is noticed in each.
-  static json::Value own_serial() {
-    const json::Value identity = identity_facts(FactTree(""), {}).value;
-    return identity["board_serial"].is_null() ? identity["product_serial"] : identity["board_serial"];
-  }
-
   void say_hello() {
     json::Value digest;
+    const std::string serial = board_serial();   // said in every session, so that a swapped board is noticed in each
     if (const auto bytes = read_file(options_.executable)) digest = sha256_hex(*bytes);
     emit(json::Object{{"type", "hello"}, {"protocol", protocol_version}, {"version", KFAB_VERSION}, {"sha256", digest},
                       {"uid", static_cast<unsigned>(::geteuid())}, {"pid", static_cast<int>(::getpid())},
-                      {"board_serial", own_serial()}});
+                      {"board_serial", serial.empty() ? json::Value() : json::Value(serial)}});
   }
 
   Result<json::Value> read_request() {

@@ -30,10 +30,16 @@ std::span<const TaskRow> all_tasks() {
       TaskRow{"boot", [](const json::Value& request, TaskContext& context) { return run_boot_task(request, context); }},
       TaskRow{"detach", [](const json::Value& request, TaskContext& context) { return run_detach_task(request, context); }},
       TaskRow{"facts", run_facts_task},
-      TaskRow{"job", run_job_task},
+      TaskRow{"job", [](const json::Value& request, TaskContext& context) { return run_job_task(request, context); }},
       TaskRow{"provision",
-              [](const json::Value& request, TaskContext& context) { return run_provision_task(request, context); }},
-      TaskRow{"reboot", [](const json::Value& request, TaskContext& context) { return run_reboot_task(request, context); }},
+              [](const json::Value& request, TaskContext& context) -> Status {
+                if (request.string_or("mode") == "apply") KFAB_TRY_VOID(no_other_job({}));   // what is changed meanwhile is not what was tested
+                return run_provision_task(request, context);
+              }},
+      TaskRow{"reboot", [](const json::Value& request, TaskContext& context) -> Status {
+                KFAB_TRY_VOID(no_other_job({}));
+                return run_reboot_task(request, context);
+              }},
       TaskRow{"relay", run_relay_task},
       TaskRow{"selftest", [](const json::Value& request, TaskContext& context) { return run_selftest_task(request, context); }},
       // Two runs of tests would spoil each other's figures.

@@ -30,6 +30,9 @@ constexpr seconds deadline_grace{30};     // the agent ends itself at its deadli
 constexpr seconds goodbye_limit{10};      // from "done" to the end of the process
 constexpr std::size_t max_noise_bytes = 64 * 1024;   // what a login shell may print before the bootstrap speaks
 constexpr std::size_t kept_stderr_bytes = 4096;
+// What one agent may say in all, but for its progress, which nobody keeps: somewhat more than a job's record may hold. Without a
+// limit one node could fill this machine's memory.
+constexpr std::size_t most_said_bytes = std::size_t{80} << 20;
 
 // The end of a text, for a message.
 std::string last_words(const std::string& text) {
@@ -171,6 +174,10 @@ class AgentJob final : public Job, public AgentSeeker {
     }
     if (!typed) {
       protocol_error(fmt::format("not a message of the agent: {}", one_line(line, 120)));
+      return;
+    }
+    if (*(*message)["type"].as_string() != "progress" && (said_bytes_ += line.size()) > most_said_bytes) {
+      protocol_error(fmt::format("more than {} MiB of messages", most_said_bytes >> 20));
       return;
     }
     on_message(*(*message)["type"].as_string(), *message);
@@ -370,7 +377,7 @@ class AgentJob final : public Job, public AgentSeeker {
   LineFramer framer_;
   std::string request_line_, stderr_, noise_;
   std::string step_ = "connect";
-  std::size_t noise_bytes_ = 0;
+  std::size_t noise_bytes_ = 0, said_bytes_ = 0;
   std::optional<Time> due_;
   Time last_heartbeat_{};
   std::optional<Diagnostic> broken_, bootstrap_error_;

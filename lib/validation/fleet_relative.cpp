@@ -24,6 +24,7 @@ std::optional<Direction> bad_side(std::string_view unit) {
   return row == unit_rows.end() ? std::nullopt : std::optional(row->direction);
 }
 
+constexpr std::size_t most_links = 72;          // of one accelerator and metric: more peers no node has
 constexpr std::size_t most_outliers = 200, most_positions = 50, most_shared = 20;
 constexpr double telling_chance = 0.05;         // over all places of a kind together
 constexpr double median_error = 1.2533;         // standard error of a median by that of a mean, sqrt(pi / 2)
@@ -58,10 +59,15 @@ void Fleet::add(FleetPlace place, const TestReport& report, std::string_view dev
     members_.push_back({places_.size() - 1, &accelerator});
     member_of[accelerator.id] = members_.size() - 1;
   }
+  std::map<std::pair<std::size_t, std::string_view>, std::size_t> links_of;
+  std::set<std::tuple<std::size_t, std::string_view, std::string_view>> counted;   // who tells a figure twice has one voice all the same
   for (const auto& m : report.measurements) {
     const auto member = member_of.find(m.accelerator);
     const bool digest = m.unit == "digest";
     if (member == member_of.end() || m.device != device || !m.value || (!digest && !bad_side(m.unit))) continue;
+    if (!counted.emplace(member->second, m.metric, m.link).second) continue;
+    std::size_t& links = links_of[{member->second, m.metric}];
+    if (++links > most_links) continue;
     const Accelerator& accelerator = *members_[member->second].accelerator;
     Model& model = models_[places_.back().profile + '\n' + accelerator.model];
     model.profile = places_.back().profile;
@@ -90,6 +96,12 @@ const Peers& Fleet::peers(const std::string& profile, const std::string& model) 
   if (found == models_.end()) return none;
   reckon(found->second);
   return found->second.peers;
+}
+
+std::map<std::string, const Peers*> Fleet::peers_of(const std::string& profile, const TestReport& report) const {
+  std::map<std::string, const Peers*> out;
+  for (const auto& accelerator : report.accelerators) out.emplace(accelerator.model, &peers(profile, accelerator.model));
+  return out;
 }
 
 std::vector<Dissent> Fleet::dissents() const {

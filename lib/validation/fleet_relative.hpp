@@ -68,10 +68,12 @@ inline constexpr double outlier_deviations = 3, position_errors = 4;
 
 class Fleet {
  public:
-  // The reports must outlive it.
+  // The reports must outlive it. Of a figure that a report has several times for one accelerator and link the first counts.
   void add(FleetPlace, const TestReport&, std::string_view device);
   // The figures of the model, for criteria of basis fleet_relative; empty for one that nobody has.
   const Peers& peers(const std::string& profile, const std::string& model) const;
+  // The same for each model that a report has, for JudgeInput::peers_by_model.
+  std::map<std::string, const Peers*> peers_of(const std::string& profile, const TestReport&) const;
   FleetFindings findings() const;
   // Who dissents, without the rest.
   std::vector<Dissent> dissents() const;

@@ -88,6 +88,9 @@ class Judge {
       out_.accelerators.push_back(std::move(verdict));
     }
     if (report_.truncated) node.add(Verdict::not_judged, "the node sent more than kfab accepts, so the report is incomplete");
+    if (!report_.refused.empty())   // it may have been what would fail it
+      node.add(Verdict::not_judged, fmt::format("the node told something that cannot be taken, so the report is incomplete: {} ({})", report_.refused.front().message,
+                                                kfab::to_string(code::measurement_refused)));
     out_.verdict = node.verdict();
     out_.reasons = node.reasons();
     if (out_.verdict != Verdict::pass && out_.reasons.empty()) out_.reasons.push_back("nothing was judged");
@@ -150,6 +153,11 @@ class Judge {
 
     kernel_events(accelerator, findings);
     if (in_run("health.")) versions(accelerator, findings);
+    peers_ = input_.peers;
+    if (input_.peers_by_model) {
+      const auto of_model = input_.peers_by_model->find(accelerator.model);
+      peers_ = of_model == input_.peers_by_model->end() ? nullptr : of_model->second;
+    }
 
     bool criterion_counted = false;
     if (input_.criteria) {
@@ -221,12 +229,14 @@ class Judge {
     base.counts = criterion.basis != Basis::record_only;
 
     std::vector<CriterionVerdict> out;
-    std::string why_none;
+    std::vector<const Measurement*> without;   // those that came without a value
+    std::set<std::string_view> tests;
     for (const auto* figure : figures_of(accelerator.id, accelerator.device)) {
       const Measurement& measurement = *figure;
       if (measurement.metric != criterion.metric) continue;
+      tests.insert(measurement.test);
       if (!measurement.value) {
-        why_none = measurement.detail;
+        without.push_back(figure);
         continue;
       }
       CriterionVerdict one = base;
@@ -237,12 +247,27 @@ class Judge {
       if (!derived.empty() && !one.reason.empty()) one.reason += "; its limit: " + derived;
       out.push_back(std::move(one));
     }
+    const auto missing = [&](const std::string& test, const std::string& link, const std::string& why) {
+      CriterionVerdict one = base;
+      one.test = test;
+      one.link = link;
+      one.verdict = criterion.basis == Basis::record_only ? Verdict::not_judged : criterion.on_missing;
+      one.reason = fmt::format("{} was not measured{} (criterion {})", link.empty() ? criterion.metric : criterion.metric + " " + link, why.empty() ? "" : ": " + why, criterion.id);
+      out.push_back(std::move(one));
+    };
     if (out.empty()) {
       if (criterion.optional) base.counts = false;
-      base.verdict = criterion.basis == Basis::record_only ? Verdict::not_judged : criterion.on_missing;
-      base.reason = fmt::format("{} was not measured{} (criterion {})", criterion.metric, why_none.empty() ? "" : ": " + why_none, criterion.id);
-      out.push_back(std::move(base));
+      missing({}, {}, without.empty() ? std::string() : without.back()->detail);
+      return out;
     }
+    // What was measured of one link, or during one family's tests, says nothing of another one; and where there is a figure of
+    // one, none of another is a gap, also where the criterion may be skipped.
+    std::set<std::pair<std::string_view, std::string_view>> told;
+    for (const auto* gap : without)
+      if (told.emplace(gap->test, gap->link).second) missing(gap->test, gap->link, (gap->test.empty() ? "" : gap->test + ": ") + gap->detail);
+    if (criterion.metric.rfind("counters.", 0) == 0)
+      for (const auto& family : input_.families)
+        if (family != "health" && !tests.contains(family)) missing(family, {}, fmt::format("nothing is told of the tests of family {}", family));
     return out;
   }
 
@@ -283,8 +308,8 @@ class Judge {
         out.reason = fmt::format("criterion {} states no limit", criterion.id);
         return;
       }
-      const auto peers = input_.peers ? input_.peers->find(criterion.metric) : Peers::const_iterator{};
-      const bool known = input_.peers && peers != input_.peers->end();
+      const auto peers = peers_ ? peers_->find(criterion.metric) : Peers::const_iterator{};
+      const bool known = peers_ && peers != peers_->end();
       const std::size_t count = known && peers->second.accelerators > 0 ? peers->second.accelerators - 1 : 0;
       if (count < fewest_peers) {
         if (criterion.optional) out.counts = false;
@@ -354,6 +379,7 @@ class Judge {
   const JudgeInput& input_;
   const TestReport& report_;
   std::map<std::string, std::vector<const Measurement*>> figures_;   // by accelerator and device
+  const Peers* peers_ = nullptr;                                      // of the accelerator that is being judged
   NodeJudgement out_;
 };
 

@@ -65,11 +65,13 @@ struct JudgeInput {
   std::vector<std::string> families;                   // that were asked for; criteria on others do not count
   std::string device;                                  // that was asked for: "cpu" | "cuda"
   const Peers* peers = nullptr;        // null: not known yet, or not asked for
+  const std::map<std::string, const Peers*>* peers_by_model = nullptr;   // takes the place of `peers`: of each accelerator's own model
 };
 // Rules beyond the criteria: a wrong bit is a fail whatever they say; a test that broke is a fail; one that did not
 // run, whose checker was not proven, or that made no iteration is not_judged; fewer accelerators than
-// profile.per_node is a fail of the node (not for device cpu); a truncated report is not_judged at best; figures of
-// another device than the criterion's are never compared.
+// profile.per_node is a fail of the node (not for device cpu); a truncated report, and one of which something was refused, is
+// not_judged at best; figures of another device than the criterion's are never compared. Of a figure that each link or each
+// family's tests have, one that is missing is not made good by the others.
 NodeJudgement judge(const JudgeInput&, const TestReport&);
 
 // Profile::expect against a facts document, by dotted path: {"memory.total_gib": {"min": 64}, "os.arch": {"equal":

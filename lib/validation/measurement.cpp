@@ -50,6 +50,7 @@ void ReportReader::refuse(std::string why) {
 
 void ReportReader::take(const json::Value& message) {
   const std::string type = message.string_or("type");
+  if (type == "refused") return refuse(word(message, "reason", detail_chars));   // of a report that was kept
   if (type != "accelerator" && type != "measurement" && type != "test_done" && type != "mismatch" && type != "versions") return;
   const std::string device = word(message, "device");
   if (!known_device(device)) return refuse("a message of type " + type + " is of an unknown device '" + one_line(device, 40) + "'");
@@ -159,6 +160,7 @@ json::Array messages_of(const TestReport& report) {
   for (const auto& m : report.mismatches)
     out.push_back(json::Object{{"type", "mismatch"}, {"accelerator", m.accelerator}, {"device", m.device}, {"test", m.test}, {"where", m.where}, {"index", m.index},
                                {"stride", m.stride}, {"count", m.count}, {"expected", m.expected}, {"got", m.got}, {"mask", m.mask}, {"second_read", m.second_read}});
+  for (const auto& r : report.refused) out.push_back(json::Object{{"type", "refused"}, {"reason", r.message}});
   return out;
 }
 

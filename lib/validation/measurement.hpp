@@ -55,7 +55,7 @@ struct TestReport {
   std::vector<Measurement> measurements;
   std::vector<TestStatus> statuses;
   std::vector<Mismatch> mismatches;
-  Diagnostics refused;               // measurement_refused: what was left out, and why; at most 20
+  Diagnostics refused;               // measurement_refused: what was left out, and why; at most 20. Such a report must not pass
   bool truncated = false;            // more than the limits: the report is incomplete and must not pass
 };
 

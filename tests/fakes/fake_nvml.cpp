@@ -223,6 +223,21 @@ int nvmlDeviceGetNvLinkErrorCounter(Device device, unsigned link, int counter, u
   *count = link == 0 ? static_cast<unsigned long long>(figure(device, names[counter], 0)) : 0;
   return 0;
 }
+int nvmlDeviceGetPowerUsage(Device device, unsigned* milliwatts) {
+  BEGIN("nvmlDeviceGetPowerUsage");
+  *milliwatts = static_cast<unsigned>(figure(device, "power_mw", 300000));
+  return 0;
+}
+int nvmlDeviceGetTemperature(Device device, int, unsigned* celsius) {
+  BEGIN("nvmlDeviceGetTemperature");
+  *celsius = static_cast<unsigned>(figure(device, "temperature", 60));
+  return 0;
+}
+int nvmlDeviceGetCurrentClocksEventReasons(Device device, unsigned long long* reasons) {
+  BEGIN("nvmlDeviceGetCurrentClocksEventReasons");
+  *reasons = static_cast<unsigned long long>(figure(device, "reasons", 0));
+  return 0;
+}
 int nvmlDeviceGetPersistenceMode(Device device, unsigned* mode) {
   BEGIN("nvmlDeviceGetPersistenceMode");
   *mode = static_cast<unsigned>(figure(device, "persistence_mode", 1));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <fstream>
 #include <thread>
 
@@ -201,6 +202,8 @@ Status Session::wait(const Event& event) const {
 Result<double> Session::seconds_between(const Event& start, const Event& end) const {
   float milliseconds = 0;
   KFAB_TRY_VOID(driver_->checked(driver_->event_elapsed(&milliseconds, start.get(), end.get()), "read the GPU's clock"));
+  // No work takes no time: a rate over nothing would pass every floor.
+  if (!(milliseconds > 0) || !std::isfinite(milliseconds)) return error(code::device_call_failed, fmt::format("the GPU's clock says that the work took {} ms", milliseconds));
   return double(milliseconds) / 1000;
 }
 

@@ -3,11 +3,11 @@
 #include <dlfcn.h>
 
 #include <algorithm>
-#include <atomic>
+#include <array>
 #include <chrono>
 #include <condition_variable>
+#include <map>
 #include <mutex>
-#include <numeric>
 #include <optional>
 #include <thread>
 
@@ -18,9 +18,6 @@
 namespace kfab::agent::devices {
 namespace {
 
-constexpr auto period = std::chrono::milliseconds(100);
-constexpr std::size_t most_samples = 100'000;   // then every second one is dropped and the period doubles
-
 // Bits of nvmlClocksEventReasons.
 struct Reason { unsigned long long bit; const char* name; };
 constexpr Reason reasons[] = {{0x4, "power_cap"}, {0x8, "hw_slowdown"}, {0x20, "sw_thermal"}, {0x40, "hw_thermal"}, {0x80, "power_brake"}};
@@ -29,6 +26,32 @@ struct Sample {
   std::optional<double> power_w, temperature_c, clock_mhz;
   std::optional<unsigned long long> reasons;
   std::string_view interval{};
+};
+
+// What is told of all samples of an interval, also of those that were dropped since: a slowdown that came once in a soak is one,
+// and the highest temperature stays the highest. Weights are the time between samples, which grows.
+struct Totals {
+  double power = 0, power_weight = 0, most_power = 0, most_heat = 0, reasons_weight = 0;
+  std::array<double, std::size(reasons)> held{};
+  std::size_t powers = 0, heats = 0, looks = 0;
+
+  void take(const Sample& one, double weight) {
+    if (one.power_w) {
+      power += *one.power_w * weight;
+      power_weight += weight;
+      most_power = std::max(most_power, *one.power_w);
+      ++powers;
+    }
+    if (one.temperature_c) {
+      most_heat = heats == 0 ? *one.temperature_c : std::max(most_heat, *one.temperature_c);
+      ++heats;
+    }
+    if (!one.reasons) return;
+    reasons_weight += weight;
+    ++looks;
+    for (std::size_t i = 0; i < std::size(reasons); ++i)
+      if (*one.reasons & reasons[i].bit) held[i] += weight;
+  }
 };
 
 }  // namespace
@@ -54,7 +77,11 @@ struct NvmlSampler::State {
   bool stop = false;
   std::string_view interval;
   double integrated_j = 0;
-  std::vector<Sample> samples;
+  std::chrono::milliseconds period{100};
+  std::size_t most_samples = 100'000;      // then every second one is dropped and the period doubles
+  std::vector<Sample> samples;             // for medians
+  Totals all;
+  std::map<std::string_view, Totals> of_interval;
   std::thread thread;
 
   bool open(const std::string& name, const std::string& uuid) {
@@ -91,7 +118,7 @@ struct NvmlSampler::State {
     return out;
   }
   void run() {
-    auto pause = std::chrono::duration_cast<std::chrono::milliseconds>(period);
+    auto pause = period;
     std::optional<std::chrono::steady_clock::time_point> last;
     std::unique_lock lock(mutex);
     while (!stop) {
@@ -103,6 +130,9 @@ struct NvmlSampler::State {
       if (one.power_w && last) integrated_j += *one.power_w * std::chrono::duration<double>(now - *last).count();
       last = now;
       samples.push_back(one);
+      const double weight = double(pause.count()) / double(period.count());
+      all.take(one, weight);
+      of_interval[one.interval].take(one, weight);
       if (samples.size() >= most_samples) {
         for (std::size_t i = 0; i < samples.size() / 2; ++i) samples[i] = samples[2 * i];
         samples.resize(samples.size() / 2);
@@ -120,7 +150,9 @@ struct NvmlSampler::State {
   }
 };
 
-NvmlSampler::NvmlSampler(const std::string& library, const std::string& uuid) : state_(std::make_unique<State>()) {
+NvmlSampler::NvmlSampler(const std::string& library, const std::string& uuid, std::chrono::milliseconds period, std::size_t most_samples) : state_(std::make_unique<State>()) {
+  state_->period = period;
+  state_->most_samples = most_samples;
   if (state_->open(library, uuid)) state_->thread = std::thread([this] { state_->run(); });
 }
 
@@ -158,31 +190,25 @@ void NvmlSampler::report(std::string_view family, TestSink& sink) {
     state_->thread.join();
   }
   const std::string test = "telemetry", missing = state_->why_not.empty() ? "not told by this driver or GPU" : state_->why_not;
-  const auto say = [&](std::string_view metric, const std::vector<double>& values, std::string_view unit, auto&& of, const std::string& detail) {
-    sink.measurement(test, fmt::format("{}.{}", family, metric), values.empty() ? json::Value() : json::Value(of(values)), unit, values.empty() ? missing : detail);
+  const auto say = [&](std::string_view metric, bool known, double value, std::string_view unit, const std::string& detail) {
+    sink.measurement(test, fmt::format("{}.{}", family, metric), known ? json::Value(value) : json::Value(), unit, known ? detail : missing);
   };
-  const auto mean = [](const std::vector<double>& v) { return std::accumulate(v.begin(), v.end(), 0.0) / double(v.size()); };
-  const auto most = [](const std::vector<double>& v) { return *std::max_element(v.begin(), v.end()); };
   unsigned limit = 0;
   const bool limited = state_->limit && state_->limit(state_->device, &limit) == 0;
-  const auto say_all = [&](const std::string& prefix, std::optional<std::string_view> of) {
-    const auto power = state_->values(&Sample::power_w, of), heat = state_->values(&Sample::temperature_c, of), clock = state_->values(&Sample::clock_mhz, of);
-    say(prefix + "power_w", power, "w", mean, power.empty() ? "" : fmt::format("mean of {} samples, most {:.0f} W{}", power.size(), most(power), limited ? fmt::format(", limit {:.0f} W", limit / 1000.0) : ""));
-    say(prefix + "temperature_c", heat, "c", most, fmt::format("most of {} samples", heat.size()));
-    say(prefix + "sm_clock_mhz", clock, "mhz", [](const auto& v) { return median_of(v); }, fmt::format("median of {} samples", clock.size()));
-    for (const auto& reason : reasons) {
-      std::vector<double> held;
-      for (const auto& sample : state_->samples)
-        if (sample.reasons && (!of || sample.interval == *of)) held.push_back(*sample.reasons & reason.bit ? 100.0 : 0.0);
-      say(fmt::format("{}throttle.{}_pct", prefix, reason.name), held, "percent", mean, fmt::format("of {} samples", held.size()));
-    }
+  const auto say_all = [&](const std::string& prefix, const Totals& of, std::optional<std::string_view> interval) {
+    const auto clock = state_->values(&Sample::clock_mhz, interval);
+    say(prefix + "power_w", of.powers > 0, of.powers ? of.power / of.power_weight : 0, "w",
+        fmt::format("mean of {} samples, most {:.0f} W{}", of.powers, of.most_power, limited ? fmt::format(", limit {:.0f} W", limit / 1000.0) : ""));
+    say(prefix + "temperature_c", of.heats > 0, of.most_heat, "c", fmt::format("most of {} samples", of.heats));
+    say(prefix + "sm_clock_mhz", !clock.empty(), clock.empty() ? 0 : median_of(clock), "mhz", fmt::format("median of {} samples", clock.size()));
+    for (std::size_t k = 0; k < std::size(reasons); ++k)
+      say(fmt::format("{}throttle.{}_pct", prefix, reasons[k].name), of.looks > 0, of.looks ? 100 * of.held[k] / of.reasons_weight : 0, "percent", fmt::format("of {} samples", of.looks));
   };
-  say_all("", std::nullopt);
-  std::vector<std::string_view> intervals;
-  for (const auto& sample : state_->samples)
-    if (!sample.interval.empty() && std::find(intervals.begin(), intervals.end(), sample.interval) == intervals.end()) intervals.push_back(sample.interval);
-  if (intervals.size() > 1)
-    for (const auto& one : intervals) say_all(fmt::format("load.{}.", one), one);
+  say_all("", state_->all, std::nullopt);
+  const auto named = std::count_if(state_->of_interval.begin(), state_->of_interval.end(), [](const auto& one) { return !one.first.empty(); });
+  if (named > 1)
+    for (const auto& [name, totals] : state_->of_interval)
+      if (!name.empty()) say_all(fmt::format("load.{}.", name), totals, name);
   const auto after = state_->device ? state_->ecc_count() : std::nullopt;
   const bool known = after && state_->ecc_before && *after >= *state_->ecc_before;
   sink.measurement(test, fmt::format("{}.ecc_uncorrected", family), known ? json::Value(double(*after - *state_->ecc_before)) : json::Value(), "count",

@@ -176,7 +176,12 @@ class VendorDevice final : public Device {
     if (accelerator.index != first)
       return sink.test_done("bandwidth", "not_run", watch.seconds(), fmt::format("{} measures the first device only", tool_->bandwidth.front()), to_string(code::no_tests_for_device));
     std::vector<std::string> argv(tool_->bandwidth.begin(), tool_->bandwidth.end());
-    const Said said = ask(argv, [&] { return sink.stop_requested(); }, std::max(bandwidth_timeout_s, seconds));
+    // A tool that measures for minutes says nothing meanwhile; the watch over this process wants to hear something.
+    const auto stop = [&] {
+      sink.progress("bandwidth", watch.seconds(), bandwidth_timeout_s, fmt::format("{} is at work", tool_->bandwidth.front()));
+      return sink.stop_requested();
+    };
+    const Said said = ask(argv, stop, std::max(bandwidth_timeout_s, seconds));
     if (!said.well) return sink.test_done("bandwidth", said.there ? "failed" : "not_run", watch.seconds(), said.why, to_string(said.there ? code::device_call_failed : code::no_tests_for_device));
     const auto figures = read_bandwidth(said.out);
     for (const auto& figure : figures) sink.measurement("bandwidth", figure.metric, json::Value(figure.value), figure.unit, figure.detail);

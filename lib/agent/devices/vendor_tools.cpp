@@ -362,7 +362,10 @@ std::vector<Figure> read_bandwidth(std::string_view text) {
       if (value && *value >= 0)
         for (const auto& [suffix, factor] : units)
           if (rest.rfind(suffix, 0) == 0) {
-            found.push_back(*value * factor);
+            // "Gb/s" beside "GB/s" is bits: a link of 8 GB/s must not look like one of 64.
+            const auto place = static_cast<std::size_t>(rest.data() - lower.data());
+            const bool bits = suffix.size() == 4 && line[place] != lower[place] && line[place + 1] == 'b';
+            found.push_back(*value * factor / (bits ? 8 : 1));
             break;
           }
       at = lower.find_first_not_of("0123456789.e+-", at);

@@ -100,7 +100,7 @@ std::optional<KernelEvent> parse_kernel_line(std::string_view text) {
     const auto number = numbered(found->second);
     if (!number) return std::nullopt;
     event.number = number->first;
-    event.slot = pci_slot(found->first);
+    event.slot = pci_slot(found->first.substr(0, found->first.find(' ')));   // "0000:3b:00 GPU-I:05": a part of that GPU
     // The units of NVLink 5 say their severity in the line; so does nothing else in a way that can be relied on.
     event.fatal = event.number >= 144 && event.number <= 150 && says_fatal(number->second);
     return event;
@@ -163,6 +163,7 @@ KernelLog::~KernelLog() {
 }
 
 std::vector<KernelEvent> KernelLog::next() {
+  cut_ = false;
   if (!readable()) return {};
   return fd_ >= 0 ? read_device() : read_journal();
 }
@@ -201,12 +202,16 @@ std::vector<KernelEvent> KernelLog::read_device() {
       take(line.substr(semicolon + 1), micros ? static_cast<double>(*micros) * 1e-6 : -1, out);
     }
     rest_.erase(0, from);
-    if (rest_.size() > 4 * record_bytes) rest_.clear();   // no line of a kernel is so long
+    if (rest_.size() > 4 * record_bytes) {   // no line of a kernel is so long
+      rest_.clear();
+      cut_ = true;
+    }
   };
   lines();
   for (;;) {
     const ssize_t got = ::read(fd_, buffer.data(), buffer.size());
     if (got < 0 && (errno == EINTR || errno == EPIPE || errno == EINVAL)) {   // overwritten while it was read; too long a record
+      cut_ = cut_ || errno != EINTR;
       if (++odd > most_odd_reads) break;
       continue;
     }
@@ -235,10 +240,17 @@ std::vector<KernelEvent> KernelLog::read_journal() {
     why_not_ = fmt::format("{}: {}", sources_.journal.front(), answer.how());
     return out;
   }
-  cut_ = cut_ || answer.truncated;
+  cut_ = answer.truncated;
+  const auto lines = split_lines(answer.out);
+  // Once its oldest lines have gone the number of those that were seen says nothing, and the times must do.
+  const std::string first(lines.empty() ? std::string_view() : lines.front().substr(0, 400));
+  const bool shortened = journal_lines_ > 0 && (first != journal_first_ || lines.size() < journal_lines_);
+  const double seen_until_s = last_at_s_;
+  cut_ = cut_ || shortened;
+  journal_first_ = first;
   std::uint64_t seen = 0;
-  for (const std::string_view line : split_lines(answer.out)) {
-    if (seen++ < journal_lines_) continue;
+  for (const std::string_view line : lines) {
+    if (seen++ < journal_lines_ && !shortened) continue;
     const auto kernel = line.find("kernel: ");
     if (line.empty() || line.front() != '[' || kernel == std::string_view::npos) continue;
     double at_s = -1;
@@ -247,9 +259,10 @@ std::vector<KernelEvent> KernelLog::read_journal() {
       const auto number = trim(line.substr(1, close - 1));
       if (std::from_chars(number.data(), number.data() + number.size(), at_s).ec != std::errc{}) at_s = -1;
     }
+    if (shortened && at_s >= 0 && at_s <= seen_until_s) continue;
     take(line.substr(kernel + 8), at_s, out);
   }
-  journal_lines_ = std::max(journal_lines_, seen);
+  journal_lines_ = seen;
   return out;
 }
 

@@ -45,9 +45,10 @@ class KernelLog {
   // Records older than the first that is still there are gone: what was before is not known.
   bool begins_late() const { return begins_late_; }
 
-  // What came since the last call; the first one gives all since boot that the log still has. At most 4,096 events and 64 MiB;
-  // the rest is told by `cut`.
+  // What came since the last call; the first one gives all since boot that the log still has. At most 4,096 events and 64 MiB.
   std::vector<KernelEvent> next();
+  // Whether that call left something out: there was more, the kernel overwrote records before they were read, the journal was
+  // shortened. Then what is not among the events may have been there all the same.
   bool cut() const { return cut_; }
   // The time of the last record that was read, of interest or not; below zero before the first.
   double last_at_s() const { return last_at_s_; }
@@ -59,7 +60,7 @@ class KernelLog {
 
   const Sources& sources_;
   int fd_ = -1;
-  std::string why_not_, rest_;
+  std::string why_not_, rest_, journal_first_;
   bool begins_late_ = false, cut_ = false, first_ = true;
   double last_at_s_ = -1;
   std::uint64_t journal_lines_ = 0;

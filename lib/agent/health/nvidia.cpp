@@ -135,6 +135,8 @@ class NvidiaSource final : public Source {
     ask("nvmlDeviceGetCurrPcieLinkGeneration", out.generation);
     ask("nvmlDeviceGetCurrPcieLinkWidth", out.width);
     ask("nvmlDeviceGetMaxPcieLinkWidth", out.most_width);
+    // The driver's maximum counts the slot in, the kernel's is the GPU's own: a slot that takes lanes away must not look right.
+    if (by_sysfs.most_width) out.most_width = std::max(out.most_width.value_or(0), *by_sysfs.most_width);
     ask("nvmlDeviceGetMaxPcieLinkGeneration", out.host_generation);
     // The driver's own maximum counts the slot in; the GPU's alone is what it was built for.
     out.most_generation.reset();
@@ -193,7 +195,7 @@ class NvidiaSource final : public Source {
   Reading over_links(const LinkCounter& row) {
     std::uint64_t sum = 0;
     unsigned told = 0;
-    std::string which;
+    std::string which, broken;
     Nvml::Return last = Nvml::not_supported;
     each_link([&](unsigned link) {
       std::uint64_t value = 0;
@@ -212,6 +214,7 @@ class NvidiaSource final : public Source {
       }
       if (code != Nvml::success) {
         last = code;
+        if (told > 0 && code != Nvml::not_supported && code != Nvml::invalid_argument) broken = fmt::format("link {}: {}", link, nvml_.words(code));
         // A link that is switched off says not supported; past the last link it is an invalid argument.
         return code == Nvml::not_supported && link + 1 < most_links && link < 36;
       }
@@ -220,18 +223,20 @@ class NvidiaSource final : public Source {
       if (value > 0 && which.size() < 200) which += fmt::format("{}link {}: {}", which.empty() ? "" : ", ", link, value);
       return true;
     });
+    if (!broken.empty()) return {std::string(row.name), std::nullopt, std::move(broken)};   // the sum of some links is that of none
     if (told == 0) return {std::string(row.name), std::nullopt, lost_ ? *lost_ : nvml_.words(last)};
     return {std::string(row.name), sum, which.empty() ? fmt::format("{} links", told) : which};
   }
   void links(Readings& out) {
     unsigned active = 0, inactive = 0;
-    std::string down;
+    std::string down, broken;
     Nvml::Return last = Nvml::not_supported;
     each_link([&](unsigned link) {
       unsigned state = 0;
       const auto code = seen(nvml_.call("nvmlDeviceGetNvLinkState", device_, link, &state));
       if (code != Nvml::success) {
         last = code;
+        if (active + inactive > 0 && code != Nvml::not_supported && code != Nvml::invalid_argument) broken = fmt::format("link {}: {}", link, nvml_.words(code));
         return code == Nvml::not_supported && link < 36;
       }
       if (state != 0) ++active;
@@ -241,8 +246,8 @@ class NvidiaSource final : public Source {
       }
       return true;
     });
-    const bool told = active + inactive > 0;
-    const std::string why = lost_ ? *lost_ : nvml_.words(last);
+    const bool told = active + inactive > 0 && broken.empty();
+    const std::string why = lost_ ? *lost_ : !broken.empty() ? broken : nvml_.words(last);
     out.push_back(told ? Reading{"nvlinks_active", active, {}} : Reading{"nvlinks_active", std::nullopt, why});
     out.push_back(told ? Reading{"nvlinks_down", inactive, inactive > 0 ? "links " + down : std::string()} : Reading{"nvlinks_down", std::nullopt, why});
   }

@@ -43,10 +43,11 @@ Readings readings_from_json(const json::Value& document) {
 std::vector<Movement> movements(const Readings& before, const Readings& after) {
   std::vector<Movement> out;
   for (const auto& now : after) {
-    Movement one{now.name, std::nullopt, false, now.detail};
+    Movement one{now.name, std::nullopt, false, false, now.detail};
     const auto then = std::find_if(before.begin(), before.end(), [&](const Reading& r) { return r.name == now.name; });
     if (!now.value) {
-      if (then != before.end() && then->value) one.detail = "it could be read before and not after: " + now.detail;
+      one.vanished = then != before.end() && then->value;
+      if (one.vanished) one.detail = "it could be read before and not after: " + now.detail;
     } else if (then == before.end() || !then->value) {
       one.detail = then == before.end() || then->detail.empty() ? "it was not read before" : "it was not read before: " + then->detail;
     } else if (*now.value < *then->value) {

@@ -27,6 +27,7 @@ struct Movement {
   std::string name;
   std::optional<std::uint64_t> moved;  // absent: one of the readings has no value, or it went back
   bool went_back = false;              // it was reset in between
+  bool vanished = false;               // it was read before, and could not be after
   std::string detail;                  // why `moved` is absent; else the later reading's own
 };
 // One for each counter of `after`, in its order. One that `before` lacks was not read then.

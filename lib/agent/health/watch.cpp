@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -14,6 +15,7 @@ namespace {
 
 constexpr auto link_period = std::chrono::milliseconds(100);
 constexpr std::string_view test_name = "counters";
+constexpr std::size_t most_events = 4096;
 
 bool is_mine(const KernelEvent& event, const std::string& slot, bool is_cpu) {
   if (event.kind == KernelEvent::Kind::machine_check) return is_cpu;
@@ -115,21 +117,30 @@ void CounterWatch::look(std::string_view test) {
     if (driver_tells_) {
       const auto numbers = source_->driver_xids();
       driver_tells_ = numbers.has_value();
-      // The log says the same with the whole line; the driver is listened to where nobody may read the log.
-      if (numbers && !log_.readable())
+      // Kept whether or not the log says the same with the whole line: until the end nobody knows whether it can be read so long.
+      if (numbers)
         for (const int number : *numbers) {
           KernelEvent event;
           event.number = number;
           event.slot = source_->slot();
           event.line = "told by the driver's events";
-          events_.push_back({std::move(event), std::string(test)});
+          if (by_driver_.size() < most_events) by_driver_.push_back({std::move(event), std::string(test)});
         }
     }
   }
-  const std::string slot = source_ ? source_->slot() : pci_slot(accelerator_.pci_bus_id);
-  for (auto& event : log_.next())
-    if (is_mine(event, slot, accelerator_.device == "cpu") && events_.size() < 4096) events_.push_back({std::move(event), std::string(test)});
+  const std::string slot = own_slot();
+  const bool is_cpu = accelerator_.device == "cpu";
+  for (auto& event : log_.next()) {
+    const bool placeless = !is_cpu && event.kind == KernelEvent::Kind::xid && event.slot.empty();
+    if (!placeless && !is_mine(event, slot, is_cpu)) continue;
+    auto& to = placeless ? strays_ : events_;
+    if (to.size() < most_events) to.push_back({std::move(event), std::string(test)});
+    else log_lost_ = true;
+  }
+  log_lost_ = log_lost_ || log_.cut();
 }
+
+std::string CounterWatch::own_slot() const { return source_ && !source_->slot().empty() ? source_->slot() : pci_slot(accelerator_.pci_bus_id); }
 
 void CounterWatch::test_ended(std::string_view test) {
   // Where looking costs a process, once at the end is enough: the family is then what the movement is tied to.
@@ -147,6 +158,17 @@ void CounterWatch::test_ended(std::string_view test) {
 
 void CounterWatch::emit_events(std::string_view family, devices::TestSink& sink) {
   const bool is_cpu = accelerator_.device == "cpu";
+  for (const auto& seen : strays_)
+    sink.emit(json::Object{{"type", "stray_event"}, {"number", seen.event.number}, {"slot", seen.event.slot}, {"line", seen.event.line}});
+  const bool log_tells = log_.readable() && !log_lost_ && (is_cpu || !own_slot().empty());
+  if (!log_tells) {   // then the driver is believed, and what both tell of counts once
+    std::multiset<int> in_log;
+    for (const auto& seen : events_)
+      if (seen.event.kind == KernelEvent::Kind::xid) in_log.insert(seen.event.number);
+    for (auto& seen : by_driver_)
+      if (const auto same = in_log.find(seen.event.number); same != in_log.end()) in_log.erase(same);
+      else events_.push_back(std::move(seen));
+  }
   struct Group { std::uint64_t count = 0; std::string line; std::vector<std::string> tests; bool fatal = false; };
   std::map<std::string, Group> groups;
   std::uint64_t xids = 0;
@@ -157,13 +179,15 @@ void CounterWatch::emit_events(std::string_view family, devices::TestSink& sink)
     if (std::find(group.tests.begin(), group.tests.end(), seen.test) == group.tests.end() && group.tests.size() < 20) group.tests.push_back(seen.test);
     xids += seen.event.kind == KernelEvent::Kind::xid;
   }
-  const bool known = log_.readable() || driver_tells_;
-  const std::string why = "the kernel's log may not be read: " + log_.why_not();
+  const bool known = log_tells || driver_tells_;
+  const std::string why = !log_.readable() ? "the kernel's log may not be read: " + log_.why_not()
+                          : log_lost_     ? std::string("lines of the kernel's log were lost before they could be read")
+                                          : std::string("the accelerator's place on the bus is not known, by which the kernel's log names it");
   if (!is_cpu)
     sink.measurement(family, "counters.xids", known || xids > 0 ? json::Value(xids) : json::Value(), "count",
-                     log_.readable() ? fmt::format("by {}", log_.from()) : known ? std::string("by the driver's events, without the kernel's words") : why);
+                     log_tells ? fmt::format("by {}", log_.from()) : known ? std::string("by the driver's events, without the kernel's words") : why);
   else if (!groups.contains("counters.machine_checks"))
-    sink.measurement(family, "counters.machine_checks", log_.readable() ? json::Value(0) : json::Value(), "count", log_.readable() ? std::string() : why);
+    sink.measurement(family, "counters.machine_checks", log_tells ? json::Value(0) : json::Value(), "count", log_tells ? std::string() : why);
   for (const auto& [metric, group] : groups)
     sink.measurement(family, metric, group.count, "count", fmt::format("{}during {}: {}", group.fatal ? "fatal, " : "", join(group.tests, ", "), group.line));
 }
@@ -182,7 +206,7 @@ void CounterWatch::finish(std::string_view family, devices::TestSink& sink) {
   if (!source_) {
     sink.measurement(family, "counters.read", json::Value(), "count", why_no_source_);
   } else {
-    std::vector<std::string> back;
+    std::vector<std::string> back, vanished;
     for (const auto& one : movements(before_, last_)) {
       std::string by;
       for (const auto& [name, words] : moved_by_)
@@ -190,11 +214,14 @@ void CounterWatch::finish(std::string_view family, devices::TestSink& sink) {
       std::string detail = by.empty() ? one.detail : one.detail.empty() ? by : by + "; now " + one.detail;
       sink.measurement(family, "counters." + one.name, one.moved ? json::Value(*one.moved) : json::Value(), "count", one_line(detail, 500));
       if (one.went_back) back.push_back(one.name + ": " + one.detail);
+      if (one.vanished) vanished.push_back(one.name + ": " + one.detail);
     }
     if (const auto lost = source_->lost())
       sink.test_done(test_name, "failed", 0, fmt::format("during {}: {}", family, *lost), to_string(code::accelerator_lost));
     else if (!back.empty())
       sink.test_done(test_name, "failed", 0, fmt::format("during {}: {}", family, join(back, "; ")), to_string(code::counter_went_back));
+    else if (!vanished.empty())
+      sink.test_done(test_name, "not_run", 0, one_line(fmt::format("during {}: {}", family, join(vanished, "; ")), 400), to_string(code::counter_unreadable));
   }
   emit_events(family, sink);
 }
@@ -204,7 +231,10 @@ void finish_for_dead(const devices::Accelerator& accelerator, const Before& befo
   if (!opened) {
     sink.test_done(test_name, "failed", 0, fmt::format("after {} broke off: {}", family, one_line(opened.error().message, 300)), to_string(opened.error().code));
   } else {
-    for (const auto& one : movements(before.readings, (*opened)->counters()))
+    const auto moved = movements(before.readings, (*opened)->counters());
+    if (const auto gone = std::find_if(moved.begin(), moved.end(), [](const auto& one) { return one.vanished; }); gone != moved.end() && !(*opened)->lost())
+      sink.test_done(test_name, "not_run", 0, one_line(fmt::format("after {} broke off: {}: {}", family, gone->name, gone->detail), 400), to_string(code::counter_unreadable));
+    for (const auto& one : moved)
       sink.measurement(family, "counters." + one.name, one.moved ? json::Value(*one.moved) : json::Value(), "count",
                        one_line(one.moved.value_or(0) > 0 ? fmt::format("{}, which broke off, +{}", family, *one.moved) : one.detail, 500));
     if (const auto lost = (*opened)->lost())
@@ -219,12 +249,17 @@ void finish_for_dead(const devices::Accelerator& accelerator, const Before& befo
   std::map<std::string, std::pair<std::uint64_t, std::string>> groups;
   std::uint64_t xids = 0;
   for (const auto& event : log.next()) {
-    if (!is_mine(event, slot, accelerator.device == "cpu") || event.at_s <= before.log_at_s) continue;
+    if (event.at_s <= before.log_at_s) continue;
+    if (accelerator.device != "cpu" && event.kind == KernelEvent::Kind::xid && event.slot.empty())
+      sink.emit(json::Object{{"type", "stray_event"}, {"number", event.number}, {"slot", event.slot}, {"line", event.line}});
+    if (!is_mine(event, slot, accelerator.device == "cpu")) continue;
     auto& [count, line] = groups[metric_of(event)];
     if (count++ == 0) line = (event.fatal ? "fatal, " : "") + event.line;
     xids += event.kind == KernelEvent::Kind::xid;
   }
-  if (accelerator.device != "cpu") sink.measurement(family, "counters.xids", xids, "count", fmt::format("by {}", log.from()));
+  const bool whole = xids > 0 || (!log.cut() && !slot.empty());
+  if (accelerator.device != "cpu")
+    sink.measurement(family, "counters.xids", whole ? json::Value(xids) : json::Value(), "count", whole ? fmt::format("by {}", log.from()) : std::string("lines of the kernel's log were lost before they could be read"));
   for (const auto& [metric, group] : groups)
     sink.measurement(family, metric, group.first, "count", fmt::format("during {}, which broke off: {}", family, group.second));
 }

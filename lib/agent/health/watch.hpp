@@ -40,15 +40,18 @@ class CounterWatch {
   void test_ended(std::string_view test);
   // Reads once more and says it all, as test `family`:
   //   counters.<name>    what it moved by; detail: which tests, and what it is made of. null: why it is not known
-  //   counters.xids      XIDs of this accelerator in the kernel's log, or by the driver's events; null: nobody may read them
+  //   counters.xids      XIDs of this accelerator in the kernel's log, or by the driver's events; null: nobody may read them, or
+  //                      lines were lost
   //   xid.<N>, sxid.<N>, counters.machine_checks    one for each number that came; detail: during which tests, and the line
   //   pcie.*             with `sample_link`: see emit_link()
-  // A counter that went back, or an accelerator that no longer answers, is test "counters" failed.
+  // A counter that went back, or an accelerator that no longer answers, is test "counters" failed; one that could be read before
+  // and not after is "counters" not run. An XID of no place is told as a stray event.
   void finish(std::string_view family, devices::TestSink&);
 
  private:
   struct Seen { KernelEvent event; std::string test; };
   void look(std::string_view test);
+  std::string own_slot() const;
   void sample();
   void emit_events(std::string_view family, devices::TestSink&);
 
@@ -59,8 +62,9 @@ class CounterWatch {
   Readings before_, last_;
   double log_at_s_ = -1;
   std::vector<std::pair<std::string, std::string>> moved_by_;   // counter and "gemm_bf16 +3"
-  std::vector<Seen> events_;
-  bool driver_tells_ = false;
+  std::vector<Seen> events_, by_driver_;
+  std::vector<Seen> strays_;      // XIDs of no place: of the node
+  bool driver_tells_ = false, log_lost_ = false;
 
   std::mutex mutex_;              // over source_ and link_
   std::condition_variable wake_;

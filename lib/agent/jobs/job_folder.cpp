@@ -152,12 +152,24 @@ std::string JobFolder::last_words() const {
 
 double JobFolder::age_s() const {
   std::time_t newest = 0;
-  for (const char* name : {"", "request", "state", "messages", "progress"}) {
+  for (const char* name : {"request", "state", "messages", "progress"}) {
     struct stat found {};
     if (::stat(file(name).c_str(), &found) == 0) newest = std::max(newest, found.st_mtime);
   }
   return std::difftime(std::time(nullptr), newest);
 }
+
+std::optional<double> JobFolder::ended_s_ago() const {
+  if (is_held()) return std::nullopt;
+  const json::Value last = done();
+  const double ended = last.double_or("boottime_s", -1);
+  if (ended >= 0 && last.string_or("boot_id") == boot_id()) return std::max(0.0, boottime_s() - ended);   // whatever happened to the clock
+  const double by_clock = std::max(0.0, age_s());
+  const std::string then = read_json(file("state")).string_or("boot_id");
+  return !then.empty() && then != boot_id() ? std::max(by_clock, boottime_s()) : by_clock;
+}
+
+std::string JobFolder::board_serial() const { return one_line(read_json(file("state")).string_or("board_serial"), 80); }
 
 bool JobFolder::each_message(const std::function<void(const json::Value&)>& take) const {
   std::ifstream in(file("messages"), std::ios::binary);

@@ -13,9 +13,9 @@
 // its own. Who holds the folder's lock is at work; a lock ends with its process, so nothing here can outlive the truth.
 //
 //   request    the task and its members, as it was told
-//   state      {"pid","boot_id","started_at","started_boottime_s"}: of the process that works
+//   state      {"pid","boot_id","started_at","started_boottime_s","board_serial"}: of the process that works, and where
 //   progress   the newest progress message of each accelerator and step, as an array
-//   messages   one line per message of the task, "done" last
+//   messages   one line per message of the task, "done" last, with the "boot_id" and "boottime_s" of the end
 //   stop       is there once somebody wants it to stop
 //   log        what the process said on stderr
 namespace kfab::agent {
@@ -56,7 +56,11 @@ class JobFolder {
   std::optional<double> elapsed_s() const;   // since it began, suspended time included; absent after a restart
   std::string started_at() const;        // RFC 3339 by the node's clock, or empty
   std::string last_words() const;        // the end of its log, one line
-  double age_s() const;                  // since anything in it was last written, by the node's clock
+  double age_s() const;                  // since anything that the job writes was last written, by the node's clock
+  // Since it ended, however that was; absent while it is at work. By the clock that no setting moves where it ended in this boot,
+  // else by the node's clock, and at least as long as the node has been up.
+  std::optional<double> ended_s_ago() const;
+  std::string board_serial() const;      // of the machine that it was begun on; empty where that tells none
 
   // Every whole line of `messages` in order. False when one of them cannot be read: the record is damaged.
   bool each_message(const std::function<void(const json::Value&)>&) const;

@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "agent/facts_sections.hpp"
 #include "agent/jobs/fork_away.hpp"
 #include "base/codes/agent.hpp"
 #include "base/text.hpp"
@@ -44,8 +45,12 @@ std::string_view word_of(JobFolder::State state) {
   return words[static_cast<std::size_t>(state)];
 }
 
-void tell(const JobFolder& folder, TaskContext& task) {
-  const JobFolder::State state = folder.state();
+void tell(const JobFolder& folder, TaskContext& task, const std::string& board) {
+  JobFolder::State state = folder.state();
+  // A disk that was put into another machine brings the record along: that machine was not tested.
+  const std::string then = folder.board_serial(), now = one_line(board, 80);
+  const bool other_board = !then.empty() && !now.empty() && then != now;
+  if (other_board && state != JobFolder::State::running) state = JobFolder::State::lost;
   const json::Value done = state == JobFolder::State::done ? folder.done() : json::Value();
   const auto elapsed = folder.elapsed_s();
   json::Value left, reason;
@@ -59,14 +64,16 @@ void tell(const JobFolder& folder, TaskContext& task) {
     const std::string words = folder.last_words();
     reason = "its process ended without a result" + (words.empty() ? "" : ": " + words);
   }
+  if (other_board) reason = fmt::format("its tests were begun on the board {}, and this is {}", then, now);
   json::Object message{{"type", "job"}, {"job", folder.id()}, {"state", word_of(state)}, {"started_at", or_null(folder.started_at())}};
   message.set("elapsed_s", json::Value(elapsed)).set("left_s", std::move(left)).set("progress", folder.progress());
   message.set("ok", done.is_null() ? json::Value() : json::Value(done["ok"])).set("error", done.is_null() ? json::Value() : json::Value(done["error"]));
+  message.set("ended_s_ago", json::Value(folder.ended_s_ago()));
   task.emit(message.set("reason", std::move(reason)));
 }
 
-void tell_all(const JobFolder& folder, TaskContext& task) {
-  tell(folder, task);
+void tell_all(const JobFolder& folder, TaskContext& task, const std::string& board) {
+  tell(folder, task, board);
   if (folder.is_held()) return;
   folder.each_message([&](const json::Value& message) {
     if (message.string_or("type") != "done" && !task.stop_requested()) task.emit(message);
@@ -120,7 +127,7 @@ Status run_detach_task(const json::Value& request, TaskContext& task, const JobL
   if (request["request"].string_or("task") != "test") return error(code::agent_bad_request, "only tests can go on by themselves");
   KFAB_TRY(root, jobs_root());
   if (const auto there = JobFolder::find(root, id)) {
-    tell(*there, task);
+    tell(*there, task, board_serial());
     return ok();
   }
   KFAB_TRY_VOID(no_other_job_in(root, run_of(id)));
@@ -137,19 +144,21 @@ Status run_detach_task(const json::Value& request, TaskContext& task, const JobL
     const std::string words = folder.last_words();
     return error(code::agent_job_not_started, words.empty() ? std::string("its process did not begin") : words);
   }
-  tell(folder, task);
+  tell(folder, task, board_serial());
   return ok();
 }
 
 Status run_detach_task(const json::Value& request, TaskContext& task) { return run_detach_task(request, task, JobLaunch{}); }
 
-Status run_job_task(const json::Value& request, TaskContext& task) {
+Status run_job_task(const json::Value& request, TaskContext& task) { return run_job_task(request, task, board_serial()); }
+
+Status run_job_task(const json::Value& request, TaskContext& task, const std::string& board) {
   KFAB_TRY(id, id_of(request));
   KFAB_TRY(root, jobs_root());
   const auto folder = JobFolder::find(root, id);
   if (!folder) {
     json::Object message{{"type", "job"}, {"job", id}, {"state", "unknown"}};
-    for (const char* name : {"started_at", "elapsed_s", "left_s", "ok", "error"}) message.set(name, json::Value());
+    for (const char* name : {"started_at", "elapsed_s", "left_s", "ended_s_ago", "ok", "error"}) message.set(name, json::Value());
     task.emit(message.set("progress", json::Array{}).set("reason", "nothing is known of it here"));
     return ok();
   }
@@ -158,7 +167,7 @@ Status run_job_task(const json::Value& request, TaskContext& task) {
     const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(stop_wait_s);
     while (folder->is_held() && !task.stop_requested() && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(between_looks);
   }
-  tell_all(*folder, task);
+  tell_all(*folder, task, board);
   return ok();
 }
 

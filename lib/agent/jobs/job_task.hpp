@@ -32,9 +32,10 @@ Status run_detach_task(const json::Value& request, TaskContext&, const JobLaunch
 // Task "job": where a job is and, once it is over, all that it found.
 //   {"job":"...", "do":"report|stop"}      stop: asks it to stop first, and waits for it a while
 // Messages: {"type":"job","job","state":"running|done|lost|restarted|unknown","started_at"|null,"elapsed_s"|null,
-//            "left_s"|null,"progress":[...],"ok"|null,"error"|null,"reason"|null}
-// left_s is the predicted duration less what has passed. Unless it runs, the job's own messages follow, without its
+//            "left_s"|null,"progress":[...],"ended_s_ago"|null,"ok"|null,"error"|null,"reason"|null}
+// left_s is the predicted duration less what has passed. A job of another board than this machine's is lost, whatever it says. Unless it runs, the job's own messages follow, without its
 // "done", whose `ok` and `error` are told here.
 Status run_job_task(const json::Value& request, TaskContext&);
+Status run_job_task(const json::Value& request, TaskContext&, const std::string& board_serial);   // of this machine; empty: not told
 
 }  // namespace kfab::agent

@@ -19,6 +19,7 @@
 
 #include <fmt/format.h>
 
+#include "agent/facts_sections.hpp"
 #include "agent/process.hpp"
 #include "agent/protocol.hpp"
 #include "base/clock.hpp"
@@ -66,7 +67,7 @@ class Worker final : public TaskContext {
     if (const auto why = stopped_by(); why) status = *why;
     json::Value problem;
     if (!status) problem = json::Object{{"code", to_string(status.error().code)}, {"message", status.error().message}};
-    append(json::dump(json::Object{{"type", "done"}, {"ok", bool(status)}, {"error", problem}}) + "\n");
+    append(json::dump(json::Object{{"type", "done"}, {"ok", bool(status)}, {"error", problem}, {"boot_id", boot_id()}, {"boottime_s", boottime_s()}}) + "\n");
     write_progress();
     ::fsync(messages_);
     return status && failed_.empty() ? 0 : 1;
@@ -110,7 +111,7 @@ class Worker final : public TaskContext {
     deadline_ = SteadyClock::now() + std::chrono::duration_cast<SteadyClock::duration>(Seconds(limit_s));
     const std::string now = to_rfc3339(make_system_clock()->now());
     return write_file_atomically(folder_.file("state"), json::dump(json::Object{{"pid", static_cast<int>(::getpid())}, {"boot_id", boot_id()}, {"started_at", now},
-                                                                                {"started_boottime_s", boottime_s()}}) + "\n", 0600);
+                                                                                {"started_boottime_s", boottime_s()}, {"board_serial", board_serial()}}) + "\n", 0600);
   }
 
   // The reasons to stop, and what has to reach the disk from time to time.

@@ -10,5 +10,7 @@ namespace kfab::agent {
 
 // The test id of what went wrong before any test: no driver, no accelerator.
 inline constexpr std::string_view inventory_test = "inventory";
+// The exit status of a child that SIGTERM ended before its time. Without kfab's own signal its result is cut short.
+inline constexpr int test_child_stopped = 75;
 
 }  // namespace kfab::agent

@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "agent/protocol.hpp"
+#include "agent/tests/child_protocol.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent {
@@ -91,15 +92,18 @@ bool start(Child& child, const TestOrder& order, const TestChildLaunch& launch) 
   return true;
 }
 
-// Everything that can be read now. False at the end of the stream.
+// What can be read now, up to what a pipe holds: who writes faster than is read must not keep the others waiting. False at the
+// end of the stream.
 bool drain(int fd, const std::function<void(std::string_view)>& take) {
+  constexpr std::size_t most = std::size_t{1} << 20;
   char buffer[1 << 16];
-  for (;;) {
+  for (std::size_t total = 0; total < most;) {
     const ssize_t got = ::read(fd, buffer, sizeof buffer);
-    if (got > 0) take({buffer, std::size_t(got)});
+    if (got > 0) take({buffer, std::size_t(got)}), total += std::size_t(got);
     else if (got == 0) return false;
     else if (errno != EINTR) return errno == EAGAIN || errno == EWOULDBLOCK;
   }
+  return true;
 }
 
 void send(Child& child, int signal) {
@@ -120,6 +124,14 @@ std::vector<TestEnd> run_test_processes(const std::vector<TestOrder>& orders, co
     children[i].end = {TestEnd::Kind::not_started, fmt::format("no process could be started: {}", std::strerror(errno)), false};
   }
 
+  // One line, whole or what there is of it at the end. What is no object is looked at no further: there may be much of it.
+  const auto line_of = [&](std::size_t i) {
+    Child& child = children[i];
+    const bool object = !child.line.empty() && child.line.front() == '{';
+    if (auto message = object ? json::parse(child.line) : Result<json::Value>(json::Value()); message && message->is_object()) take(i, *message);
+    else if (!trim(child.line).empty()) ++child.end.unreadable;
+    child.line.clear();
+  };
   const auto lines_of = [&](std::size_t i, std::string_view bytes) {
     Child& child = children[i];
     child.heard = std::chrono::steady_clock::now();
@@ -128,8 +140,7 @@ std::vector<TestEnd> run_test_processes(const std::vector<TestOrder>& orders, co
         if (child.line.size() < max_agent_line_bytes) child.line += c;
         continue;
       }
-      if (auto message = json::parse(child.line); message && message->is_object()) take(i, *message);
-      child.line.clear();
+      line_of(i);
     }
   };
 
@@ -150,6 +161,7 @@ std::vector<TestEnd> run_test_processes(const std::vector<TestOrder>& orders, co
       if (!child.reaped && ::waitpid(child.pid, &child.status, WNOHANG) == child.pid) child.reaped = true;
       if (child.reaped) {   // what it wrote before it ended is read; a grandchild may hold the pipe for ever
         if (child.out >= 0) drain(child.out, [&](std::string_view bytes) { lines_of(i, bytes); });
+        line_of(i);
         close_fd(child.out);
         close_fd(child.err);
         continue;
@@ -183,10 +195,12 @@ std::vector<TestEnd> run_test_processes(const std::vector<TestOrder>& orders, co
   for (auto& child : children) {
     if (child.pid > 0) {
       if (child.over_long) child.end.kind = TestEnd::Kind::hung;
-      else if (WIFEXITED(child.status) && WEXITSTATUS(child.status) == 0 && !child.kill_sent) child.end.kind = TestEnd::Kind::finished;
+      else if (WIFEXITED(child.status) && !child.kill_sent && (WEXITSTATUS(child.status) == 0 || (WEXITSTATUS(child.status) == test_child_stopped && child.term_sent)))
+        child.end.kind = TestEnd::Kind::finished;
       else {
         child.end.kind = TestEnd::Kind::died;
-        child.end.reason = WIFSIGNALED(child.status) ? fmt::format("its process was killed by signal {} ({})", WTERMSIG(child.status), ::sigabbrev_np(WTERMSIG(child.status)))
+        if (WIFEXITED(child.status) && WEXITSTATUS(child.status) == test_child_stopped) child.end.reason = "a signal that was not kfab's told it to end, so that it is cut short";
+        else child.end.reason = WIFSIGNALED(child.status) ? fmt::format("its process was killed by signal {} ({})", WTERMSIG(child.status), ::sigabbrev_np(WTERMSIG(child.status)))
                                                      : fmt::format("its process ended with exit status {}", WEXITSTATUS(child.status));
       }
       if (!child.end.reason.empty() && !child.last_words.empty()) child.end.reason += ": " + one_line(child.last_words, 200);

@@ -22,6 +22,7 @@ struct TestEnd {
   Kind kind = Kind::not_started;
   std::string reason;                // in words, with its last words; empty when finished
   bool stopped = false;              // asked to stop before it had finished
+  std::size_t unreadable = 0;        // lines that are no message: what they told is lost
 };
 
 // Runs all orders at once and returns their ends, in order.

@@ -33,6 +33,8 @@ json::Object test_done(std::string_view accelerator, std::string_view device, st
                       {"code", to_string(code)}, {"reason", one_line(reason, 500)}, {"duration_s", 0.0}};
 }
 
+std::string unreadable_words(const TestEnd& end) { return fmt::format("{} of what its process said cannot be read", plural(static_cast<long long>(end.unreadable), "line")); }
+
 // Sends on what one family's processes say, and says what they could not.
 class FamilyRun {
  public:
@@ -86,7 +88,7 @@ class FamilyRun {
           out[i].push_back({one_line(message.string_or("name"), 60), one_line(message.string_or("reason"), 300), message.bool_or("proven", false)});
       }, [&] { return context_.stop_requested(); });
     for (std::size_t i = 0; i < ends.size(); ++i)
-      if (ends[i].kind != TestEnd::Kind::finished) out[i].clear();   // what a process said that then broke is worth nothing
+      if (ends[i].kind != TestEnd::Kind::finished || ends[i].unreadable) out[i].clear();   // what a process said that then broke is worth nothing
     return out;
   }
   // What the counters and the kernel's log say after the child that watched them is gone: in a process of its own, because a
@@ -98,8 +100,11 @@ class FamilyRun {
     launch.silence_s = std::min(launch.silence_s, counters_s);
     launch.overrun_factor = 1;
     launch.overrun_grace_s = 0;
-    const auto ends = run_test_processes({again}, launch, [&](std::size_t, const json::Value& message) { forward(message, order.accelerator); },
-                                         [&] { return context_.stop_requested(); });
+    const auto ends = run_test_processes({again}, launch, [&](std::size_t, const json::Value& message) {
+        if (message.string_or("type") == "stray_event") stray(message);
+        else forward(message, order.accelerator);
+      }, [&] { return context_.stop_requested(); });
+    if (ends[0].unreadable) context_.emit(test_done(order.accelerator, request_.device, "counters", "not_run", code::test_report_damaged, unreadable_words(ends[0])));
     if (ends[0].kind != TestEnd::Kind::finished && !ends[0].stopped)
       context_.emit(test_done(order.accelerator, request_.device, "counters", "failed", code::test_hung, "after " + order.family + " broke off: " + ends[0].reason));
   }
@@ -128,6 +133,7 @@ class FamilyRun {
     }
     if (end.kind == TestEnd::Kind::died) return say("failed", code::test_process_died, end.reason);
     if (end.kind == TestEnd::Kind::not_started) return say("not_run", code::test_process_died, end.reason);
+    if (told && end.unreadable) return say("not_run", code::test_report_damaged, unreadable_words(end));
     if (!told) say("failed", code::test_process_died, "it ended without a result");
   }
 
@@ -167,6 +173,7 @@ Status run_test_task(const json::Value& document, TaskContext& context, const Te
   if (ends[0].kind == TestEnd::Kind::hung) return no_inventory("failed", code::test_hung, ends[0].reason);
   if (ends[0].stopped) return no_inventory("not_run", code::test_stopped, "stopped before the accelerators were found");
   if (ends[0].kind != TestEnd::Kind::finished) return no_inventory("failed", code::test_process_died, ends[0].reason);
+  if (ends[0].unreadable) static_cast<void>(no_inventory("not_run", code::test_report_damaged, unreadable_words(ends[0])));
   if (found.empty()) {
     if (told) return ok();
     return no_inventory("not_run", code::no_accelerator, request.accelerators.empty() ? "no accelerator was found" : "none of the accelerators asked for was found");

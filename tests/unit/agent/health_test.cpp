@@ -2,7 +2,9 @@
 #include <doctest/doctest.h>
 
 #include <fstream>
+#include <thread>
 
+#include "agent/devices/nvml_sampler.hpp"
 #include "agent/health/watch.hpp"
 #include "agent/tests/test_task.hpp"
 #include "unit/agent/device_support.hpp"
@@ -325,4 +327,73 @@ TEST_CASE("a planted movement is found wherever it is put, and a comparison of n
   int missed = 0;
   for (std::uint64_t seed = 0; seed < 50; ++seed) missed += !finds_planted_movement({{"a", 1, {}}, {"a", 2, {}}}, seed);
   CHECK(missed > 0);
+}
+
+TEST_CASE("an XID that may have been lost is not none") {
+  Node node;
+  SUBCASE("in a storm of another GPU's") {
+    const auto said = node.watched("error:nvmlDeviceRegisterEvents=3", [&] {
+      std::string storm;
+      for (int i = 0; i < 5000; ++i) storm += "4,99,9000000,-;NVRM: Xid (PCI:0000:3c:00): 31, MMU Fault\n";
+      std::ofstream(node.dir / "kmsg", std::ios::app) << storm;
+      node.log("NVRM: Xid (PCI:0000:3b:00): 48, DBE");
+    });
+    CHECK(said.measured("counters.xids")["value"].is_null());
+    CHECK(detail(said, "counters.xids").find("lost") != std::string::npos);
+  }
+  SUBCASE("when the log can no longer be read, the driver's events are not forgotten") {
+    node.sources.kernel_log = "/none";
+    node.sources.journal = {"/bin/sh", "-c", "test -e '" + (node.dir / "gone") + "' && exit 1; echo '[    3.000000] n kernel: x'"};
+    const auto said = node.watched("event_xid=0,event_xid=48@2", [&] { test::write(node.dir / "gone", ""); });
+    CHECK(said.value("counters.xids") == 1);
+    CHECK(said.value("xid.48") == 1);
+  }
+  SUBCASE("of a GPU whose place on the bus nobody tells") {
+    const auto said = in_process_of_its_own([&](devices::TestSink& sink) {
+      ::setenv("KFAB_FAKE_NVML", "error:nvmlDeviceGetPciInfo_v3=3,error:nvmlDeviceRegisterEvents=3", 1);
+      devices::Accelerator one = Node::gpu();
+      one.pci_bus_id.clear();
+      CounterWatch watch(one, node.sources, false);
+      watch.finish("burnin", sink);
+    });
+    CHECK(said.measured("counters.xids")["value"].is_null());
+  }
+  SUBCASE("one without a place is the node's") {
+    const auto said = node.watched("", [&] { node.log("NVRM: installed in this system has fallen off the bus and is not responding to commands."); });
+    int strays = 0;
+    for (const auto& m : said.messages) strays += m.string_or("type") == "stray_event" && m.int_or("number", 0) == 79;
+    CHECK(strays == 1);
+  }
+}
+
+TEST_CASE("a counter that can no longer be read is told, and part of a sum is no sum") {
+  const Node node;
+  const auto said = node.watched("error:nvmlDeviceGetPcieReplayCounter=4@3");
+  CHECK(said.measured("counters.pcie_replays")["value"].is_null());
+  CHECK(said.status("counters") == "not_run");
+  CHECK(said.done("counters").string_or("reason").find("pcie_replays") != std::string::npos);
+  // The fifth link of eighteen answers with an error: four are not all of them.
+  CHECK(node.health("error:nvmlDeviceGetNvLinkErrorCounter=999@5").measured("health.nvlink_replay")["value"].is_null());
+  CHECK(node.health("error:nvmlDeviceGetNvLinkState=999@5").measured("health.nvlinks_active")["value"].is_null());
+}
+
+TEST_CASE("a width that the slot takes away is missing to the GPU") {
+  const Node node;
+  test::write(node.dir / "sys/bus/pci/devices/0000:3b:00.0/max_link_width", "16\n");
+  test::write(node.dir / "sys/bus/pci/devices/0000:3b:00.0/current_link_width", "8\n");
+  CHECK(node.health("pcie_width=8,most_width=8").value("pcie.width_missing") == 8);
+}
+
+TEST_CASE("a slowdown that came once in a long test is not forgotten when samples are thinned") {
+  const auto said = in_process_of_its_own([&](devices::TestSink& sink) {
+    ::setenv("KFAB_FAKE_NVML", "reasons=0,reasons=8@4,reasons=0@5,temperature=60,temperature=95@4,temperature=60@5", 1);
+    devices::NvmlSampler sampler(fake, first_gpu, std::chrono::milliseconds(1), 8);
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));   // the pauses double every four samples
+    sampler.report("burnin", sink);
+  });
+  CHECK(said.value("burnin.throttle.hw_slowdown_pct") > 0);
+  CHECK(said.value("burnin.throttle.hw_slowdown_pct") < 20);
+  CHECK(said.value("burnin.throttle.hw_thermal_pct") == 0);
+  CHECK(said.value("burnin.temperature_c") == 95);
+  CHECK(said.value("burnin.power_w") == doctest::Approx(300));
 }

@@ -8,6 +8,7 @@
 
 #include "agent/jobs/job_task.hpp"
 #include "agent/jobs/job_worker.hpp"
+#include "agent/task.hpp"
 #include "base/codes/agent.hpp"
 #include "unit/agent/support.hpp"
 
@@ -198,4 +199,66 @@ TEST_CASE("a place that others can write to is not used") {
   REQUIRE(!status);
   CHECK(status.error().code == code::agent_job_not_started);
   REQUIRE(::chmod(jobs.root().c_str(), 0700) == 0);
+}
+
+TEST_CASE("a job tells how long ago it ended, whatever happened to the node's clock") {
+  Jobs jobs;
+  RecordingContext context;
+  const std::string id = run_a + "-gpu1", busy = run_a + "-gpu2";
+  REQUIRE(run_detach_task(detach(busy), context, jobs.launch(stays)));
+  CHECK(told(ask(busy))["ended_s_ago"].is_null());
+  REQUIRE(run_detach_task(detach(id), context, jobs.launch(speaks)));
+  wait_until([&] { return told(ask(id)).string_or("state") == "done"; });
+  // Its files are from another time by the node's clock: that was set.
+  for (const char* name : {"messages", "state", "request", "progress"}) {
+    const timespec long_ago[2] = {{1'000'000'000, 0}, {1'000'000'000, 0}};
+    ::utimensat(AT_FDCWD, jobs.folder(id).file(name).c_str(), long_ago, 0);
+  }
+  CHECK(told(ask(id)).double_or("ended_s_ago", -1) >= 0);
+  CHECK(told(ask(id)).double_or("ended_s_ago", 1e9) < 60);
+  // Of an earlier boot it is at least as old as this one.
+  std::string messages = read(jobs.folder(id).file("messages"));
+  const auto at = messages.find(boot_id());
+  REQUIRE(at != std::string::npos);
+  write(jobs.folder(id).file("messages"), messages.replace(at, boot_id().size(), "another"));
+  write(jobs.folder(id).file("state"), "{\"boot_id\":\"another\",\"started_at\":\"x\"}");
+  CHECK(told(ask(id)).string_or("state") == "done");
+  CHECK(told(ask(id)).double_or("ended_s_ago", -1) >= boottime_s() - 1);
+}
+
+TEST_CASE("a record that came with a disk from another machine is none of this one") {
+  Jobs jobs;
+  RecordingContext context;
+  const std::string id = run_a + "-gpu1";
+  REQUIRE(run_detach_task(detach(id), context, jobs.launch(speaks)));
+  wait_until([&] { return told(ask(id)).string_or("state") == "done"; });
+  const auto state = json::parse(read(jobs.folder(id).file("state")));
+  REQUIRE(state);
+  json::Object moved = *state->as_object();
+  write(jobs.folder(id).file("state"), json::dump(moved.set("board_serial", "BOARD-A")));
+  const auto on = [&](const std::string& board) {
+    RecordingContext answer;
+    REQUIRE(run_job_task(ask(id), answer, board));
+    return answer.messages.front();
+  };
+  CHECK(on("BOARD-A").string_or("state") == "done");
+  CHECK(on("").string_or("state") == "done");   // a machine that tells no serial cannot be told from another
+  CHECK(on("BOARD-B").string_or("state") == "lost");
+  CHECK(on("BOARD-B")["ok"].is_null());
+  CHECK(on("BOARD-B").string_or("reason").find("BOARD-A") != std::string::npos);
+}
+
+TEST_CASE("a node is neither changed nor restarted under its tests") {
+  Jobs jobs;
+  RecordingContext context;
+  REQUIRE(run_detach_task(detach(run_a + "-gpu1"), context, jobs.launch(stays)));
+  context.stop = true;   // so that nothing is restarted, whatever is wrong here
+  for (const char* name : {"provision", "reboot"}) {
+    const auto tasks = all_tasks();
+    const auto row = std::find_if(tasks.begin(), tasks.end(), [&](const TaskRow& one) { return one.name == name; });
+    REQUIRE(row != tasks.end());
+    const auto status = row->run(json::Object{{"task", name}, {"mode", "apply"}, {"resources", "none"}, {"run_id", run_a}}, context);
+    REQUIRE(!status);
+    CHECK(status.error().code == code::agent_job_busy);
+  }
 }

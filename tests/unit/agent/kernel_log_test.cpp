@@ -144,3 +144,29 @@ TEST_CASE("random and hostile lines are read without harm") {
     CHECK(event.line.size() <= 1300);
   }
 }
+
+TEST_CASE("lines of a journal that was shortened meanwhile are not taken for old ones") {
+  test::TemporaryDirectory dir;
+  Sources sources;
+  sources.root = dir.string();
+  sources.kernel_log = "/none";
+  test::write(dir / "journal", "[    1.000000] n kernel: a\n[    2.000000] n kernel: b\n[    3.000000] n kernel: c\n");
+  sources.journal = {"/bin/sh", "-c", "cat '" + (dir / "journal") + "'"};
+  KernelLog log(sources);
+  REQUIRE(log.readable());
+  CHECK(log.next().empty());
+  CHECK_FALSE(log.cut());
+  test::write(dir / "journal", "[    3.000000] n kernel: c\n[    4.000000] n kernel: NVRM: Xid (PCI:0000:3b:00): 48, DBE\n[    5.000000] n kernel: d\n");
+  const auto events = log.next();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].number == 48);
+  CHECK(log.cut());   // what went away may have been read by nobody
+  CHECK(log.next().empty());
+  CHECK_FALSE(log.cut());
+}
+
+TEST_CASE("an XID of a part of a GPU is the GPU's") {
+  const auto event = parse_kernel_line("NVRM: Xid (PCI:0000:3b:00 GPU-I:05): 13, pid=1, Graphics Exception");
+  REQUIRE(event);
+  CHECK(event->slot == "0000:3b:00");
+}

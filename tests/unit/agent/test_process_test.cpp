@@ -1,6 +1,8 @@
 #include <doctest/doctest.h>
+#include <signal.h>
 
 #include <chrono>
+#include <fstream>
 #include <mutex>
 #include <string>
 
@@ -126,4 +128,53 @@ TEST_CASE("requests that make no sense are refused") {
   Context context;
   CHECK(run_test_task(json::Object{{"device", "tpu"}}, context, {}).error().code == code::unknown_test_device);
   CHECK(run_test_task(json::Object{{"device", "cpu"}, {"families", json::Array{"x"}}}, context, {}).error().code == code::unknown_test_family);
+}
+
+TEST_CASE("what a process said and cannot be read may have been its failure") {
+  const std::string ran = "echo '{\"type\":\"test_done\",\"test\":\"gemm_int8\",\"status\":\"ran\"}'";
+  for (const auto& script : {"echo '{\"type\":\"mismatch\",\"test\":'; " + ran, ran + "; printf '{\"type\":\"test_done\",\"status\":\"failed\"'",
+                             "printf 'a library prints: '; " + ran + "; " + ran}) {
+    CAPTURE(script);
+    Context context;
+    REQUIRE(run_test_task(request(), context, scripted(script)));
+    bool told = false;
+    for (const auto& m : context.said.messages) told |= m.string_or("accelerator") == "a" && m.string_or("code") == "KF4120" && m.string_or("status") == "not_run";
+    CHECK(told);
+    CHECK(end_of(context, "b").string_or("status") == "ran");
+  }
+}
+
+TEST_CASE("a process that talks without end is ended in its time") {
+  Context context;
+  TestChildLaunch launch = scripted("exec yes");
+  launch.silence_s = 30;
+  launch.overrun_factor = 1;
+  launch.overrun_grace_s = 0.3;
+  const auto before = std::chrono::steady_clock::now();
+  REQUIRE(run_test_task(request(), context, launch));
+  CHECK(std::chrono::steady_clock::now() - before < std::chrono::seconds(20));
+  CHECK(end_of(context, "a").string_or("code") == "KF4007");
+}
+
+TEST_CASE("a test that somebody else ended by a signal is cut short, and did not come to its end") {
+  struct Killer final : TaskContext {
+    std::vector<json::Value> messages;
+    bool sent = false;
+    void emit(const json::Value& message) override {
+      messages.push_back(message);
+      if (sent || message.string_or("type") != "progress") return;
+      std::ifstream children("/proc/thread-self/children");
+      for (pid_t pid = 0; children >> pid;) sent = ::kill(pid, SIGTERM) == 0;
+    }
+    bool stop_requested() const override { return false; }
+    double remaining_s() const override { return 100; }
+  } context;
+  TestChildLaunch fork_only;
+  fork_only.argv.clear();
+  json::Object long_one = *request().as_object();
+  REQUIRE(run_test_task(long_one.set("duration_s", 20), context, fork_only));
+  REQUIRE(context.sent);
+  bool failed = false;
+  for (const auto& m : context.messages) failed |= m.string_or("type") == "test_done" && m.string_or("status") == "failed" && m.string_or("code") == "KF4008";
+  CHECK(failed);
 }

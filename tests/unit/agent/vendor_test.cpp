@@ -213,3 +213,14 @@ TEST_CASE("the whole device over stand-in tools: health, what is not driven, and
   });
   CHECK(nothing.code("inventory") == "KF4001");
 }
+
+TEST_CASE("bits are no bytes") {
+  const auto of = [](const char* text) {
+    const auto found = read_bandwidth(text);
+    return found.empty() ? std::optional<double>() : found[0].value;
+  };
+  CHECK(of("H2D bandwidth: 12.5 GB/s") == 12.5);
+  CHECK(of("H2D bandwidth: 100 Gb/s") == 12.5);
+  CHECK(of("h2d 800 Mb/s") == doctest::Approx(0.1));
+  CHECK(of("h2d 12.5 gb/s") == 12.5);   // all in small letters nobody can tell; makers that write so mean bytes
+}

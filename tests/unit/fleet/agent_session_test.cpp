@@ -107,6 +107,14 @@ TEST_CASE_FIXTURE(Run, "what an agent does not send ends the session") {
   }
 }
 
+TEST_CASE_FIXTURE(Run, "a node that tells without end is cut off before it fills this machine's memory") {
+  auto ends = go(agent_script("x=$(head -c 2000000 /dev/zero | tr '\\0' x); i=0; while [ $i -lt 60 ]; do echo \"{\\\"type\\\":\\\"facts\\\",\\\"x\\\":\\\"$x\\\"}\"; i=$((i+1)); done; " + done_ok));
+  CHECK(ends[0].outcome == NodeOutcome::failed);
+  REQUIRE(ends[0].why);
+  CHECK(ends[0].why->code == code::agent_protocol_error);
+  CHECK(listener.messages[0].size() < 45);
+}
+
 TEST_CASE_FIXTURE(Run, "another protocol is refused") {
   auto ends = go("#!/bin/sh\n[ \"$1\" != --version ] || exit 0\necho '{\"type\":\"hello\",\"protocol\":99}'\nread -r x\nread -r x\n");
   CHECK(ends[0].why->code == code::agent_protocol_unknown);

@@ -196,3 +196,26 @@ TEST_CASE("a floor that follows from the device says how, and can fail") {
   profile.nominal["hbm_gbps"] = 900;   // what the profile states comes first
   CHECK(judge(input, report).verdict == Verdict::pass);
 }
+
+TEST_CASE("who tells a figure often has one voice") {
+  // One GPU that is wrong repeats its digest and a low figure until it would be the majority and the median.
+  Hall hall;
+  for (int n = 0; n < 2; ++n) hall.node(n, [&](int slot) { return n == 0 && slot == 0 ? 4711.0 : 1234.0; }, {}, "digest", "burnin.gemm_bf16.digest");
+  Hall loud;
+  for (int n = 0; n < 2; ++n) {
+    auto report = hall.reports[static_cast<std::size_t>(n)];
+    for (auto& a : report.accelerators) report.measurements.push_back({a.id, "cuda", "gemm_bf16", "burnin.gemm_bf16.tflops", "tflops", 700, {}, "", ""});
+    if (n == 0)
+      for (int i = 0; i < 200; ++i) {
+        report.measurements.push_back(report.measurements[0]);
+        report.measurements.push_back({report.accelerators[0].id, "cuda", "gemm_bf16", "burnin.gemm_bf16.tflops", "tflops", 1, {}, "", ""});
+      }
+    loud.reports.push_back(std::move(report));
+    loud.fleet.add({"n" + std::to_string(n), "r", "p1", "dgx"}, loud.reports.back(), "cuda");
+  }
+  const auto dissents = loud.fleet.dissents();
+  REQUIRE(dissents.size() == 1);
+  CHECK(dissents[0].accelerator == "n0-0");
+  CHECK(dissents[0].decided);
+  CHECK(loud.fleet.peers("dgx", "H200").at("burnin.gemm_bf16.tflops").robust.median == 700);
+}

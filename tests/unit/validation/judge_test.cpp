@@ -296,3 +296,77 @@ TEST_CASE("inventory: facts against expectations") {
   CHECK(with("gpus.1.name", "B200").verdict == Verdict::not_judged);
   CHECK(with("os.arch", json::Object{{"atleast", 3}}).verdict == Verdict::not_judged);
 }
+
+TEST_CASE("a link without a figure is not made good by the other links") {
+  Bench bench;
+  const std::string metric = "bandwidth.device_to_device_memcpy_read_ce_gbps", test = "device_to_device_memcpy_read_ce";
+  bench.tested(test);
+  bench.criteria.criteria.push_back(criterion("nvlink", metric, manifest::Direction::min, 335, "gbps"));
+  bench.measure(metric, 371, "gbps", test, "1->0");
+  REQUIRE(bench.judged().verdict == Verdict::pass);
+  bench.measure(metric, std::nullopt, "gbps", test, "2->0");
+  CHECK(bench.judged().verdict == Verdict::not_judged);
+  CHECK(bench.judged().reason().find("2->0 was not measured") != std::string::npos);
+  bench.criteria.criteria[0].optional = true;   // where the others have one, its absence is no absence of links
+  CHECK(bench.judged().verdict == Verdict::not_judged);
+}
+
+TEST_CASE("a counter that was watched in one family's tests says nothing of another family's") {
+  Bench bench;
+  bench.criteria.criteria.push_back(criterion("ecc", "counters.ecc_volatile_uncorrected", manifest::Direction::max, 0, "count"));
+  bench.input.families = {"health", "memory", "burnin"};
+  bench.measure("counters.ecc_volatile_uncorrected", 0, "count", "memory");
+  CHECK(bench.judged().verdict == Verdict::not_judged);
+  CHECK(bench.judged().reason().find("burnin") != std::string::npos);
+  bench.measure("counters.ecc_volatile_uncorrected", std::nullopt, "count", "burnin");
+  CHECK(bench.judged().verdict == Verdict::not_judged);
+  bench.report.measurements.back().value = 0;
+  CHECK(bench.judged().verdict == Verdict::pass);
+}
+
+TEST_CASE("what a node told and could not be taken may have been its failure") {
+  for (const bool wrong : {false, true}) {
+    ReportReader reader;
+    reader.take(json::Object{{"type", "accelerator"}, {"id", "GPU-1"}, {"device", "cuda"}, {"model", "B200"}});
+    reader.take(json::Object{{"type", "measurement"}, {"accelerator", "GPU-1"}, {"device", "cuda"}, {"test", "gemm"}, {"metric", "selftest.gemm.found"}, {"value", 1}, {"unit", "ratio"}});
+    reader.take(json::Object{{"type", "measurement"}, {"accelerator", "GPU-1"}, {"device", "cuda"}, {"test", "gemm"}, {"metric", "burnin.gemm.mismatches"}, {"value", 0}, {"unit", "count"}});
+    reader.take(json::Object{{"type", "test_done"}, {"accelerator", "GPU-1"}, {"device", "cuda"}, {"test", "gemm"}, {"status", "ran"}});
+    if (wrong) reader.take(json::Object{{"type", "test_done"}, {"accelerator", "GPU-1"}, {"device", "cuda"}, {"test", "memory"}, {"status", "fai\x01led"}});
+    manifest::CriteriaSet set;
+    set.criteria.push_back(criterion("exact", "burnin.gemm.mismatches", manifest::Direction::equal, 0, "count"));
+    manifest::Profile profile;
+    JudgeInput input{&profile, &set, {}, "cuda", nullptr};
+    CHECK(judge(input, reader.report()).verdict == (wrong ? Verdict::not_judged : Verdict::pass));
+    // And it stays so when the report is kept and read again.
+    ReportReader again;
+    for (const auto& message : messages_of(reader.report())) again.take(message);
+    CHECK(judge(input, again.report()).verdict == (wrong ? Verdict::not_judged : Verdict::pass));
+  }
+}
+
+TEST_CASE("two accelerators of one identity are not one that passed") {
+  ReportReader reader;
+  for (int i = 0; i < 2; ++i) reader.take(json::Object{{"type", "accelerator"}, {"id", "GPU-1"}, {"device", "cuda"}, {"index", i}});
+  reader.take(json::Object{{"type", "measurement"}, {"accelerator", "GPU-1"}, {"device", "cuda"}, {"test", "health"}, {"metric", "pcie.width_missing"}, {"value", 0}, {"unit", "count"}});
+  manifest::CriteriaSet set;
+  set.criteria.push_back(criterion("width", "pcie.width_missing", manifest::Direction::max, 0, "count"));
+  manifest::Profile profile;
+  JudgeInput input{&profile, &set, {}, "cuda", nullptr};
+  CHECK(judge(input, reader.report()).verdict == Verdict::not_judged);
+}
+
+TEST_CASE("an accelerator is held beside those of its own model, also in a node of two models") {
+  Bench bench;
+  auto c = criterion("peers", "burnin.gemm_fp32.tflops", manifest::Direction::min, 3, "tflops");
+  c.basis = manifest::Basis::fleet_relative;
+  bench.criteria.criteria.push_back(c);
+  bench.measure("burnin.gemm_fp32.tflops", 45, "tflops");
+  Peers slow, fast;
+  slow[c.metric] = {*robust({40, 40.5, 39.5, 40.2, 39.8, 40}), 6};
+  fast[c.metric] = {*robust({50, 50.5, 49.5, 50.2, 49.8, 50}), 6};
+  std::map<std::string, const Peers*> by_model{{"Other GPU", &slow}, {"Test GPU", &fast}};
+  bench.input.peers_by_model = &by_model;
+  CHECK(bench.judged().verdict == Verdict::fail);
+  by_model.erase("Test GPU");
+  CHECK(bench.judged().verdict == Verdict::not_judged);
+}

@@ -51,7 +51,7 @@ struct SoundGpu {
     report.statuses.push_back({"GPU-1", "cuda", "health", TestState::ran, "", "", 1});
     set("selftest.health.found", 1, "health", "ratio");
     for (const auto& criterion : criteria().criteria)
-      set(criterion.metric, criterion.metric == "health.kernel_log" || criterion.metric == "health.ecc_mode" || criterion.metric == "health.persistence_mode" ? 1 : 0);
+      set(criterion.metric, criterion.metric == "health.kernel_log" || criterion.metric == "health.ecc_mode" || criterion.metric == "health.persistence_mode" ? 1 : 0, test_of(criterion.metric));
     set("counters.xids", 0, "burnin");
     input.families = {"health", "burnin"};
     input.device = "cuda";
@@ -63,6 +63,8 @@ struct SoundGpu {
     std::erase_if(report.measurements, [&](const auto& m) { return m.metric == metric; });
     report.measurements.push_back({"GPU-1", "cuda", test, metric, unit, value, {}, "", detail});
   }
+  // Counters are told of each family's tests, in its name.
+  static std::string test_of(const std::string& metric) { return metric.rfind("counters.", 0) == 0 ? "burnin" : "health"; }
   NodeJudgement judged() const { return judge(input, report); }
 };
 
@@ -76,14 +78,14 @@ TEST_CASE("the health criteria: sound passes, and each can fail by itself") {
     if (criterion.basis == manifest::Basis::record_only) continue;
     CAPTURE(criterion.id);
     SoundGpu ill;
-    ill.set(criterion.metric, criterion.direction == manifest::Direction::max ? *criterion.limit + 1 : *criterion.limit - 1, "health", "count", "gemm_bf16 +1");
+    ill.set(criterion.metric, criterion.direction == manifest::Direction::max ? *criterion.limit + 1 : *criterion.limit - 1, SoundGpu::test_of(criterion.metric), "count", "gemm_bf16 +1");
     const auto verdict = ill.judged();
     CHECK(verdict.verdict == criterion.on_violation);
     CHECK(verdict.reason().find(criterion.id) != std::string::npos);
     CHECK(verdict.reason().find("gemm_bf16 +1") != std::string::npos);
     CHECK(verdict.reason().find(criterion.action) != std::string::npos);
     SoundGpu silent;
-    silent.set(criterion.metric, std::nullopt, "health", "count", "Insufficient Permissions");
+    silent.set(criterion.metric, std::nullopt, SoundGpu::test_of(criterion.metric), "count", "Insufficient Permissions");
     CHECK(silent.judged().verdict == (criterion.optional ? Verdict::pass : Verdict::not_judged));
   }
 }
