@@ -200,29 +200,27 @@ CommandOutput adapt_resume(const Args& args, Env& env) {
   const auto& argv = provisioned ? provisioned->argv : tested->argv;
   const std::string& directory = provisioned ? provisioned->directory : tested->directory;
   if (provisioned && (args.flag("follow") || args.flag("stop")))
-    return not_started(error(code::bad_value, fmt::format("{} is a run of {}: --follow and --stop are for tests that were left to the nodes", run_id, provisioned->command)));
+    return not_started(error(code::bad_value, fmt::format("{} is a run of {}: --follow and --stop are for tests that were left to the nodes by --detach", run_id, provisioned->command)));
   Parsed typed = parse(argv, env.getenv);
   const std::string name = typed.wish == Parsed::Wish::run ? std::string(typed.args.command()->name) : std::string();
+  const bool watched = provisioned && is_test_command(provisioned->command);
   if (provisioned ? name != provisioned->command : !is_test_command(name))
     return not_started(error(code::nothing_to_resume, fmt::format("what was typed for {} cannot be read any more: kfab {}", run_id, one_line(join(argv, " "), 200))));
   std::error_code problem;
   std::filesystem::current_path(directory, problem);
   if (problem) return not_started(error(code::file_unreadable, fmt::format("{}, where {} was started: {}", one_line(directory, 160), run_id, problem.message())));
-  if (tested) {
-    ValidateOptions options = test_options_of(typed.args);
+  const auto widened = [&](auto options) {
     if (args.given("window")) options.site.reach.window = static_cast<std::size_t>(args.integer("window").value_or(512));
-    return run_resume_tests(*tested, std::move(options), {args.flag("follow"), args.flag("stop")}, env);
-  }
-  if (provisioned->command == "reboot") {
-    RebootOptions options = reboot_options(typed.args);
-    if (args.given("window")) options.site.reach.window = static_cast<std::size_t>(args.integer("window").value_or(512));
-    CommandOutput output = run_resume(*provisioned, std::move(options), env);
-    output.schema = "kfab.reboot/1.1";
+    return options;
+  };
+  if (tested) return run_resume_tests(*tested, widened(test_options_of(typed.args)), {args.flag("follow"), args.flag("stop")}, env);
+  if (watched || provisioned->command == "reboot") {
+    CommandOutput output = watched ? run_resume(*provisioned, widened(test_options_of(typed.args)), env) : run_resume(*provisioned, widened(reboot_options(typed.args)), env);
+    output.schema = watched ? "kfab.validate/1.2" : "kfab.reboot/1.1";
     return output;
   }
-  ProvisionOptions options = provision_options(typed.args, provision::Mode::apply);
+  ProvisionOptions options = widened(provision_options(typed.args, provision::Mode::apply));
   options.unattended = args.flag("yes");
-  if (args.given("window")) options.site.reach.window = static_cast<std::size_t>(args.integer("window").value_or(512));
   return run_resume(*provisioned, std::move(options), env);
 }
 
@@ -400,6 +398,10 @@ std::vector<CommandSpec> fleet_commands() {
                       "take. Those that are done are judged and recorded, each once; while one is not, the exit code is 3. With --follow it stays "
                       "until all are done, and an interrupt leaves them alone. --stop ends them; what was cut short is not judged. Of a run that is "
                       "over the answer is told again.\n\n"
+                      "Of tests that were watched and were cut: nodes whose tests had come to their end are not tested again; what is kept of them is "
+                      "judged beside the others. A node that would be tested by something else now is left out.\n\n"
+                      "The new run is linked to the one that it goes on with, and `kfab runs` tells both. Naming any run of such a chain means the "
+                      "whole of it: what any of them has done is done. When nothing is left the verdicts on record are told, and no node is asked.\n\n"
                       "Without RUN the last run that can be gone on with is meant; `kfab runs` lists them.",
        .examples = {{"kfab resume", "the last run"},
                     {"kfab resume 20261121T164158Z-7f3a9c --yes", "a certain run, without asking"},

@@ -113,19 +113,6 @@ ValidatedNode waiting(const NodeTest& test, const AgentRun& run, std::optional<N
   return node;
 }
 
-SiteSession part_of(const SiteSession& all, const std::vector<std::size_t>& indices) {
-  SiteSession part = all;
-  part.nodes.clear();
-  part.targets.clear();
-  part.sudo.clear();
-  for (const std::size_t i : indices) {
-    part.nodes.push_back(all.nodes[i]);
-    part.targets.push_back(all.targets[i]);
-    part.sudo.push_back(all.sudo[i]);
-  }
-  return part;
-}
-
 // The nodes that are left of a run, asked in rounds.
 class Rounds {
  public:

@@ -16,7 +16,7 @@
 #include "base/text.hpp"
 #include "commands/provision_pass.hpp"
 #include "commands/run_lock.hpp"
-#include "commands/runs.hpp"
+#include "commands/left_work.hpp"
 #include "commands/secrets.hpp"
 
 namespace kfab::commands {
@@ -48,7 +48,7 @@ Status keep_work(const ProvisionWork& work, const std::string& plan_text, const 
   }
   std::vector<std::pair<std::string, std::string>> nodes;
   for (std::size_t i = 0; i < work.states.size(); ++i) nodes.emplace_back(work.session.nodes[i]->name, work.states[i].sha256);
-  recorder.work(work_document(options.argv.empty() ? env.command_line : options.argv, plan, nodes));
+  recorder.work(work_document(options.resumed ? options.resumed->argv : env.command_line, plan, nodes));
   return ok();
 }
 
@@ -58,8 +58,8 @@ ProvisionWork still_wanted(ProvisionWork work, const ProvisionOptions& options) 
   std::vector<ProvisionedNode> left_out;
   for (std::size_t i = 0; i < work.states.size(); ++i) {
     const std::string& node = work.session.nodes[i]->name;
-    const auto then = options.resumed_states.find(node);
-    if (then != options.resumed_states.end() && then->second == work.states[i].sha256) same.push_back(i);
+    const auto then = options.resumed->left.find(node);
+    if (then != options.resumed->left.end() && then->second == work.states[i].sha256) same.push_back(i);
     else left_out.push_back(left_out_node(node, error(code::resume_state_changed, "its declared state is not what it was when the run was started")));
   }
   ProvisionWork part = part_of(work, same);
@@ -80,7 +80,7 @@ CommandOutput nothing_left(const std::vector<ProvisionedNode>& left_out, const S
 
 // The lock for the whole of the work, or the output of a command that does not get it.
 std::optional<CommandOutput> take_lock(std::unique_ptr<RunLock>& lock, const ProvisionWork& work, const std::string& manifest, const ProvisionOptions& options, Env& env) {
-  auto taken = RunLock::take(env, work.session, manifest, "kfab " + join(env.command_line, " "), options.resumed_run);
+  auto taken = RunLock::take(env, work.session, manifest, "kfab " + join(env.command_line, " "), chain_of(options.resumed));
   if (taken) return lock = std::move(*taken), std::nullopt;
   CommandOutput output = not_started(std::move(taken).error());
   output.site = work.session.ref();
@@ -89,7 +89,7 @@ std::optional<CommandOutput> take_lock(std::unique_ptr<RunLock>& lock, const Pro
 
 std::string what_is_asked(const ProvisionWork& work, const ProvisionOptions& options, std::string_view what) {
   const std::string nodes = plural(static_cast<long long>(work.session.nodes.size()), "node");
-  if (!options.resumed_run.empty()) return fmt::format("Go on with {}: {} of {} left?", options.resumed_run, nodes, options.resumed_of);
+  if (options.resumed) return fmt::format("Go on with {}: {} of {} left?", options.resumed->run_id, nodes, options.resumed->nodes);
   return fmt::format("{} {} of {}", what, nodes, work.session.site->metadata.name);
 }
 
@@ -148,7 +148,7 @@ CommandOutput provision_manifest(const ProvisionOptions& options, Env& env) {
   auto prepared = work_of_site(std::move(std::get<SiteSession>(opened)), env, findings);
   if (auto* stopped = std::get_if<CommandOutput>(&prepared)) return std::move(*stopped);
   auto& work = std::get<ProvisionWork>(prepared);
-  const bool resumes = !options.resumed_run.empty(), apply = options.mode == Mode::apply;
+  const bool resumes = options.resumed.has_value(), apply = options.mode == Mode::apply;
   const bool review = apply && !resumes && !options.unattended && env.interactive;
   if (resumes) work = still_wanted(std::move(work), options);
   if (work.states.empty()) return nothing_left(work.left_out, work.session.ref());
@@ -157,7 +157,7 @@ CommandOutput provision_manifest(const ProvisionOptions& options, Env& env) {
   std::unique_ptr<RunLock> lock;
   if (apply)
     if (auto stopped = take_lock(lock, work, options.site.manifest, options, env)) return std::move(*stopped);
-  auto recorder = Recorder::begin(env, apply ? "provision" : "plan", work.session.ref());
+  auto recorder = Recorder::begin(env, apply ? "provision" : "plan", work.session.ref(), newest_of(options.resumed));
   if (!recorder) return not_started(std::move(recorder).error());
   CommandOutput output = work.session.output();
   output.diagnostics.insert(output.diagnostics.end(), findings.begin(), findings.end());
@@ -187,10 +187,10 @@ CommandOutput provision_plan(const provision::PlanFile& plan, const std::string&
   output.site = {plan.site, plan.manifest_sha256};
   if (work.session.nodes.empty()) return nothing_left(work.left_out, output.site);
   const std::string what = fmt::format("Apply the plan of {} by {} to", to_rfc3339(plan.created_at), one_line(plan.created_by, 80));
-  if (auto stopped = refused(env, what_is_asked(work, options, what) + (options.resumed_run.empty() ? "?" : ""))) return std::move(*stopped);
+  if (auto stopped = refused(env, what_is_asked(work, options, what) + (options.resumed ? "" : "?"))) return std::move(*stopped);
   std::unique_ptr<RunLock> lock;
   if (auto stopped = take_lock(lock, work, options.manifest.empty() ? plan.manifest : options.manifest, options, env)) return std::move(*stopped);
-  auto recorder = Recorder::begin(env, "provision", output.site);
+  auto recorder = Recorder::begin(env, "provision", output.site, newest_of(options.resumed));
   if (!recorder) return not_started(std::move(recorder).error());
   if (auto kept = keep_work(work, text, options, env, **recorder); !kept) return not_started(std::move(kept).error());
   ProvisionResult result = run_pass(work, Mode::apply, options, env, **recorder);

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "commands/agent_runs.hpp"
+#include "commands/resumable.hpp"
 #include "provision/node_plan.hpp"
 
 // `kfab plan` and `kfab provision`: the same request in two modes, so that what is applied is what was shown.
@@ -19,12 +21,7 @@ struct ProvisionOptions {
   std::string manifest{};        // with a plan file: the manifest it was made from, where that has moved
   bool unattended = false;       // provision: apply without a review (--yes); a plan file was reviewed before
   bool show_review = false;      // write the plan to `out` before asking: the output is for people
-  // Of a run that goes on with another (resume.hpp): its id, the nodes that it left with the digests of their states, how many
-  // it had, and what was typed then.
-  std::string resumed_run{};
-  std::map<std::string, std::string> resumed_states{};
-  std::size_t resumed_of = 0;
-  std::vector<std::string> argv{};
+  std::optional<Resumable> resumed{};   // what this run goes on with: only what that left (resume.hpp)
 };
 
 struct ProvisionedNode {

@@ -17,7 +17,7 @@
 #include "commands/provision_pass.hpp"
 #include "commands/recorder.hpp"
 #include "commands/run_lock.hpp"
-#include "commands/runs.hpp"
+#include "commands/left_work.hpp"
 #include "fleet/window.hpp"
 #include "provision/desired_state.hpp"
 
@@ -156,22 +156,29 @@ class Reboots {
     for (std::size_t at = 0; at < wave.size(); ++at) {
       const std::size_t i = wave[at];
       const auto boot = provision::read_boot(answers[at].end.hello, answers[at].messages);
-      const auto kept = options_.resumed.find(nodes_[i].row.name);
-      const std::string before = kept == options_.resumed.end() ? "" : kept->second.detail.string_or("boot_id_before");
+      const store::NodeRecord* kept = kept_of(nodes_[i].row.name);
+      const std::string before = kept ? kept->detail.string_or("boot_id_before") : std::string();
       if (before.empty() || (boot && boot->boot_id == before)) {
         if (boot) keep(i, *boot, env_.clock.now());
         to_order.push_back(i);
         continue;
       }
       Node& node = nodes_[i];
-      node.row.before = provision::Boot{before, kept->second.detail.string_or("machine_id"), kept->second.board_serial, {}, {}, {}};
+      node.row.before = provision::Boot{before, kept->detail.string_or("machine_id"), kept->board_serial, {}, {}, {}};
       node.row.ordered = true;
-      const auto ordered_at = parse_rfc3339(kept->second.detail.string_or("ordered_at")).value_or(kept->second.at);
+      const auto ordered_at = parse_rfc3339(kept->detail.string_or("ordered_at")).value_or(kept->at);
       node.awaited_since = env_.clock.steady_now();
       node.ordered_at = node.awaited_since - std::chrono::duration_cast<Time::duration>(std::max(env_.clock.now() - ordered_at, Timestamp::duration::zero()));
       keep(i, *node.row.before, ordered_at);
     }
     return to_order;
+  }
+
+  // What the run that is gone on with kept last of the node; null when it kept nothing.
+  const store::NodeRecord* kept_of(const std::string& node) const {
+    if (!options_.resumed) return nullptr;
+    const auto kept = options_.resumed->records.find(node);
+    return kept == options_.resumed->records.end() ? nullptr : &kept->second;
   }
 
   void keep(std::size_t i, const provision::Boot& before, Timestamp ordered_at) {
@@ -437,12 +444,12 @@ Due nodes_due(ProvisionWork& work, const RebootOptions& options, Env& env, Recor
 void keep_work(const ProvisionWork& work, const RebootOptions& options, const Env& env, Recorder& recorder) {
   std::vector<std::pair<std::string, std::string>> nodes;
   for (std::size_t i = 0; i < work.states.size(); ++i) nodes.emplace_back(work.session.nodes[i]->name, work.states[i].sha256);
-  recorder.work(work_document(options.argv.empty() ? env.command_line : options.argv, "", nodes));
+  recorder.work(work_document(options.resumed ? options.resumed->argv : env.command_line, "", nodes));
 }
 
 std::string question(const RebootOptions& options, const ProvisionWork& work, std::size_t asked) {
   const std::string nodes = plural(static_cast<long long>(work.session.nodes.size()), "node"), site = work.session.site->metadata.name;
-  if (!options.resumed_run.empty()) return fmt::format("Go on with {}, and reboot what is left of it: {} of {}? What runs there ends.", options.resumed_run, nodes, options.resumed_of);
+  if (options.resumed) return fmt::format("Go on with {}, and reboot what is left of it: {} of {}? What runs there ends.", options.resumed->run_id, nodes, options.resumed->nodes);
   if (options.needed) return fmt::format("A reboot is due on {} of {} of {}. Reboot now? What runs there ends.", nodes, asked, site);
   return fmt::format("Reboot {} of {} now? What runs there ends.", nodes, site);
 }
@@ -489,9 +496,9 @@ CommandOutput run_reboot(const RebootOptions& options, Env& env) {
   const std::size_t asked = work.session.nodes.size();
   if (!options.needed)
     if (auto stopped = refused(env, question(options, work, asked), site)) return std::move(*stopped);
-  auto lock = RunLock::take(env, work.session, options.site.manifest, "kfab " + join(env.command_line, " "), options.resumed_run);
+  auto lock = RunLock::take(env, work.session, options.site.manifest, "kfab " + join(env.command_line, " "), chain_of(options.resumed));
   if (!lock) return not_started(std::move(lock).error());
-  auto recorder = Recorder::begin(env, "reboot", site);
+  auto recorder = Recorder::begin(env, "reboot", site, newest_of(options.resumed));
   if (!recorder) return not_started(std::move(recorder).error());
 
   Due due;

@@ -1,12 +1,12 @@
 #pragma once
 
 #include <cstddef>
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "commands/agent_runs.hpp"
+#include "commands/resumable.hpp"
 #include "provision/node_plan.hpp"
 #include "provision/reboot_proof.hpp"
 
@@ -18,12 +18,7 @@ struct RebootOptions {
   double timeout_s = 1800;   // from the order until the node has answered, settled
   bool check = true;         // afterwards hold the node against its declared state
   bool needed = false;       // only nodes that, asked now, say that a reboot is due
-  // Of a run that goes on with another (resume.hpp): its id, how many nodes it had, what was typed then, and what it kept
-  // last of each node that it left.
-  std::string resumed_run{};
-  std::size_t resumed_of = 0;
-  std::vector<std::string> argv{};
-  std::map<std::string, store::NodeRecord> resumed{};
+  std::optional<Resumable> resumed{};   // what this run goes on with: only what that left (resume.hpp)
 };
 
 struct RebootedNode {

@@ -22,7 +22,7 @@ std::string who(const Env& env) {
 Recorder::Recorder(std::unique_ptr<store::Store> store, Env& env) : store_(std::move(store)), env_(env) {}
 Recorder::~Recorder() = default;
 
-Result<std::unique_ptr<Recorder>> Recorder::begin(Env& env, std::string command, const SiteRef& site) {
+Result<std::unique_ptr<Recorder>> Recorder::begin(Env& env, std::string command, const SiteRef& site, const std::string& continues) {
   KFAB_TRY(opened, store::Store::open(env.state_dir, site.name));
   store::RunRecord run;
   run.id = env.run_id;
@@ -33,7 +33,7 @@ Result<std::unique_ptr<Recorder>> Recorder::begin(Env& env, std::string command,
   run.who = who(env);
   run.kfab_version = env.kfab_version;
   run.started_at = env.started_at;
-  KFAB_TRY_VOID(opened->begin_run(run));
+  KFAB_TRY_VOID(opened->begin_run(run, continues));
   return std::unique_ptr<Recorder>(new Recorder(std::move(opened), env));
 }
 

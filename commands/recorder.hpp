@@ -17,8 +17,9 @@ std::string who(const Env&);
 // node by node as results come, closed with the run's outcome. A run without `finished_at` was killed.
 class Recorder {
  public:
-  // Errors: those of the store (no space, no permission, damaged, newer than this kfab).
-  static Result<std::unique_ptr<Recorder>> begin(Env&, std::string command, const SiteRef&);
+  // `continues` is the run that this one goes on with, if any. Errors: those of the store (no space, no permission, damaged, newer
+  // than this kfab).
+  static Result<std::unique_ptr<Recorder>> begin(Env&, std::string command, const SiteRef&, const std::string& continues = {});
   ~Recorder();
 
   // Commits at once. A failure is remembered and told by finish(): the run goes on, its result says that it is not kept.

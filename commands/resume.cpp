@@ -1,5 +1,6 @@
 #include "commands/resume.hpp"
 
+#include <array>
 #include <optional>
 
 #include <fmt/format.h>
@@ -11,12 +12,24 @@
 namespace kfab::commands {
 namespace {
 
+// What is on record of nodes that are all done, in the words of their verdicts.
 std::optional<CommandOutput> nothing_left(const Resumable& run, const Env& env) {
   if (!run.left.empty()) return std::nullopt;
-  if (auto released = release_locks_of(run.run_id, run.site, env); !released) return not_started(std::move(released).error());
+  if (auto released = release_locks_of(run.chain, run.site, env); !released) return not_started(std::move(released).error());
+  std::array<std::size_t, 4> verdicts{};
+  for (const auto& [node, record] : run.records) ++verdicts[static_cast<std::size_t>(record.verdict)];
+  std::string recorded;
+  for (const Verdict verdict : {Verdict::pass, Verdict::degraded, Verdict::fail, Verdict::not_judged})
+    if (const auto count = verdicts[static_cast<std::size_t>(verdict)]; count > 0) recorded += fmt::format("{}{} {}", recorded.empty() ? ", on record: " : ", ", with_thousands(static_cast<long long>(count)), to_string(verdict));
   CommandOutput output;
   output.site.name = run.site;
-  output.render = plain_text(fmt::format("Nothing is left of {}: {} done.\n", run.run_id, plural(static_cast<long long>(run.nodes), "node")));
+  if (is_testing(run.command)) {
+    const auto of = [&](Verdict verdict) { return verdicts[static_cast<std::size_t>(verdict)]; };
+    output.outcome = overall(env, of(Verdict::not_judged) > 0, of(Verdict::fail) + of(Verdict::degraded) > 0);
+  }
+  std::string text = fmt::format("Nothing is left of {}: {} done{}.\n", run.run_id, plural(static_cast<long long>(run.nodes), "node"), recorded);
+  if (run.chain.size() > 1) text += fmt::format("The runs that it took: {}.\n", join(run.chain, ", then "));
+  output.render = plain_text(std::move(text));
   return output;
 }
 
@@ -31,11 +44,8 @@ Selection what_is_left(const Resumable& run) {
 CommandOutput run_resume(const Resumable& run, ProvisionOptions options, Env& env) {
   if (auto done = nothing_left(run, env)) return std::move(*done);
   options.site.selection = what_is_left(run);
-  options.resumed_run = run.run_id;
-  options.argv = run.argv;
-  for (const auto& [node, desired] : run.left) options.resumed_states.emplace(node, desired);
-  options.resumed_of = run.nodes;
   if (!run.plan.empty()) options.site.manifest = run.plan;
+  options.resumed = run;
   return run_provision(options, env);
 }
 
@@ -43,11 +53,15 @@ CommandOutput run_resume(const Resumable& run, RebootOptions options, Env& env) 
   if (auto done = nothing_left(run, env)) return std::move(*done);
   options.site.selection = what_is_left(run);
   options.needed = false;   // of these it was
-  options.resumed_run = run.run_id;
-  options.argv = run.argv;
-  options.resumed_of = run.nodes;
-  options.resumed = run.records;
+  options.resumed = run;
   return run_reboot(options, env);
+}
+
+CommandOutput run_resume(const Resumable& run, ValidateOptions options, Env& env) {
+  if (auto done = nothing_left(run, env)) return std::move(*done);
+  options.detach = false;   // nor was it
+  options.resumed = run;    // the selection stays: nodes that share a machine share it with those that are done
+  return run_validate(options, env);
 }
 
 }  // namespace kfab::commands

@@ -1,10 +1,12 @@
 #pragma once
 
+#include "commands/left_work.hpp"
 #include "commands/provision.hpp"
 #include "commands/reboot.hpp"
-#include "commands/runs.hpp"
+#include "commands/validate.hpp"
 
-// `kfab resume`: goes on with the nodes that a run of provision or reboot left undone.
+// `kfab resume`: goes on with the nodes that a run of provision or reboot, or of tests that were watched, left undone. The new
+// run is linked to the newest of those that belong together, so that naming any of them means all.
 namespace kfab::commands {
 
 // `options` are those of the run as it was typed. The nodes that are done are neither asked nor counted; those that were cut
@@ -15,5 +17,8 @@ CommandOutput run_resume(const Resumable&, ProvisionOptions options, Env&);
 // The same of a run of reboot. A node that was told to reboot is waited for and proven; one that still runs the boot from
 // before is told.
 CommandOutput run_resume(const Resumable&, RebootOptions options, Env&);
+
+// The same of tests that were watched: nodes whose tests came to their end are judged by what is kept of them, beside the others.
+CommandOutput run_resume(const Resumable&, ValidateOptions options, Env&);
 
 }  // namespace kfab::commands

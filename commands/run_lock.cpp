@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -13,8 +14,8 @@
 #include "base/codes/plan.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
+#include "commands/left_work.hpp"
 #include "commands/recorder.hpp"
-#include "commands/runs.hpp"
 
 namespace kfab::commands {
 namespace {
@@ -92,7 +93,7 @@ RunLock::~RunLock() {
   for (const auto& lock : held_) (void)store_->end_lock(lock.seq, store::LockEnd::released, lock.owner, "the run ended", env_.clock.now());
 }
 
-Result<std::unique_ptr<RunLock>> RunLock::take(Env& env, const SiteSession& session, const std::string& manifest, std::string reason, const std::string& resumes) {
+Result<std::unique_ptr<RunLock>> RunLock::take(Env& env, const SiteSession& session, const std::string& manifest, std::string reason, const std::vector<std::string>& resumes) {
   const std::string& site = session.site->metadata.name;
   KFAB_TRY(store, store::Store::open(env.state_dir, site));
   std::set<std::string> scopes;
@@ -110,7 +111,7 @@ Result<std::unique_ptr<RunLock>> RunLock::take(Env& env, const SiteSession& sess
   auto blocked = store->take_locks(wanted, env.clock.now(), [&](const store::LockRecord& held) {
     if (held.pid == 0) return held.owner == owner;
     if (!is_stale(held, env)) return false;
-    const bool passes = (!resumes.empty() && held.run_id == resumes) || left_nothing(*store, held.run_id);
+    const bool passes = std::find(resumes.begin(), resumes.end(), held.run_id) != resumes.end() || left_nothing(*store, held.run_id);
     if (passes) taken_over.push_back(held.seq);
     return passes;
   });
@@ -120,11 +121,11 @@ Result<std::unique_ptr<RunLock>> RunLock::take(Env& env, const SiteSession& sess
   return std::unique_ptr<RunLock>(new RunLock(std::move(store), env, std::move(wanted)));
 }
 
-Status release_locks_of(const std::string& run_id, const std::string& site, const Env& env) {
+Status release_locks_of(const std::vector<std::string>& runs, const std::string& site, const Env& env) {
   KFAB_TRY(store, store::Store::open(env.state_dir, site));
   KFAB_TRY(locks, store->locks(site, env.clock.now()));
   for (const auto& lock : locks)
-    if (lock.run_id == run_id && is_stale(lock, env))
+    if (std::find(runs.begin(), runs.end(), lock.run_id) != runs.end() && is_stale(lock, env))
       KFAB_TRY_VOID(store->end_lock(lock.seq, store::LockEnd::broken, who(env), "its process is dead, and its run had nothing left to do", env.clock.now()));
   return ok();
 }

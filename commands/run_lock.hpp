@@ -26,16 +26,16 @@ std::string holder_text(const store::LockRecord&, const Env&);
 // Why a lock is in the way: lock_held, or lock_stale with how to break it.
 Diagnostic in_the_way(const store::LockRecord&, const std::string& manifest, const Env&);
 
-// Gives back what a dead process still holds for this run, of which nothing is left to be done.
-Status release_locks_of(const std::string& run_id, const std::string& site, const Env&);
+// Gives back what dead processes still hold for these runs, of which nothing is left to be done.
+Status release_locks_of(const std::vector<std::string>& runs, const std::string& site, const Env&);
 
 // The locks of one run, given back when it ends. Those of a process that is killed stay, and name it.
 class RunLock {
  public:
   // Locks the tranches of these nodes. What the same person holds on purpose is no obstacle, nor is what a dead process
-  // holds for the run `resumes`, or for one that left nothing to go on
-  // with: that had not begun, had done all, or keeps no work. Errors: lock_held, lock_stale, those of the store.
-  static Result<std::unique_ptr<RunLock>> take(Env&, const SiteSession&, const std::string& manifest, std::string reason, const std::string& resumes = {});
+  // holds for one of the runs `resumes`, or for one that left nothing to go on with: that had not begun, had done all, only
+  // tested, or keeps no work. Errors: lock_held, lock_stale, those of the store.
+  static Result<std::unique_ptr<RunLock>> take(Env&, const SiteSession&, const std::string& manifest, std::string reason, const std::vector<std::string>& resumes = {});
   ~RunLock();
   RunLock(const RunLock&) = delete;
   RunLock& operator=(const RunLock&) = delete;

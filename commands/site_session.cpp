@@ -258,6 +258,19 @@ json::Value OutcomeCounts::to_json() const {
   return json::Object{{"ok", ok}, {"failed", failed}, {"timed_out", timed_out}, {"refused", refused}, {"unreachable", unreachable}};
 }
 
+SiteSession part_of(const SiteSession& all, const std::vector<std::size_t>& indices) {
+  SiteSession part = all;
+  part.nodes.clear();
+  part.targets.clear();
+  part.sudo.clear();
+  for (const std::size_t i : indices) {
+    part.nodes.push_back(all.nodes[i]);
+    part.targets.push_back(all.targets[i]);
+    part.sudo.push_back(all.sudo[i]);
+  }
+  return part;
+}
+
 Outcome overall(const Env& env, bool incomplete, bool no) {
   if (env.cancel.requested()) return Outcome::cancelled;
   if (incomplete) return Outcome::incomplete;

@@ -59,6 +59,9 @@ struct SiteSession {
   CommandOutput output() const;                     // an output about this site, with what was found in the manifest
 };
 
+// The same about some of its nodes, by their places.
+SiteSession part_of(const SiteSession&, const std::vector<std::size_t>& indices);
+
 // The session, or the output of a command that could not start: a manifest with errors, no site, nothing selected.
 std::variant<SiteSession, CommandOutput> open_site(const SiteOptions&, Env&);
 

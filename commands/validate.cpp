@@ -3,13 +3,18 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <numeric>
+#include <optional>
+#include <set>
 
 #include <fmt/format.h>
 
 #include "base/codes/cli.hpp"
 #include "base/codes/commands.hpp"
+#include "base/codes/plan.hpp"
 #include "base/text.hpp"
 #include "commands/detached.hpp"
+#include "commands/left_work.hpp"
 #include "commands/recorder.hpp"
 #include "commands/run_lock.hpp"
 #include "commands/validate_nodes.hpp"
@@ -29,28 +34,93 @@ std::string question(const ValidateOptions& options, std::size_t nodes, const st
                      brief_duration_s(predicted_total_s(options.site.reach, nodes, predicted_s)));
 }
 
+// The nodes that a run is about, in the order of the manifest: those that it tests, and those that the run which it goes on with
+// has tested.
+struct TestWork {
+  SiteSession session;
+  std::vector<NodeTest> tests;
+  std::vector<std::size_t> to_test;                                 // places in the session
+  std::vector<std::pair<std::size_t, store::NodeRecord>> done{};
+  std::vector<std::string> left_out{};                              // nodes that are left and would be tested by something else now
+};
+
+Result<TestWork> work_of(SiteSession session, std::vector<NodeTest> tests, const ValidateOptions& options, const Env& env) {
+  TestWork work{std::move(session), std::move(tests), {}};
+  if (!options.resumed) {
+    work.to_test.resize(work.session.nodes.size());
+    std::iota(work.to_test.begin(), work.to_test.end(), std::size_t{0});
+    return work;
+  }
+  const Resumable& run = *options.resumed;
+  KFAB_TRY(store, store::Store::open(env.state_dir, run.site));
+  std::vector<std::size_t> about;
+  std::set<std::string> found;
+  for (std::size_t i = 0; i < work.session.nodes.size(); ++i) {
+    const std::string& name = work.session.nodes[i]->name;
+    const auto left = run.left.find(name);
+    if (left != run.left.end()) {
+      if (left->second != digest_of(work.tests[i])) continue;
+      found.insert(name);
+      work.to_test.push_back(about.size());
+      about.push_back(i);
+    } else if (const auto kept = run.records.find(name); kept != run.records.end()) {
+      KFAB_TRY(record, store->node_record(kept->second.run_id, run.site, name, "validate"));
+      if (!record) continue;
+      work.done.emplace_back(about.size(), std::move(*record));
+      about.push_back(i);
+    }
+  }
+  for (const auto& [name, digest] : run.left)
+    if (!found.contains(name)) work.left_out.push_back(name);
+  work.session = part_of(work.session, about);
+  std::vector<NodeTest> kept;
+  for (const std::size_t i : about) kept.push_back(std::move(work.tests[i]));
+  work.tests = std::move(kept);
+  return work;
+}
+
+// Why nodes are left out, or nothing where none is.
+std::optional<Diagnostic> left_out_of(const TestWork& work) {
+  if (work.left_out.empty()) return std::nullopt;
+  const bool one = work.left_out.size() == 1;
+  Diagnostic why = error(code::resume_tests_changed, fmt::format("{} left out: the tests are not those that the run was started with", one ? "the node is" : "nodes are"));
+  if (one) why.node = work.left_out.front();
+  else why.help.push_back(fmt::format("{}: {}", plural(static_cast<long long>(work.left_out.size()), "node"), nodeset::fold_names(work.left_out)));
+  return why;
+}
+
+// Keeps what is to be tested, so that another run can go on with it.
+void keep_work(const TestWork& work, const ValidateOptions& options, const Env& env, Recorder& recorder) {
+  std::vector<std::pair<std::string, std::string>> nodes;
+  for (const std::size_t i : work.to_test) nodes.emplace_back(work.session.nodes[i]->name, digest_of(work.tests[i]));
+  recorder.work(work_document(options.resumed ? options.resumed->argv : env.command_line, "", nodes));
+}
+
 // All tests while this process watches: what a node says is judged and kept as soon as it is complete.
-ValidateResult run_attached(SiteSession& session, const std::vector<NodeTest>& tests, double predicted_s, const ValidateOptions& options, Env& env, Recorder& recorder) {
+ValidateResult run_attached(TestWork& work, double predicted_s, const ValidateOptions& options, Env& env, Recorder& recorder) {
   ValidateResult result;
   result.families = options.families.empty() ? validation::all_families() : options.families;
-  result.nodes.resize(session.nodes.size());
+  result.nodes.resize(work.session.nodes.size());
+  for (const auto& [i, record] : work.done) result.nodes[i] = kept_node(work.tests[i], record);
+  SiteSession part = part_of(work.session, work.to_test);
   const auto request_of = [&](std::size_t index) {
-    const auto& plan = tests[index].plan;
+    const auto& plan = work.tests[work.to_test[index]].plan;
     json::Object request = plan.members;
     request.set("task", "test").set("run_id", env.run_id);
-    return fleet::AgentTask{std::move(request), session.sudo[index], std::chrono::seconds(static_cast<long long>(plan.deadline_s)), session.password.get()};
+    return fleet::AgentTask{std::move(request), part.sudo[index], std::chrono::seconds(static_cast<long long>(plan.deadline_s)), part.password.get()};
   };
-  result.summary = run_agents(session, env, options.site.reach,
+  result.summary = run_agents(part, env, options.site.reach,
              fmt::format("testing (about {} per node)", format_duration_s(predicted_s)), request_of, [&](AgentRun run) {
-               const std::size_t index = run.index;
+               const std::size_t index = work.to_test[run.index];
+               const NodeTest& test = work.tests[index];
                const AgentRun copy{index, {}, run.end, run.reason};
-               ValidatedNode node = judged(tests[index], std::move(run));
-               if (!was_cancelled(copy.end)) recorder.put(findings_of(env, env.run_id, tests[index], copy, node));
+               ValidatedNode node = judged(test, std::move(run));
+               if (!was_cancelled(copy.end)) recorder.put(findings_of(env, env.run_id, test, copy, node));
                NodeJudged verdict{node.judgement.verdict != Verdict::fail, {}, node.judgement.reason()};
                result.nodes[index] = std::move(node);
                return verdict;
              });
-  result.fleet = judge_beside_peers(result.nodes, tests, session.nodes, env.run_id, env, recorder);
+  result.fleet = judge_beside_peers(result.nodes, work.tests, work.session.nodes, env.run_id, env, recorder);
   return result;
 }
 
@@ -73,42 +143,47 @@ CommandOutput only_plan(const SiteSession& session, const std::vector<NodeTest>&
 CommandOutput run_validate(const ValidateOptions& options, Env& env) {
   auto opened = open_site(options.site, env);
   if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
-  auto& session = std::get<SiteSession>(opened);
-  auto tests = plan_nodes(session, options);
-  if (!tests) {
-    CommandOutput output = not_started(std::move(tests).error());
-    output.site = session.ref();
+  const SiteRef site = std::get<SiteSession>(opened).ref();
+  const auto refuse = [&](Diagnostic why) {
+    CommandOutput output = not_started(std::move(why));
+    output.site = site;
     return output;
-  }
+  };
+  auto tests = plan_nodes(std::get<SiteSession>(opened), options);
+  if (!tests) return refuse(std::move(tests).error());
+  auto found = work_of(std::move(std::get<SiteSession>(opened)), std::move(*tests), options, env);
+  if (!found) return refuse(std::move(found).error());
+  TestWork& work = *found;
+  auto left_out = left_out_of(work);
+  if (work.to_test.empty()) return refuse(left_out ? std::move(*left_out) : error(code::no_target, "no node is to be tested"));
+  std::vector<NodeTest> these;
+  for (const std::size_t i : work.to_test) these.push_back(work.tests[i]);
   double predicted_s = 0;
-  for (const auto& test : *tests) predicted_s = std::max(predicted_s, test.plan.predicted_s);
-  if (options.dry_run) return only_plan(session, *tests, predicted_s, options, env);
+  for (const auto& test : these) predicted_s = std::max(predicted_s, test.plan.predicted_s);
+  if (options.dry_run) return only_plan(work.session, these, predicted_s, options, env);
   const bool loads = options.families != std::vector<std::string>{"health"};   // reading counters loads nobody
-  if (loads && session.nodes.size() > most_without_asking) {
-    auto agreed = env.confirm(question(options, session.nodes.size(), session.site->metadata.name, predicted_s));
-    if (!agreed || !*agreed) {
-      CommandOutput output = not_started(agreed ? error(code::confirmation_missing, "not confirmed; nothing was tested") : std::move(agreed).error());
-      output.site = session.ref();
-      return output;
-    }
+  if (loads && these.size() > most_without_asking) {
+    auto agreed = env.confirm(question(options, these.size(), work.session.site->metadata.name, predicted_s));
+    if (!agreed || !*agreed) return refuse(agreed ? error(code::confirmation_missing, "not confirmed; nothing was tested") : std::move(agreed).error());
   }
   // A node that somebody provisions or reboots meanwhile is no node to be measured.
-  auto lock = RunLock::take(env, session, options.site.manifest, "kfab " + join(env.command_line, " "));
-  if (!lock) {
-    CommandOutput output = not_started(std::move(lock).error());
-    output.site = session.ref();
-    return output;
-  }
-  auto recorder = Recorder::begin(env, options.command, session.ref());
+  auto lock = RunLock::take(env, work.session, options.site.manifest, "kfab " + join(env.command_line, " "), chain_of(options.resumed));
+  if (!lock) return refuse(std::move(lock).error());
+  auto recorder = Recorder::begin(env, options.command, site, newest_of(options.resumed));
   if (!recorder) return not_started(std::move(recorder).error());
 
-  const bool detach = options.detach.value_or(std::any_of(tests->begin(), tests->end(), [](const NodeTest& test) { return test.plan.level == validation::Level::soak; }));
-  ValidateResult result = detach ? start_detached(session, *tests, options, env, **recorder) : run_attached(session, *tests, predicted_s, options, env, **recorder);
-  result.plans = planned(*tests);
-  result.predicted_s = predicted_total_s(options.site.reach, tests->size(), predicted_s);
-  CommandOutput output = session.output();
+  const bool detach = options.detach.value_or(std::any_of(these.begin(), these.end(), [](const NodeTest& test) { return test.plan.level == validation::Level::soak; }));
+  if (!detach && loads) keep_work(work, options, env, **recorder);
+  ValidateResult result = detach ? start_detached(work.session, these, options, env, **recorder) : run_attached(work, predicted_s, options, env, **recorder);
+  result.plans = planned(these);
+  result.predicted_s = predicted_total_s(options.site.reach, these.size(), predicted_s);
+  CommandOutput output = work.session.output();
   add_unanswered(output, result.summary, detach);
   output = conclude(std::move(result), std::move(output), env);
+  if (left_out) {
+    output.diagnostics.push_back(std::move(*left_out));
+    if (output.outcome == Outcome::yes || output.outcome == Outcome::no) output.outcome = Outcome::incomplete;
+  }
   (*recorder)->finish(output);
   return output;
 }

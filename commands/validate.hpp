@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "commands/agent_runs.hpp"
+#include "commands/resumable.hpp"
 #include "validation/catalogue.hpp"
 #include "validation/fleet_relative.hpp"
 #include "validation/judge.hpp"
@@ -23,6 +24,7 @@ struct ValidateOptions {
   // Whether the tests go on by themselves on the nodes (detached.hpp). Absent: where a node is to have a soak.
   std::optional<bool> detach;
   bool dry_run = false;                         // say what would be done and how long it takes; reach nobody
+  std::optional<Resumable> resumed{};           // what this run goes on with: only what that left (resume.hpp)
 };
 
 // Tests that go on by themselves on a node, as the node tells.
@@ -45,6 +47,9 @@ struct ValidatedNode {
   std::optional<Timestamp> measured_at{};       // absent: now, while it was watched
   std::string cut;                              // why the report is not whole; empty: it is
   bool cut_fails = false;                       // and is a failure by itself
+  // Of a node that an earlier run tested, which this one goes on with: which run, and the verdict that is on record.
+  std::string evidence_run{};
+  std::optional<Verdict> recorded{};
 };
 
 // What nodes of one profile and level are given to do, with the time that each part is predicted to take on one node.

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/codes/manifest.hpp"
+#include "base/sha256.hpp"
 #include "base/text.hpp"
 #include "commands/judge.hpp"
 #include "manifest/load.hpp"
@@ -155,6 +156,8 @@ ValidatedNode judged(const NodeTest& test, AgentRun run, std::optional<Cut> cut)
   return node;
 }
 
+std::string digest_of(const NodeTest& test) { return sha256_hex(json::dump(test.plan.members)); }
+
 store::Findings findings_of(const Env& env, const std::string& run_id, const NodeTest& test, const AgentRun& run, const ValidatedNode& node) {
   const Timestamp at = node.measured_at.value_or(env.clock.now());
   store::Findings found;
@@ -223,25 +226,28 @@ validation::FleetFindings judge_beside_peers(std::vector<ValidatedNode>& nodes, 
     ValidatedNode& node = nodes[i];
     const bool asks = tests[i].criteria && std::any_of(tests[i].criteria->criteria.begin(), tests[i].criteria->criteria.end(), [](const auto& c) { return c.basis == manifest::Basis::fleet_relative; });
     const bool dissents = std::any_of(findings.dissents.begin(), findings.dissents.end(), [&](const auto& d) { return d.node == node.name; });
-    if (node.report.accelerators.empty() || (!asks && !dissents)) continue;
-    const Timestamp at = node.measured_at.value_or(env.clock.now());
+    const bool other = node.recorded && *node.recorded != node.judgement.verdict;   // the criteria have changed since it was tested
+    if (!other && (node.report.accelerators.empty() || (!asks && !dissents))) continue;
     const Verdict was = node.judgement.verdict;
     const auto accelerators_were = node.judgement.accelerators;
     const auto peers = fleet.peers_of(node.profile, node.report);
     judge_report(node, tests[i], &peers);
     validation::take_dissents(findings.dissents, node.name, node.judgement);
+    // The evidence is no younger for being judged beside others.
+    const Timestamp at = node.measured_at.value_or(env.clock.now());
+    const std::string& measured_by = node.evidence_run.empty() ? run_id : node.evidence_run;
     store::Findings found;
     for (const auto& criterion : node.judgement.criteria)
-      if (criterion.beside_peers && criterion.verdict != Verdict::not_judged) found.measurements.push_back(record_of(criterion, run_id, node.name, at));
-    bool changed = node.judgement.verdict != was;
+      if (criterion.beside_peers && criterion.verdict != Verdict::not_judged) found.measurements.push_back(record_of(criterion, measured_by, node.name, at));
+    bool changed = other || node.judgement.verdict != was;
     for (std::size_t a = 0; a < node.judgement.accelerators.size(); ++a) {
-      if (a < accelerators_were.size() && accelerators_were[a].verdict == node.judgement.accelerators[a].verdict) continue;
+      if (!other && a < accelerators_were.size() && accelerators_were[a].verdict == node.judgement.accelerators[a].verdict) continue;
       changed = true;
-      found.accelerators.push_back(record_of(node.judgement.accelerators[a], run_id, tests[i], node, at));
+      found.accelerators.push_back(record_of(node.judgement.accelerators[a], measured_by, tests[i], node, at));
     }
     if (changed) {
       store::NodeRecord record;
-      record.run_id = run_id;
+      record.run_id = measured_by;
       record.node = node.name;
       record.step = "validate";
       record.at = at;
@@ -280,6 +286,20 @@ ValidatedNode node_of_record(const NodeTest& test, const store::NodeRecord& reco
     accelerator.verdict = parse_verdict(one.string_or("verdict")).value_or(Verdict::not_judged);
     node.judgement.accelerators.push_back(std::move(accelerator));
   }
+  return node;
+}
+
+ValidatedNode kept_node(const NodeTest& test, const store::NodeRecord& record) {
+  ValidatedNode node = node_of_record(test, record);
+  fleet::AgentEnd end;   // of the session then; of its course nothing is told again
+  end.node = record.node;
+  end.outcome = record.outcome;
+  end.phase = ssh::Phase::close;
+  node.row = node_row(end);
+  node.evidence_run = record.run_id;
+  node.recorded = record.verdict;
+  node.judgement = {};
+  judge_report(node, test, nullptr);
   return node;
 }
 

@@ -38,6 +38,12 @@ struct Cut {
   bool fails = false;   // and is a failure by itself: the node fell over under the tests
 };
 
+// Of what the node is asked to do: equal tests have equal digests.
+std::string digest_of(const NodeTest&);
+
+// What a run has kept of a node that it tested ("validate", with the whole document), judged again as part of this one.
+ValidatedNode kept_node(const NodeTest&, const store::NodeRecord&);
+
 // The verdict on what an agent said. A session that did not end well is a cut by itself.
 ValidatedNode judged(const NodeTest&, AgentRun, std::optional<Cut> cut = {});
 

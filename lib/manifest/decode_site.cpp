@@ -68,6 +68,46 @@ void read_calendar(const Cursor& at, Calendar& out) {
   });
 }
 
+// {nvidia-driver: 8, "nvidia-driver/package:nvidia-open": any}: of a role, or of one of its resources as it is declared, how many
+// nodes of this site may be at work on it at the same time. The site's own copy of the role says so from here on.
+void read_concurrency(const Cursor& at, std::map<std::string, Role>& roles) {
+  if (at.node.shape != Shape::map) {
+    at.wrong_type("a map of roles");
+    return;
+  }
+  Words known_roles;
+  for (const auto& [name, role] : roles) known_roles.push_back(name);
+  for (std::size_t i = 0; i < at.node.size(); ++i) {
+    const std::string& key = at.node.key(i).text;
+    const Path path{&at.path, key, 0};
+    const Cursor name{at.document, at.node.key(i), path}, value{at.document, at.node.value(i), path};
+    const auto slash = key.find('/');
+    const auto role = roles.find(key.substr(0, slash));
+    if (role == roles.end()) {
+      name.report(code::unknown_reference, fmt::format("no profile of this site has a role '{}'", one_line(key.substr(0, slash), 80)), "not in use here",
+                  nearest(key.substr(0, slash), known_roles, 1));
+      continue;
+    }
+    std::size_t* limit = &role->second.concurrency;
+    if (slash != std::string::npos) {
+      Words ids;
+      const std::string id = key.substr(slash + 1);
+      limit = nullptr;
+      for (ResourceDecl& resource : role->second.resources) {
+        ids.push_back(resource.id);
+        if (resource.id == id) limit = &resource.concurrency;
+      }
+      if (!limit) {
+        name.report(code::unknown_reference, fmt::format("the role {} has no resource '{}'", role->first, one_line(id, 80)), "not in this role", nearest(id, ids, 1));
+        continue;
+      }
+    }
+    std::int64_t nodes = 0;
+    if (value.node.shape == Shape::scalar && value.node.text == "any") *limit = 0;
+    else if (read_count(value, nodes, 1, 1'000'000)) *limit = static_cast<std::size_t>(nodes);
+  }
+}
+
 void read_link(const Cursor& at, SiteLink& out) {
   Fields fields(at);
   fields.texts("between", out.between);
@@ -112,6 +152,8 @@ void read_site(const Cursor& root, Library& library, Site& out) {
     spec.text("container_serial", out.container_serial);
     read_subsystems(spec, out);
     read_facts(spec, out.facts);
+    // Last: by now every profile that is in use has drawn in its roles.
+    spec.with("concurrency", [&](const Cursor& part) { read_concurrency(part, library.roles); });
   }, Need::required);
   check_tranches(out.tranches, root.document);
   check_allocations(out.tranches, out.allocations, library.profiles, root.document);

@@ -14,7 +14,7 @@ namespace {
 // Step n brings a database of version n to n + 1. Never changed once released: databases out there went through it.
 // Times are milliseconds since 1970 in UTC. The records are only ever inserted; newest_* are an index over them that
 // says which one counts today and can be made again from them.
-constexpr std::array<const char*, 2> steps{R"sql(
+constexpr std::array<const char*, 3> steps{R"sql(
 CREATE TABLE runs (
   seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, command TEXT NOT NULL, argv TEXT NOT NULL, site TEXT NOT NULL,
   manifest_sha256 TEXT NOT NULL, who TEXT NOT NULL, kfab_version TEXT NOT NULL, started_at INTEGER NOT NULL) STRICT;
@@ -62,6 +62,11 @@ CREATE TABLE lock_ends (
   lock INTEGER PRIMARY KEY REFERENCES locks, how TEXT NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
 CREATE TABLE run_work (
   run INTEGER PRIMARY KEY REFERENCES runs, document TEXT NOT NULL) STRICT;
+)sql",
+R"sql(
+CREATE TABLE run_links (
+  run INTEGER PRIMARY KEY REFERENCES runs, continues INTEGER NOT NULL REFERENCES runs) STRICT;
+CREATE INDEX links_to_run ON run_links(continues);
 )sql"};
 
 }  // namespace

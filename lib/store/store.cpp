@@ -70,12 +70,24 @@ Result<std::unique_ptr<Store>> Store::open(const std::filesystem::path& dir, con
   return std::unique_ptr<Store>(new Store(std::move(impl)));
 }
 
-Status Store::begin_run(const RunRecord& run) {
+Status Store::begin_run(const RunRecord& run, std::string_view continues) {
+  std::optional<std::int64_t> before;
+  if (!continues.empty()) {
+    KFAB_TRY(found, impl_->find_run(continues));
+    before = found.seq;
+  }
+  KFAB_TRY(transaction, Transaction::begin(*impl_->db));
   KFAB_TRY(insert, impl_->db->prepare("INSERT INTO runs(id, command, argv, site, manifest_sha256, who, kfab_version, started_at) "
                                       "VALUES(?, ?, ?, ?, ?, ?, ?, ?)"));
   insert->bind(run.id).bind(run.command).bind(to_text(run.argv)).bind(run.site.empty() ? impl_->site : run.site);
   insert->bind(run.manifest_sha256).bind(run.who).bind(run.kfab_version).bind(to_ms(run.started_at));
-  return insert->run();
+  KFAB_TRY_VOID(insert->run());
+  if (before) {
+    const std::int64_t seq = impl_->db->last_rowid();
+    KFAB_TRY(link, impl_->db->prepare("INSERT INTO run_links(run, continues) VALUES(?, ?)"));
+    KFAB_TRY_VOID(link->bind(seq).bind(*before).run());
+  }
+  return transaction->commit();
 }
 
 Status Store::finish_run(std::string_view run_id, Outcome outcome, Timestamp at) {
@@ -144,6 +156,39 @@ Result<RunRecord> Store::run(std::string_view run_id) const {
   RunRecord found = read_run(*select);
   select->reset();
   return found;
+}
+
+Result<RunLinks> Store::links(std::string_view run_id) const {
+  KFAB_TRY(run, impl_->find_run(run_id));
+  RunLinks links;
+  const auto read = [&](Statement& select, std::string& id) -> Status {
+    KFAB_TRY(row, select.bind(run.seq).next());
+    if (row) id = select.text(0);
+    select.reset();
+    return ok();
+  };
+  KFAB_TRY(before, impl_->db->prepare("SELECT r.id FROM run_links l JOIN runs r ON r.seq = l.continues WHERE l.run = ?"));
+  KFAB_TRY_VOID(read(*before, links.continues));
+  KFAB_TRY(after, impl_->db->prepare("SELECT r.id FROM run_links l JOIN runs r ON r.seq = l.run WHERE l.continues = ? ORDER BY l.run DESC LIMIT 1"));
+  KFAB_TRY_VOID(read(*after, links.continued_by));
+  return links;
+}
+
+Result<std::vector<std::string>> Store::chain(std::string_view run_id) const {
+  KFAB_TRY(start, links(run_id));
+  // A link leads to an older run, always, so that both ways have an end.
+  std::vector<std::string> out{std::string(run_id)};
+  for (std::string before = start.continues; !before.empty();) {
+    out.insert(out.begin(), before);
+    KFAB_TRY(one, links(before));
+    before = std::move(one.continues);
+  }
+  for (std::string after = start.continued_by; !after.empty();) {
+    out.push_back(after);
+    KFAB_TRY(one, links(after));
+    after = std::move(one.continued_by);
+  }
+  return out;
 }
 
 Result<std::vector<StoredEvent>> Store::events(std::string_view run_id) const {

@@ -24,6 +24,12 @@ struct Findings {
   std::vector<MeasurementRecord> measurements;
 };
 
+// The runs before and after one, where one goes on with the other. Empty: there is none.
+struct RunLinks {
+  std::string continues;
+  std::string continued_by;   // the newest that does
+};
+
 struct StoredEvent {
   Timestamp at{};
   Event event;
@@ -53,8 +59,9 @@ class Store {
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
 
-  // The run must be new. Its `finished_at` and `outcome` are not looked at.
-  Status begin_run(const RunRecord&);
+  // The run must be new. Its `finished_at` and `outcome` are not looked at. `continues` is the run that this one goes on with.
+  // Errors: unknown_run for that one.
+  Status begin_run(const RunRecord&, std::string_view continues = {});
   // Errors: unknown_run.
   Status finish_run(std::string_view run_id, Outcome, Timestamp at);
   // Kept in memory and written with the next put, finish_run or flush, or when there are 200: events are the story of
@@ -71,6 +78,10 @@ class Store {
   // The newest `limit` runs, newest first.
   Result<std::vector<RunRecord>> runs(std::size_t limit) const;
   Result<RunRecord> run(std::string_view run_id) const;                          // errors: unknown_run
+  Result<RunLinks> links(std::string_view run_id) const;                         // errors: unknown_run
+  // The runs that belong together because one goes on with the other: from the first, over this one, to the newest.
+  // Errors: unknown_run.
+  Result<std::vector<std::string>> chain(std::string_view run_id) const;
   Result<std::vector<StoredEvent>> events(std::string_view run_id) const;        // in order; those written
   // The nodes of which the run has kept a record of the step, or of any for an empty one: sorted, each once. A run
   // that was killed goes on with the others.

@@ -13,7 +13,7 @@ tried=(base-packages cpu-performance firewall hugepages journald-persistent kern
 # The others, and why they are not tried here; tests/unit/agent and tests/unit/provision try what they are made of on
 # recorded states.
 declare -A not_tried=(
-  [auditd]="the kernel takes audit rules from the machine itself only, never from a container"
+  [auditd]="the kernel takes audit rules from the machine itself only, never from a container; what can be seen of it there is tried in 7"
   [kernel-arguments]="a container has no boot loader, and the kernel's command line is the machine's"
   [node-identity]="the serial number is the machine's, the same for all nodes"
   [nic-tuning]="the buffers are those of the machine's kernel, and the links are no hardware"
@@ -189,5 +189,14 @@ check "another version of a package" "$(differs n3)" os.packages_sha256
 check "another system" "$(differs n4)" os.version_id
 run plan "$work/site.yaml" -w 'n[2,4]' --exit-code
 expect "plan tells the package that is gone, and rights that were changed" 1 'tmux: absent -> installed' 'mode: 0666 -> 0644'
+
+# 7. auditd: its package and its rules come to be; the daemon does not run in a container, and that is told, never passed over.
+manifest "$work/audit.yaml" auditd
+run provision "$work/audit.yaml" -w n1 --yes
+expect "a daemon that the kernel refuses is told with the unit's own words" 1 'auditd/service:auditd' KF30
+check "its package is there" "$(in_node n1 dpkg-query -W -f "'\${Status}'" auditd)" "install ok installed"
+check "its rules are there, for root alone" "$(in_node n1 stat -c %a:%U /etc/audit/rules.d/60-kfab.rules)" 640:root
+run plan "$work/audit.yaml" -w n1 --exit-code
+expect "and only the daemon is left to do" 1 '1 change'
 
 verdict "roles on booted nodes"

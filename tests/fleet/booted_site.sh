@@ -19,7 +19,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/expect.sh"
 booted_possible || exit 77
 booted_base "$2" ca-certificates curl dmidecode ethtool hwloc iproute2 jq lsof nvme-cli pciutils rsync smartmontools sysstat tmux \
-  chrony sudo nftables prometheus-node-exporter || { echo "skipped: no Debian tree can be made here"; exit 77; }
+  chrony sudo nftables prometheus-node-exporter auditd || { echo "skipped: no Debian tree can be made here"; exit 77; }
 booted_enclose "$0" "$@"
 kfab=$1 tree=$2
 work=$(mktemp -d)

@@ -153,6 +153,15 @@ run provision "$work/narrow.plan" --yes
 expect "a saved plan keeps the pace" 0 'Done: 4 changes on 6 nodes'
 run plan "$work/narrow.plan" -o json
 expect "and tells it" 0 '"turns": \[' '"name": *"mirrored"' '"limit": *1'
+# A site says it for itself, whatever its roles do.
+rm -rf "$work"/n?.*
+sed 's/^  kind: edge$/  kind: edge\n  concurrency: {mirrored: any, free: 2, free\/alone: 3}/' "$work/narrow.yaml" > "$work/own.yaml"
+run plan "$work/own.yaml"
+expect "the site's own limits stand over the roles'" 0 'free is applied on 2 nodes at a time' 'free/alone is applied on 3 nodes at a time'
+check "and one that it lifts is gone" "$(grep -c 'mirrored is applied' "$work/out")" 0
+sed 's/mirrored: any/mirored: 2/; s/free\/alone: 3/free\/alnoe: 3/; s/free: 2/free: 0/' "$work/own.yaml" > "$work/wrong.yaml"
+run lint "$work/wrong.yaml"
+expect "what it names must be there" 1 "no profile of this site has a role 'mirored'" "the role free has no resource 'alnoe'" 'from 1 to 1000000' 'mirrored\?|did you mean'
 sed 's/concurrency: 1$/concurrency: 0/' "$work/narrow.yaml" > "$work/none.yaml"
 run lint "$work/none.yaml"
 expect "none at a time is refused" 1 'from 1 to 1000000'

@@ -12,7 +12,7 @@ export KFAB_STATE_DIR=$work/state HOME=$work/home USER=ana
 mkdir -p "$HOME" "$work/nodes"
 names=(n1 n2 n3 n4 n5 n6)
 for name in "${names[@]}"; do mkdir "$work/nodes/$name"; done
-list=$(printf '{name: %s, address: localhost}, ' "${names[@]}")
+list=$(printf '{name: %s, address: localhost}, ' "${names[@]:0:5}")
 
 cat > "$work/site.yaml" <<YAML
 apiVersion: kfab/v1
@@ -25,11 +25,19 @@ spec:
     - {name: first, due: 2027-03-31, targets: [{profile: p, nodes: 6, accelerators: 6}], ready_when: {level: quick}}
   nodes:
     - {group: g, tranche: first, profile: p, list: [${list%, }], identity: name}
+    - {group: alone, tranche: first, profile: p, list: [{name: n6, address: 127.0.0.1}]}
 ---
 apiVersion: kfab/v1
 kind: Profile
 metadata: {name: p, version: "1", title: a node without accelerators}
-spec: {vendor: cpu, accelerator: processor, device: cpu, per_node: 1, nameplate: 0.5 kW, roles: [r]}
+spec: {vendor: cpu, accelerator: processor, device: cpu, per_node: 1, nameplate: 0.5 kW, roles: [r], criteria: c}
+---
+apiVersion: kfab/v1
+kind: Criteria
+metadata: {name: c, version: "1", title: nothing but sound bits}
+spec:
+  criteria:
+    - {id: no-memory-error, metric: memory.errors, device: cpu, unit: count, direction: equal, limit: 0, source: "memory that works"}
 ---
 apiVersion: kfab/v1
 kind: Role
@@ -52,6 +60,8 @@ run_and_kill() {
   kill -9 "$killed" 2>/dev/null
   wait "$killed" 2>/dev/null
 }
+# The id of the newest run; the first in the document is that of the question itself.
+newest() { "$kfab" runs --limit 1 -o json | sed -nE 's/.*"id": "(.*)",/\1/p' | sed -n 2p; }
 whole() { grep -lx end "$work"/nodes/*/two 2>/dev/null | wc -l; }
 
 cd "$work" || exit 1
@@ -64,6 +74,7 @@ run lock site.yaml --list
 expect "it is listed" 0 'that process is dead'
 run runs
 expect "the run is listed as killed" 0 'killed .*provision site.yaml'
+first=$(newest)
 done_before=$(whole)
 run resume
 expect "resume asks, and nobody is there" 2 KF1206
@@ -82,7 +93,21 @@ for name in "${names[@]}"; do
   [ "$(cat "$work/nodes/$name/one")" = "$(printf '%s of '"$name"'\n' a b c d)" ] || failed "$name has half a file"
 done
 run resume
-expect "nothing is left then" 0 'Nothing is left of 20.*: [0-9]+ nodes? done'
+expect "nothing is left then" 0 'Nothing is left of 20.*: 6 nodes done, on record: 6 pass'
+# The runs are one chain: whichever is named, all that was done counts, and the first one is known to be gone on with.
+before=$(cat "$work"/nodes/*/runs | wc -l)
+run resume "$first"
+expect "the first run is answered by what the later ones did" 0 "Nothing is left of $first: 6 nodes done, on record: 6 pass" "The runs that it took: $first, then 20"
+check "and no node is touched" "$(cat "$work"/nodes/*/runs | wc -l)" "$before"
+run runs
+expect "runs tells that it is continued, and by which" 0 'CONTINUED BY' "^$first .*continued .* 6 +0  20.*provision site.yaml"
+run runs "$first"
+expect "and so does it of one" 0 "Runs that go on with each other: $first, then 20"
+next=$(sed -nE "s/.*each other: $first, then ([^,]*).*/\1/p" "$work/out")
+run runs "$first" -o json
+expect "in JSON as well" 0 '"schema": "kfab.runs/1.1"' '"state": "continued"' '"continues": null' "\"continued_by\": \"$next\"" '"done": 6' '"left": 0'
+run runs "$next" -o json
+expect "from the other side too" 0 "\"continues\": \"$first\""
 run plan "$work/site.yaml" --exit-code
 expect "nothing differs" 0 'Plan: 0 changes'
 run lock "$work/site.yaml" --list
@@ -102,6 +127,39 @@ rm "$last/one"
 run resume --yes
 expect "as it was again, it goes on" 0
 check "all of them" "$(whole)" 6
+
+# Tests that are watched: what had come to its end before the kill is kept, and only the others are tested by resume.
+export KFAB_STATE_DIR=$work/tests
+tests=(validate "$work/site.yaml" --level quick --duration 1s --threads 1 --memory-cap 16 --window 1 --yes)
+"$kfab" "${tests[@]}" > "$work/out" 2> "$work/err" < /dev/null &
+killed=$!
+tested() { "$kfab" runs --limit 1 -o json 2> /dev/null | sed -nE 's/.*"done": ([0-9]+),/\1/p'; }
+for _ in $(seq 1 300); do [ "$(tested)" -ge 2 ] 2> /dev/null && break; sleep 0.05; done
+kill -9 "$killed" && wait "$killed" 2> /dev/null
+id=$(newest)
+ended=$(tested)
+run runs "$id"
+expect "the nodes that were tested before the kill are kept" 0 "^$id .*killed +6 +$((6 - ended)) " 'not ended'
+run resume -o json
+expect "resume tests the others, and judges all" 0 '"schema": "kfab.validate/1.2"' '"not_judged": 0'
+check "all six are in the answer" "$(grep -oE '"node": "n[1-6]"' "$work/out" | sort -u | wc -l)" 6
+new=$(newest)
+run runs "$new" -o json
+expect "only those that were left were tested" 0 "\"continues\": \"$id\"" "\"nodes\": $((6 - ended)),"
+run resume "$id"
+expect "then it is told as one" 0 "Nothing is left of $id: 6 nodes done, on record: 6 " "$id, then $new"
+run resume
+expect "tests that are over are not gone on with unasked" 2 KF3180
+"$kfab" "${tests[@]}" > "$work/out" 2> "$work/err" < /dev/null &
+killed=$!
+for _ in $(seq 1 300); do [ "$(tested)" = 1 ] && break; sleep 0.05; done
+kill -9 "$killed" && wait "$killed" 2> /dev/null
+cp "$work/site.yaml" "$work/site.was"
+sed -i '/group: alone/d' "$work/site.yaml"
+run resume
+expect "a node that is not selected any more is left out, and is told" 3 KF3240 n6
+cp "$work/site.was" "$work/site.yaml"
+export KFAB_STATE_DIR=$work/state
 
 # Deliberate locks.
 run lock "$work/site.yaml" -t first --reason 'RMA of rack 7' --for 1h

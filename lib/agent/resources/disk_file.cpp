@@ -254,6 +254,13 @@ void compare_text(const FoundFile& found, const std::string& wanted, const std::
   difference.diff += sensitive ? "(content is sensitive and not shown)\n" : unified_diff(found.bytes, wanted, path);
 }
 
+Ownership own_file_ownership(mode_t mode) {
+  Ownership ownership;
+  ownership.mode = mode;
+  if (::geteuid() == 0) ownership.owner = 0, ownership.group = 0;
+  return ownership;
+}
+
 Status OwnFile::check(Difference& difference) {
   const auto before = difference.changes.size();
   KFAB_TRY(found, read_disk_file(path_));
@@ -266,7 +273,7 @@ Status OwnFile::check(Difference& difference) {
   } else {
     compare_text(found_, text_, path_, false, difference, what_);
     if (found_.exists && found_.bytes == text_)
-      for (auto& change : ownership_changes(Ownership{{}, {}, mode_}, found_.status)) {
+      for (auto& change : ownership_changes(own_file_ownership(mode_), found_.status)) {
         change.what = what_ + " " + change.what;
         difference.changes.push_back(std::move(change));
       }
@@ -281,7 +288,7 @@ Status OwnFile::apply(const ResourceContext& context, bool backup, const std::ve
   NewFile file;
   file.path = path_;
   file.bytes = text_;
-  file.ownership.mode = mode_;
+  file.ownership = own_file_ownership(mode_);
   file.backup = backup;
   file.validate = validate;
   return replace_disk_file(file, context);

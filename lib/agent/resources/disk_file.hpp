@@ -84,7 +84,10 @@ void compare_text(const FoundFile& found, const std::string& wanted, const std::
 // The first lines of every file that belongs to kfab alone.
 constexpr std::string_view written_by_kfab = "# Written by kfab from the site's roles; changes here are undone.";
 
-// A file that belongs to kfab alone: there with exactly this text and mode, or absent. check() adds what differs to
+// Whose such a file is: root's, where the agent is root.
+Ownership own_file_ownership(mode_t mode);
+
+// A file that belongs to kfab alone: there with exactly this text, owner and mode, or absent. check() adds what differs to
 // `difference`, under `what`; apply() brings it there, parents included.
 class OwnFile {
  public:

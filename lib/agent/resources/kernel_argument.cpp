@@ -81,6 +81,7 @@ class KernelArgumentResource final : public Resource {
       NewFile file;
       file.path = *path;
       file.bytes = **text;
+      if (path == &own_path_) file.ownership = own_file_ownership(0644);
       file.backup = path == &default_path_;   // the other one is kfab's
       file.validate = {"sh", "-n", "%s"};
       KFAB_TRY_VOID(replace_disk_file(file, context_));
@@ -121,6 +122,12 @@ class KernelArgumentResource final : public Resource {
     for (const auto& line : lines)
       if (ours(line)) kept = line.substr(own_prefix.size(), line.size() - own_prefix.size() - 1);
     compare("boot loader", kept, difference);
+    if (own.exists && !absent_)
+      for (auto& change : ownership_changes(own_file_ownership(0644), own.status)) {
+        change.what = "boot loader file " + change.what;
+        difference.changes.push_back(std::move(change));
+        own_text_ = own.bytes;
+      }
     if (!is_right(kept)) {
       lines.erase(std::remove_if(lines.begin(), lines.end(), ours), lines.end());
       if (lines.empty()) lines.emplace_back(written_by_kfab);

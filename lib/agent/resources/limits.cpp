@@ -47,12 +47,16 @@ class LimitsResource final : public Resource {
     auto lines = lines_of(found.bytes);
     if (lines.empty()) lines.emplace_back(written_by_kfab);
     for (const auto& domain : domains_) bring_in(domain, lines, difference);
-    if (difference.in_sync()) return difference;
-    file_.want(text_of(lines));
-    Difference text;
-    KFAB_TRY_VOID(file_.check(text));
-    difference.diff = text.diff;
-    difference.found = text.found;
+    if (difference.in_sync() && !found.exists) return difference;   // nothing to say, and nothing of kfab's own there
+    const bool told = !difference.in_sync();
+    file_.want(told ? text_of(lines) : found.bytes);
+    Difference file;
+    KFAB_TRY_VOID(file_.check(file));
+    difference.diff = file.diff;
+    difference.found = file.found;
+    // Of the text the limits themselves tell; what is left is who may read and write it.
+    for (auto& change : file.changes)
+      if (!told || change.what != "file") difference.changes.push_back(std::move(change));
     return difference;
   }
 

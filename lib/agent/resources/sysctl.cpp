@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-#include "agent/resources/resource.hpp"
+#include "agent/resources/disk_file.hpp"
 #include "base/codes/provision.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
@@ -42,15 +42,22 @@ class SysctlResource final : public Resource {
     const auto it = find_line(lines);
     const std::string kept = it == lines.end() ? "absent" : value_of(*it);
     if (kept != value_) difference.changes.push_back({"at boot", kept, value_});
+    struct stat file {};
+    if (it != lines.end() && ::lstat(context_.node.sysctl_file.c_str(), &file) == 0)
+      for (auto& change : ownership_changes(own_file_ownership(0644), file)) {
+        change.what = "at boot file " + change.what;
+        difference.changes.push_back(std::move(change));
+      }
     return difference;
   }
 
   Status apply(const Difference& found) override {
+    bool keep = false;
     for (const auto& change : found.changes) {
       if (change.what == "live") KFAB_TRY_VOID(write_live());
-      if (change.what == "at boot") KFAB_TRY_VOID(persist());
+      else keep = true;
     }
-    return ok();
+    return keep ? persist() : ok();
   }
 
  private:

@@ -1,3 +1,6 @@
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <doctest/doctest.h>
 
 #include "unit/agent/converge.hpp"
@@ -278,6 +281,15 @@ TEST_CASE("limits: for everybody and for root, beside what other resources say")
         "* nofile: absent -> 1048576");
   CHECK(read(path) == "# Written by kfab from the site's roles; changes here are undone.\n* - memlock unlimited\n"
                       "root - memlock unlimited\n* - nofile 1048576\n");
+  // Who may read and write the file is part of it, also where the limits in it are right.
+  const auto both = R"({"item":"memlock","value":"unlimited"})";
+  REQUIRE(::chmod(path.c_str(), 0666) == 0);
+  CHECK(converge(directory, node, resource("limits", both)) == "file mode: 0666 -> 0644");
+  if (::geteuid() == 0) {
+    REQUIRE(::chown(path.c_str(), 1234, 4321) == 0);
+    CHECK(converge(directory, node, resource("limits", both)) == "file owner: 1234 -> 0; file group: 4321 -> 0");
+  }
+  CHECK(read(path).ends_with("* - nofile 1048576\n"));
   // Both of soft and hard as somebody wrote them are what the one line says; another value is not.
   write(path, "* soft memlock 64\n* hard memlock unlimited\nroot - memlock unlimited # fine\n");
   CHECK(converge(directory, node, resource("limits", R"({"item":"memlock","value":"unlimited"})")) ==

@@ -17,6 +17,10 @@ struct Row {
 };
 
 const std::string tranche = "  tranches: [{name: t1, targets: [{profile: dgx-b200, accelerators: 16}]}]\n";
+const std::string with_role = "  tranches: [{name: t1, targets: [{profile: p, accelerators: 16}]}]\n";
+const std::string role =
+    "---\napiVersion: kfab/v1\nkind: Profile\nmetadata: {name: p}\nspec: {vendor: cpu, accelerator: x, roles: [driver]}\n"
+    "---\napiVersion: kfab/v1\nkind: Role\nmetadata: {name: driver}\nspec: {concurrency: 9, resources: [{type: package, id: a, names: [x]}, {type: package, id: b, names: [y], concurrency: 2}]}\n";
 const std::string tenant = "  tenants: [{name: a}, {name: b}]\n";
 
 }  // namespace
@@ -46,6 +50,9 @@ TEST_CASE("every code of manifests is found at its token") {
       {code::unknown_reference, site("  tranches: [{name: t1, targets: [{profile: dgx-b20}]}]\n"), "dgx-b20"},
       {code::unknown_reference, site("  tranches: [{name: t1, depends_on: [t2]}]\n"), "t2"},
       {code::unknown_reference, site(tranche + tenant + "  allocations: [{tenant: c, tranche: t1}]\n"), "c"},
+      {code::unknown_reference, site(with_role + "  concurrency: {drivr: 4}\n") + role, "drivr"},
+      {code::unknown_reference, site(with_role + "  concurrency: {driver/no: 4}\n") + role, "driver/no"},
+      {code::out_of_range, site(with_role + "  concurrency: {driver: 0}\n") + role, "0"},
       {code::dependency_cycle, site("  tranches: [{name: t1, depends_on: [t2]}, {name: t2, depends_on: [t1]}]\n"), "t1"},
       {code::bad_referenced_file, site("  tranches: [{name: t1, targets: [{profile: 'file:none.yaml'}]}]\n"), "'file:none.yaml'"},
       {code::bad_referenced_file, site("  tranches: [{name: t1, targets: [{profile: 'file:role.yaml'}]}]\n"), "'file:role.yaml'"},
@@ -186,4 +193,17 @@ TEST_CASE("a missing file is said, with nothing else") {
   const auto loaded = manifest::load_file("/nonexistent/site.yaml");
   CHECK(code_of(loaded) == to_string(code::file_unreadable));
   CHECK(has_errors(manifest::load_file("/").diagnostics));
+}
+
+TEST_CASE("a site's own concurrency stands over what its roles say") {
+  const auto limits = [](const char* said) {
+    const auto loaded = load(site(with_role + "  concurrency: {" + said + "}\n") + role);
+    CHECK(code_of(loaded) == "none");
+    REQUIRE(loaded.site());
+    const auto& one = loaded.site()->roles.at("driver");
+    return fmt::format("{} {} {}", one.concurrency, one.resources.at(0).concurrency, one.resources.at(1).concurrency);
+  };
+  CHECK(limits("") == "9 0 2");
+  CHECK(limits("driver: 4") == "4 0 2");
+  CHECK(limits("driver: any, driver/a: 3, driver/b: any") == "0 3 0");
 }

@@ -79,6 +79,32 @@ TEST_CASE("runs come back as they were written, newest first") {
   CHECK(store->run("r9").error().code == code::unknown_run);
 }
 
+TEST_CASE("runs that go on with each other are one chain, whichever of them is named") {
+  const TempDir dir;
+  using Names = std::vector<std::string>;
+  {
+    const auto store = open_store(dir);
+    REQUIRE(store->begin_run(run_record("r1")));
+    REQUIRE(store->begin_run(run_record("other")));
+    REQUIRE(store->begin_run(run_record("r2"), "r1"));
+    REQUIRE(store->begin_run(run_record("r3"), "r2"));
+    CHECK(store->begin_run(run_record("r4"), "nobody").error().code == code::unknown_run);
+    CHECK_FALSE(store->run("r4"));
+  }
+  const auto store = open_store(dir);
+  for (const char* one : {"r1", "r2", "r3"}) CHECK(*store->chain(one) == Names{"r1", "r2", "r3"});
+  CHECK(*store->chain("other") == Names{"other"});
+  CHECK(store->chain("nobody").error().code == code::unknown_run);
+  CHECK(store->links("r1")->continues.empty());
+  CHECK(store->links("r1")->continued_by == "r2");
+  CHECK(store->links("r3")->continues == "r2");
+  CHECK(store->links("r3")->continued_by.empty());
+  // Two that went on with the same one at different times: the later one is the way on.
+  REQUIRE(store->begin_run(run_record("r5"), "r2"));
+  CHECK(store->links("r2")->continued_by == "r5");
+  CHECK(*store->chain("r1") == Names{"r1", "r2", "r5"});
+}
+
 TEST_CASE("records come back whole, and the newest one counts") {
   const TempDir dir;
   const auto store = open_store(dir);
@@ -276,7 +302,7 @@ TEST_CASE("damaged, foreign, newer and unreachable stores are told and left as t
     { const auto store = open_store(dir); }
     raw_sql(dir, "PRAGMA user_version = 99");
     CHECK(code_of(dir.path()) == "store_newer");
-    raw_sql(dir, "PRAGMA user_version = 2");
+    raw_sql(dir, "PRAGMA user_version = 3");
     CHECK(code_of(dir.path()) == "opened");
   }
   SUBCASE("older") {
@@ -285,11 +311,12 @@ TEST_CASE("damaged, foreign, newer and unreachable stores are told and left as t
       const auto store = open_store(dir);
       REQUIRE(store->begin_run(run_record("r1")));
     }
-    raw_sql(dir, "DROP TABLE locks; DROP TABLE lock_ends; DROP TABLE run_work; PRAGMA user_version = 1");   // as the first version left it
+    raw_sql(dir, "DROP TABLE locks; DROP TABLE lock_ends; DROP TABLE run_work; DROP TABLE run_links; PRAGMA user_version = 1");   // as the first version left it
     const auto store = open_store(dir);
     CHECK(store->locks("seoul", Timestamp{})->empty());
     CHECK(store->put_work("r1", json::Object{}));
     CHECK(store->runs(5)->size() == 1);
+    CHECK(*store->chain("r1") == std::vector<std::string>{"r1"});
   }
   SUBCASE("a file where the directory should be") {
     const TempDir dir;

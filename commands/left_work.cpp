@@ -1,0 +1,141 @@
+#include "commands/left_work.hpp"
+
+#include <algorithm>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "base/codes/plan.hpp"
+#include "base/codes/store.hpp"
+#include "base/text.hpp"
+
+namespace kfab::commands {
+namespace {
+
+constexpr std::size_t most_runs = 1000;   // that are looked at for the last one that can be gone on with
+
+DetachedRun detached_run(const store::RunRecord& run, const json::Value& work, std::vector<DetachedJob> jobs, const std::vector<store::NodeRecord>& done) {
+  DetachedRun out{run.id, run.command, run.site, {}, work.string_or("directory"), jobs.size(), {}, 0, 0, run.started_at, {}};
+  for (const auto& word : work.array_at("argv"))
+    if (word.as_string() != nullptr) out.argv.push_back(*word.as_string());
+  std::map<std::string, Verdict> verdicts;
+  for (const auto& record : done) verdicts[record.node] = record.verdict;
+  for (auto& job : jobs) {
+    const auto verdict = verdicts.find(job.node);
+    if (verdict == verdicts.end()) {
+      out.left.push_back(std::move(job));
+      continue;
+    }
+    if (verdict->second == Verdict::not_judged) ++out.not_judged;
+    else if (verdict->second != Verdict::pass) ++out.failed;
+    out.fetched.push_back(std::move(job));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string_view step_of(std::string_view command) {
+  if (command == "reboot" || command == "provision") return command;
+  return "validate";
+}
+
+bool is_testing(std::string_view command) { return step_of(command) == "validate"; }
+
+bool is_done(std::string_view command, const store::NodeRecord& record) {
+  if (is_testing(command)) return record.outcome == NodeOutcome::ok || record.verdict == Verdict::fail;
+  return record.verdict == Verdict::pass || (command == "reboot" && record.verdict == Verdict::degraded);
+}
+
+std::vector<std::pair<std::string, std::string>> nodes_of(const json::Value& work) {
+  std::vector<std::pair<std::string, std::string>> nodes;
+  for (const auto& node : work.array_at("nodes")) nodes.emplace_back(node.string_or("node"), node.string_or("desired_sha256"));
+  return nodes;
+}
+
+json::Value work_document(const std::vector<std::string>& argv, const std::string& plan, const std::vector<std::pair<std::string, std::string>>& nodes) {
+  json::Array words, list;
+  for (const auto& word : argv) words.emplace_back(word);
+  for (const auto& [node, desired] : nodes) list.emplace_back(json::Object{{"node", node}, {"desired_sha256", desired}});
+  std::error_code problem;
+  return json::Object{{"argv", std::move(words)}, {"directory", std::filesystem::current_path(problem).string()},
+                      {"plan", plan.empty() ? json::Value() : json::Value(plan)}, {"nodes", std::move(list)}};
+}
+
+Result<std::optional<Resumable>> left_of_chain(const std::string& run_id, const store::Store& store) {
+  Resumable out;
+  out.run_id = run_id;
+  KFAB_TRY(chain, store.chain(run_id));
+  for (const auto& id : chain) {
+    // The first that kept its work says what all of them are about: the others were given what it had left.
+    if (out.command.empty()) {
+      KFAB_TRY(work, store.work(id));
+      if (work.is_null()) continue;
+      KFAB_TRY(first, store.run(id));
+      out.command = first.command;
+      out.site = first.site;
+      out.directory = work.string_or("directory");
+      out.plan = work.string_or("plan");
+      for (const auto& word : work.array_at("argv"))
+        if (word.as_string() != nullptr) out.argv.push_back(*word.as_string());
+      for (auto& [node, digest] : nodes_of(work)) out.left.emplace(std::move(node), std::move(digest));
+      out.nodes = out.left.size();
+    }
+    KFAB_TRY(records, store.node_records(id, step_of(out.command)));
+    for (auto& record : records)
+      if (out.left.contains(record.node)) out.records.insert_or_assign(record.node, std::move(record));
+  }
+  if (out.command.empty()) return std::optional<Resumable>();
+  for (const auto& [node, record] : out.records)
+    if (is_done(out.command, record)) out.left.erase(node);
+  out.chain = std::move(chain);
+  return std::optional(std::move(out));
+}
+
+bool left_nothing(const store::Store& store, const std::string& run_id) {
+  const auto run = store.run(run_id);
+  if (!run) return run.error().code == code::unknown_run;
+  const auto work = store.work(run_id);
+  if (!work) return false;
+  if (work->is_null() || is_testing(run->command)) return true;   // tests leave no node half changed
+  const auto left = left_of_chain(run_id, store);
+  return left && *left && (*left)->left.empty();
+}
+
+Result<std::variant<Resumable, DetachedRun>> find_resumable(const std::string& wanted, Env& env) {
+  KFAB_TRY(store, store::Store::open(env.state_dir));
+  std::vector<store::RunRecord> candidates;
+  if (!wanted.empty()) {
+    KFAB_TRY(run, store->run(wanted));
+    candidates.push_back(std::move(run));
+  } else {
+    KFAB_TRY(runs, store->runs(most_runs));
+    candidates = std::move(runs);
+  }
+  std::optional<DetachedRun> over;   // the newest run of tests, when nothing is left of it
+  for (const auto& run : candidates) {
+    KFAB_TRY(work, store->work(run.id));
+    if (auto jobs = read_detached(work)) {
+      KFAB_TRY(done, store->node_records(run.id, "validate"));
+      DetachedRun tests = detached_run(run, work, std::move(*jobs), done);
+      if (!tests.left.empty() || !wanted.empty()) return std::variant<Resumable, DetachedRun>(std::move(tests));
+      if (!over) over = std::move(tests);   // one of which something is left may have begun before it
+      continue;
+    }
+    if (work.is_null() && wanted.empty()) continue;   // it was asked about and not agreed to, or does nothing that could be left
+    KFAB_TRY(left, left_of_chain(run.id, *store));
+    if (!left) continue;
+    if (wanted.empty() && is_testing(left->command)) {
+      // Tests that came to an end are over, whatever they found; only those that were cut are gone on with unasked.
+      KFAB_TRY(newest, store->run(left->chain.back()));
+      if (left->left.empty() || (newest.finished_at && newest.outcome != Outcome::cancelled)) continue;
+    }
+    if (over) break;
+    return std::variant<Resumable, DetachedRun>(std::move(*left));
+  }
+  if (over) return std::variant<Resumable, DetachedRun>(std::move(*over));
+  return error(code::nothing_to_resume, wanted.empty() ? std::string("no run is recorded that changed a node, or left tests to one")
+                                                       : fmt::format("the run {} changed no node and left no tests to one", one_line(wanted, 60)));
+}
+
+}  // namespace kfab::commands

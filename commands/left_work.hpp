@@ -1,0 +1,44 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/result.hpp"
+#include "commands/detached.hpp"
+#include "commands/resumable.hpp"
+#include "store/store.hpp"
+
+// What a run has left undone, by the store's record alone: nothing is asked of the nodes. A run that goes on with another is
+// linked to it, and what the runs of such a chain have done counts together.
+namespace kfab::commands {
+
+// Whether what was kept of a node says that it is done, for that command. Tests are done when they came to their end, whatever
+// they found; those that were cut are not, unless what was found until then is a failure.
+bool is_done(std::string_view command, const store::NodeRecord&);
+
+// Of the named run, or of the last one that can be gone on with: one of provision, reboot or tests, or one whose tests were left
+// to the nodes. Where no run is named, watched tests are meant only when they were cut. Errors: unknown_run,
+// nothing_to_resume (no such run was kept, or it changed nothing).
+Result<std::variant<Resumable, DetachedRun>> find_resumable(const std::string& run, Env&);
+
+// What the chain of a run has left, or nothing where none of it kept what it set out to do.
+Result<std::optional<Resumable>> left_of_chain(const std::string& run_id, const store::Store&);
+
+// Of a run that kept its work: whether all of its nodes are done, or it never began with any, or did nothing but test. Then what
+// it has locked is in nobody's way.
+bool left_nothing(const store::Store&, const std::string& run_id);
+
+// What such a run keeps before it begins: what was typed, where, by which plan, and of each node a digest of what it is to become
+// or to be tested by.
+json::Value work_document(const std::vector<std::string>& argv, const std::string& plan, const std::vector<std::pair<std::string, std::string>>& nodes);
+std::vector<std::pair<std::string, std::string>> nodes_of(const json::Value& work);
+
+// The step of which a command keeps records.
+std::string_view step_of(std::string_view command);
+bool is_testing(std::string_view command);
+
+}  // namespace kfab::commands
