@@ -46,6 +46,7 @@ metadata: {name: c, version: "1", title: nothing but sound bits}
 spec:
   criteria:
     - {id: no-memory-error, metric: memory.errors, device: cpu, unit: count, direction: equal, limit: 0, source: "memory that works"}
+    - {id: peers, metric: bandwidth.stream_copy_gbps, device: cpu, unit: gbps, basis: fleet_relative, direction: min, limit: 3, on_missing: skip, source: "like its peers"}
 YAML
 
 expect() {
@@ -102,9 +103,35 @@ victim=$!
 for _ in $(seq 1 300); do [ "$(running)" -ge 1 ] && break; sleep 0.02; done
 kill -9 "$victim"; wait "$victim" 2> /dev/null
 settle 0
+sleep 3
 run resume -o json
 [ "$status" = 3 ] && grep -q '"state": "unknown"' "$work/out" && status=0   # a node that it did not come to
 expect "after kill -9 of kfab nothing is lost" 0 '"state": "done"' '"verdict": "pass"'
+# What was fetched late was not measured late.
+younger=0 seen=0
+for node in far1 far2 near; do
+  folder=$(for one in "$work"/jobs/*-"$node"; do echo "$one"; done | tail -n 1)
+  grep -q '"type": *"done"' "$folder/messages" 2> /dev/null || continue
+  "$kfab" judge "$work/site.yaml" -w "$node" --dry-run -o json > "$work/judged" 2> /dev/null
+  at=$(sed -n 's/.*"measured_at": "\([^"]*\)".*/\1/p' "$work/judged" | head -n 1)
+  grep -q "\"evidence_run\": \"$(basename "$folder" "-$node")\"" "$work/judged" || continue   # a node that the run did not come to
+  seen=$((seen + 1))
+  [ "$(date -d "$at" +%s)" -le "$(($(stat -c %Y "$folder/messages") + 1))" ] || younger=$((younger + 1))
+done
+check "at least one was fetched" "$((seen > 0))" 1
+check "and is as old as its end" "$younger" 0
+
+# What is fetched in two rounds is held beside each other all the same.
+run "${soak[@]}" -w 'far1,near'
+for folder in "$work"/jobs/*-near/; do held=$(pid_of "$folder"); done   # the newest
+kill -STOP "$held"
+settle 0
+run resume
+expect "one of two is done" 3 'pass' 'still being tested'
+kill -CONT "$held"
+settle 1; settle 0
+run resume -o json
+expect "and so is the other, beside the first" 0 '"state": "done"' '"verdict": "pass"' '"accelerators": 2'
 
 # What ends badly is told, and is never a pass.
 run "${soak[@]}" -w 'far1,near'

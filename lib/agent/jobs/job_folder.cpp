@@ -150,9 +150,11 @@ std::string JobFolder::last_words() const {
   return lines.empty() ? std::string() : one_line(lines.back(), 300);
 }
 
-double JobFolder::age_s() const {
+double JobFolder::age_s() const { return since_written({"", "request", "state", "messages", "progress"}); }   // the folder, too: one that is just being made is young
+
+double JobFolder::since_written(std::initializer_list<const char*> names) const {
   std::time_t newest = 0;
-  for (const char* name : {"request", "state", "messages", "progress"}) {
+  for (const char* name : names) {
     struct stat found {};
     if (::stat(file(name).c_str(), &found) == 0) newest = std::max(newest, found.st_mtime);
   }
@@ -164,7 +166,7 @@ std::optional<double> JobFolder::ended_s_ago() const {
   const json::Value last = done();
   const double ended = last.double_or("boottime_s", -1);
   if (ended >= 0 && last.string_or("boot_id") == boot_id()) return std::max(0.0, boottime_s() - ended);   // whatever happened to the clock
-  const double by_clock = std::max(0.0, age_s());
+  const double by_clock = std::max(0.0, since_written({"request", "state", "messages", "progress"}));
   const std::string then = read_json(file("state")).string_or("boot_id");
   return !then.empty() && then != boot_id() ? std::max(by_clock, boottime_s()) : by_clock;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -56,7 +57,7 @@ class JobFolder {
   std::optional<double> elapsed_s() const;   // since it began, suspended time included; absent after a restart
   std::string started_at() const;        // RFC 3339 by the node's clock, or empty
   std::string last_words() const;        // the end of its log, one line
-  double age_s() const;                  // since anything that the job writes was last written, by the node's clock
+  double age_s() const;                  // since anything in it was last written, by the node's clock
   // Since it ended, however that was; absent while it is at work. By the clock that no setting moves where it ended in this boot,
   // else by the node's clock, and at least as long as the node has been up.
   std::optional<double> ended_s_ago() const;
@@ -71,6 +72,7 @@ class JobFolder {
 
  private:
   explicit JobFolder(std::string path) : path_(std::move(path)) {}
+  double since_written(std::initializer_list<const char*> names) const;
   std::string path_;
 };
 

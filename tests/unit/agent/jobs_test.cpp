@@ -262,3 +262,13 @@ TEST_CASE("a node is neither changed nor restarted under its tests") {
     CHECK(status.error().code == code::agent_job_busy);
   }
 }
+
+TEST_CASE("a folder that another session is just making is young, whatever is in it yet") {
+  Jobs jobs;
+  const std::string id = run_a + "-gpu2";
+  REQUIRE(::mkdir(jobs.folder(id).path().c_str(), 0700) == 0);   // and its request is written next
+  CHECK(jobs.folder(id).age_s() < 60);
+  RecordingContext context;
+  REQUIRE(run_detach_task(detach(run_a + "-gpu1"), context, jobs.launch(speaks)));
+  CHECK(JobFolder::find(jobs.root(), id));
+}
