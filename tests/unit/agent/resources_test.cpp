@@ -1,3 +1,5 @@
+#include <sys/stat.h>
+
 #include <doctest/doctest.h>
 
 #include "unit/agent/support.hpp"
@@ -227,6 +229,13 @@ TEST_CASE("sysctl: live and for the next boot; other lines stay") {
   CHECK(only(node.run("apply", changed)).string_or("status") == "changed");
   CHECK(read(directory / "sysctl.d/60-kfab.conf").find("vm.max_map_count = 99\n") != std::string::npos);
   CHECK(read(directory / "sysctl.d/60-kfab.conf").find("1048576") == std::string::npos);
+  // A file that others may write to is put right, whatever stands in it.
+  REQUIRE(::chmod((directory / "sysctl.d/60-kfab.conf").c_str(), 0666) == 0);
+  const auto open_to_all = node.run("plan", changed);
+  CHECK(said(open_to_all) == "would_change");
+  CHECK(changes_of(open_to_all.front()) == "at boot file mode: 0666 -> 0644");
+  CHECK(said(node.run("apply", changed)) == "changed");
+  CHECK(said(node.run("plan", changed)) == "in_sync");
 }
 
 TEST_CASE("sysctl: an unknown parameter, and a name that leads elsewhere") {

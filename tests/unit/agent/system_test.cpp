@@ -1,3 +1,4 @@
+#include <sys/stat.h>
 #include <sys/utsname.h>
 
 #include "unit/agent/converge.hpp"
@@ -104,6 +105,8 @@ TEST_CASE("kernel_argument: in grub's configuration, and a reboot is asked for u
         std::string(head) + "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX iommu=pt\"\n"
                             "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX transparent_hugepage=never\"\n");
   CHECK(read(directory / "root/boot/grub/grub.cfg").find("iommu=pt transparent_hugepage=never quiet") != std::string::npos);
+  REQUIRE(::chmod((directory / "root/etc/default/grub.d/60-kfab.cfg").c_str(), 0666) == 0);
+  CHECK(converge(directory, node, iommu) == "boot loader file mode: 0666 -> 0644");
   write(directory / "root/proc/cmdline", "root=UUID=1 iommu=off iommu=pt transparent_hugepage=never quiet\n");
   CHECK(reboot_of(node.run("plan", iommu)).empty());   // of several the last counts
   CHECK(converge(directory, node, resource("kernel_argument", R"({"name":"iommu","value":"on"})")) ==
