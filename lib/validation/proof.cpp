@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "base/random.hpp"
 #include "base/text.hpp"
 #include "validation/fleet_relative.hpp"
 
@@ -17,17 +18,6 @@ namespace {
 using manifest::Basis;
 using manifest::Criterion;
 using manifest::Direction;
-
-struct Random {
-  std::uint64_t state;
-  std::uint64_t operator()() {   // SplitMix64
-    std::uint64_t z = (state += 0x9e3779b97f4a7c15U);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-    return z ^ (z >> 31);
-  }
-  std::uint64_t below(std::uint64_t limit) { return (*this)() % limit; }
-};
 
 // A report of one accelerator with one figure, whose test ran and whose checker was proven.
 TestReport report_of(const Criterion& criterion, const std::string& device, std::optional<double> value) {
@@ -130,7 +120,7 @@ std::vector<Planted> prove_criteria(const manifest::CriteriaSet& set, const mani
 }
 
 std::vector<Planted> plant_into_judge(std::uint64_t seed) {
-  Random random{seed};
+  SeededRandom random(seed);
   std::vector<Planted> out;
   Criterion exact;
   exact.id = "exact";

@@ -4,20 +4,13 @@
 
 #include <fmt/format.h>
 
+#include "base/random.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent::health {
 namespace {
 
 constexpr std::size_t most_readings = 256;
-
-// SplitMix64: the places of planted faults follow from a seed that is printed.
-std::uint64_t mixed(std::uint64_t& state) {
-  std::uint64_t z = (state += 0x9e3779b97f4a7c15U);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-  return z ^ (z >> 31);
-}
 
 }  // namespace
 
@@ -66,10 +59,10 @@ bool finds_planted_movement(const Readings& readings, std::uint64_t seed) {
   for (std::size_t i = 0; i < readings.size(); ++i)
     if (readings[i].value) known.push_back(i);
   if (known.empty()) return false;
-  std::uint64_t state = seed;
+  SeededRandom random(seed);
   Readings planted = readings;
-  const std::size_t place = known[mixed(state) % known.size()];
-  const std::uint64_t step = 1 + mixed(state) % 1000;
+  const std::size_t place = known[random.below(known.size())];
+  const std::uint64_t step = 1 + random.below(1000);
   // A counter at its very end would wrap: that one goes back instead, which must be told as well.
   const bool up = *planted[place].value <= UINT64_MAX - step;
   planted[place].value = up ? *planted[place].value + step : *planted[place].value - step;

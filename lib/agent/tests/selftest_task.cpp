@@ -13,6 +13,7 @@
 #include "agent/health/kernel_log.hpp"
 #include "agent/health/source.hpp"
 #include "agent/tests/test_process.hpp"
+#include "base/random.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent {
@@ -24,20 +25,9 @@ constexpr int places = 24;                           // flips for each checker
 constexpr std::uint64_t words = 40'000;              // no multiple of anything that a pattern repeats by
 constexpr double silence_s = 0.6;                    // of a child that hangs on purpose
 
-struct Random {
-  std::uint64_t state;
-  std::uint64_t operator()() {   // SplitMix64
-    std::uint64_t z = (state += 0x9e3779b97f4a7c15U);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-    return z ^ (z >> 31);
-  }
-  std::uint64_t below(std::uint64_t limit) { return (*this)() % limit; }
-};
-
 class SelfTest {
  public:
-  SelfTest(TaskContext& context, const TestChildLaunch& launch, std::uint64_t seed, double seconds) : context_(context), launch_(launch), random_{seed}, seed_(seed), seconds_(seconds) {}
+  SelfTest(TaskContext& context, const TestChildLaunch& launch, std::uint64_t seed, double seconds) : context_(context), launch_(launch), random_(seed), seed_(seed), seconds_(seconds) {}
 
   void say(std::string_view where, std::string_view fault, bool found, std::string_view detail) {
     context_.emit(json::Object{{"type", "planted"}, {"where", where}, {"fault", fault}, {"found", found}, {"detail", one_line(detail, 400)}});
@@ -176,7 +166,7 @@ class SelfTest {
  private:
   TaskContext& context_;
   const TestChildLaunch& launch_;
-  Random random_;
+  SeededRandom random_;
   std::uint64_t seed_;
   double seconds_;
 };

@@ -13,6 +13,7 @@
 #include "base/diagnostic.hpp"
 #include "base/file.hpp"
 #include "base/ids.hpp"
+#include "base/random.hpp"
 #include "base/result.hpp"
 #include "base/sha256.hpp"
 #include "base/words.hpp"
@@ -189,4 +190,20 @@ TEST_CASE("results hold a value or the reason why there is none") {
   };
   CHECK(check(2));
   CHECK_FALSE(check(3));
+}
+
+TEST_CASE("numbers follow from their seed, and are those of SplitMix64") {
+  // The first three of seed 1234567, as Vigna's splitmix64.c gives them.
+  SeededRandom random(1234567);
+  CHECK(random() == 6457827717110365317U);
+  CHECK(random() == 3203168211198807973U);
+  CHECK(random() == 9817491932198370423U);
+  SeededRandom again(7), other(8);
+  bool differ = false;
+  for (int i = 0; i < 1000; ++i) {
+    const auto n = again.below(10);
+    CHECK(n < 10);
+    differ = differ || n != other.below(10);
+  }
+  CHECK(differ);
 }
