@@ -2,20 +2,20 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
+#include <iterator>
 #include <memory>
-#include <set>
-#include <tuple>
 
 #include <fmt/format.h>
 
 #include "base/codes/manifest.hpp"
+#include "base/codes/store.hpp"
 #include "base/codes/validation.hpp"
 #include "base/text.hpp"
 #include "commands/recorder.hpp"
 #include "commands/site_session.hpp"
+#include "commands/test_records.hpp"
+#include "manifest/criteria_choice.hpp"
 #include "manifest/load.hpp"
-#include "validation/catalogue.hpp"
 
 namespace kfab::commands {
 namespace {
@@ -56,19 +56,13 @@ class CriteriaChoice {
     return out;
   }
 
-  CriteriaPtr of(const manifest::Profile& profile) {
-    if (all_) return all_;
-    auto& known = by_profile_[profile.name];
-    if (known) return known;
-    if (const auto own = site_->criteria.find(profile.criteria); own != site_->criteria.end()) known = std::make_shared<const manifest::CriteriaSet>(own->second);
-    else if (profile.criteria.empty() && validation::device_of(profile) == "cuda") known = manifest::built_in_criteria("nvidia-any");
-    return known;
+  CriteriaPtr of(const manifest::Profile& profile) const {
+    return all_ ? all_ : manifest::criteria_of(site_->criteria, profile);
   }
   // Whether it is by these that the manifest judges the profile. Verdicts by others say what would be, and take no evidence's place.
-  bool is_own(const manifest::Profile& profile) {
+  bool is_own(const manifest::Profile& profile) const {
     if (!all_) return true;
-    CriteriaChoice usual(*site_);
-    const auto own = usual.of(profile);
+    const auto own = manifest::criteria_of(site_->criteria, profile);
     return own && own->sha256 == all_->sha256;
   }
 
@@ -77,14 +71,17 @@ class CriteriaChoice {
   explicit CriteriaChoice(const manifest::Site& site) : site_(&site) {}
   const manifest::Site* site_;
   CriteriaPtr all_;
-  std::map<std::string, CriteriaPtr> by_profile_;
 };
 
-std::string name_of(const manifest::CriteriaSet* set) { return !set ? std::string() : set->version.empty() ? set->name : set->name + "@" + set->version; }
+constexpr std::size_t nodes_at_once = 32;            // that are kept in one transaction
+constexpr std::size_t most_accelerators = 1024;
 
+// What the store holds of a node's tests.
 struct Kept {
   store::NodeRecord record;
+  validation::TestReport report;
   std::vector<std::string> families;
+  std::vector<std::pair<std::string, Verdict>> accelerators_were;
   std::string cut, profile_sha256;
   bool cut_fails = false;
 };
@@ -97,119 +94,154 @@ std::vector<std::string> words_of(const json::Value& list) {
   return out;
 }
 
-// What the record holds, into the node; says why it cannot be judged.
-std::string read_record(const store::NodeRecord& record, RejudgedNode& node, Kept& kept) {
-  const auto& detail = record.detail;
-  if (!detail["report"].is_array()) return "its last test was kept by an older kfab, without the report";
+// Nothing for a record that cannot be judged, because it was kept without the report.
+std::optional<Kept> read_record(store::NodeRecord record) {
+  if (!record.detail["report"].is_array()) return std::nullopt;
+  Kept kept;
   validation::ReportReader reader;
-  for (const auto& message : detail.array_at("report")) reader.take(message);
-  node.report = reader.finish();
-  node.report.truncated = detail.bool_or("report_truncated", node.report.truncated);
+  for (const auto& message : record.detail.array_at("report")) reader.take(message);
+  kept.report = reader.finish();
+  kept.report.truncated = record.detail.bool_or("report_truncated", kept.report.truncated);
+  for (const auto& one : record.detail.array_at("verdicts"))
+    if (kept.accelerators_were.size() < most_accelerators)
+      kept.accelerators_were.emplace_back(one_line(one.string_or("id"), 128), parse_verdict(one.string_or("verdict")).value_or(Verdict::not_judged));
+  kept.families = words_of(record.detail["families"]);
+  kept.cut = one_line(record.detail["cut"].string_or("why"), 400);
+  kept.cut_fails = record.detail["cut"].bool_or("fails", false);
+  kept.profile_sha256 = one_line(record.detail.string_or("profile_sha256"), 64);
+  kept.record = std::move(record);
+  return kept;
+}
+
+// What was known of the node before it is judged again.
+void describe(RejudgedNode& node, const Kept& kept) {
+  const auto& detail = kept.record.detail;
   node.device = one_line(detail.string_or("device"), 20);
   node.level = one_line(detail.string_or("level"), 40);
   node.was_criteria = one_line(detail.string_or("criteria"), 120);
-  node.was = record.verdict;
-  node.measured_at = record.at;
-  node.evidence_run = detail["judged_again"].is_object() ? one_line(detail["judged_again"].string_or("evidence_run"), 60) : record.run_id;
-  for (const auto& one : detail.array_at("verdicts"))
-    if (node.accelerators_were.size() < 1024)
-      node.accelerators_were.emplace_back(one_line(one.string_or("id"), 128), parse_verdict(one.string_or("verdict")).value_or(Verdict::not_judged));
-  kept.record = record;
-  kept.families = words_of(detail["families"]);
-  kept.cut = one_line(detail["cut"].string_or("why"), 400);
-  kept.cut_fails = detail["cut"].bool_or("fails", false);
-  kept.profile_sha256 = one_line(detail.string_or("profile_sha256"), 64);
-  return {};
+  node.was = kept.record.verdict;
+  node.measured_at = kept.record.at;
+  node.record_run = kept.record.run_id;
+  node.evidence_run = detail["judged_again"].is_object() ? one_line(detail["judged_again"].string_or("evidence_run"), 60) : kept.record.run_id;
 }
 
-void judge_again(RejudgedNode& node, const Kept& kept, const manifest::Profile& profile, const manifest::CriteriaSet* set, const validation::Fleet& fleet) {
+validation::NodeJudgement judge_again(const RejudgedNode& node, const Kept& kept, const manifest::Profile& profile, const manifest::CriteriaSet* set,
+                                      const validation::Fleet& fleet, const std::vector<validation::Dissent>& dissents) {
   validation::JudgeInput input;
   input.profile = &profile;
   input.criteria = set;
   input.families = kept.families;
   input.device = node.device;
-  const auto peers = fleet.peers_of(node.profile, node.report);
+  const auto peers = fleet.peers_of(node.profile, kept.report);
   input.peers_by_model = &peers;
-  node.judgement = validation::judge(input, node.report);
-  node.criteria = name_of(set);
-  node.criteria_sha256 = set ? set->sha256 : std::string();
-  if (!kept.cut.empty()) {
-    const Verdict at_best = kept.cut_fails ? Verdict::fail : Verdict::not_judged;
-    if (node.judgement.verdict != Verdict::fail) node.judgement.verdict = at_best;
-    node.judgement.reasons.insert(node.judgement.reasons.begin(), kept.cut);
-    for (auto& accelerator : node.judgement.accelerators)
-      if (accelerator.verdict != Verdict::fail) accelerator.verdict = at_best;
+  auto judgement = validation::judge(input, kept.report);
+  hold_to_cut(judgement, kept.cut, kept.cut_fails);
+  validation::take_dissents(dissents, node.name, judgement);
+  return judgement;
+}
+
+// What is told of it at the end.
+void take(RejudgedNode& node, const Kept& kept, const validation::NodeJudgement& judgement) {
+  node.verdict = judgement.verdict;
+  node.reasons = judgement.reasons;
+  for (const auto& a : judgement.accelerators) {
+    const auto was = std::find_if(kept.accelerators_were.begin(), kept.accelerators_were.end(), [&](const auto& known) { return known.first == a.id; });
+    node.accelerators.push_back({a.id, a.model, a.index, was == kept.accelerators_were.end() ? Verdict::not_judged : was->second, a.verdict, a.reasons});
   }
 }
 
-store::Findings findings_again(const Env& env, const RejudgedNode& node, const Kept& kept, bool own) {
-  store::Findings found;
-  store::NodeRecord record = kept.record;
+// `own`: judged by the criteria that the manifest gives the profile.
+void add_findings(store::Findings& found, const Env& env, const RejudgedNode& node, Kept kept, const validation::NodeJudgement& judgement, bool own) {
+  const RecordKey key{env.run_id, node.name, kept.record.at};   // the evidence is no younger for being judged again
+  store::Findings one;
+  for (const auto& accelerator : judgement.accelerators)
+    if (own) one.accelerators.push_back(record_of(key, {level_of(node.level, kept.families), node.criteria, node.criteria_sha256, kept.profile_sha256}, accelerator));
+  for (const auto& criterion : judgement.criteria) one.measurements.push_back(record_of(key, criterion));
+  add_other_figures(one, key, kept.report);
+
+  store::NodeRecord record = std::move(kept.record);
   record.run_id = env.run_id;
-  record.verdict = node.judgement.verdict;
-  record.reason = one_line(node.judgement.reason(), 400);
+  record.verdict = judgement.verdict;
+  record.reason = one_line(judgement.reason(), 400);
   // Everything that was kept stays; what is new is who judged, by what.
   json::Object detail = record.detail.as_object() ? *record.detail.as_object() : json::Object();
   detail.set("criteria", node.criteria).set("criteria_sha256", node.criteria_sha256);
   detail.set("judged_again", json::Object{{"evidence_run", node.evidence_run}, {"judged_at", to_rfc3339(env.clock.now())}, {"criteria", node.criteria},
                                           {"criteria_sha256", node.criteria_sha256}, {"was", to_string(node.was)}, {"was_criteria", node.was_criteria}});
   json::Array verdicts;
-  for (const auto& accelerator : node.judgement.accelerators) verdicts.push_back(json::Object{{"id", accelerator.id}, {"verdict", to_string(accelerator.verdict)}});
+  for (const auto& accelerator : judgement.accelerators) verdicts.push_back(json::Object{{"id", accelerator.id}, {"verdict", to_string(accelerator.verdict)}});
   detail.set("verdicts", std::move(verdicts));
   record.detail = std::move(detail);
-  const bool all = kept.families.size() == validation::all_families().size();
-  for (const auto& accelerator : node.judgement.accelerators) {
-    store::AcceleratorRecord row;
-    row.run_id = env.run_id;
-    row.node = node.name;
-    row.id = accelerator.id;
-    row.device = accelerator.device;
-    row.model = accelerator.model;
-    row.index = accelerator.index;
-    row.at = kept.record.at;            // the evidence is no younger for being judged again
-    row.verdict = accelerator.verdict;
-    row.reason = one_line(accelerator.reason(), 400);
-    row.level = all ? node.level : join(kept.families, "+");
-    row.criteria = node.criteria;
-    row.criteria_sha256 = node.criteria_sha256;
-    row.profile_sha256 = kept.profile_sha256;
-    found.accelerators.push_back(std::move(row));
-  }
-  const auto row_of = [&](const auto& from) {
-    store::MeasurementRecord row;
-    row.run_id = env.run_id;
-    row.node = node.name;
-    row.accelerator_id = from.accelerator;
-    row.device = from.device;
-    row.test = from.test;
-    row.metric = from.metric;
-    row.unit = from.unit;
-    row.value = from.value;
-    row.at = kept.record.at;
-    return row;
-  };
-  std::set<std::tuple<std::string, std::string, std::optional<double>>> judged;
-  for (const auto& criterion : node.judgement.criteria) {
-    auto row = row_of(criterion);
-    row.verdict = criterion.verdict;
-    row.criterion = criterion.criterion;
-    row.limit = criterion.limit;
-    row.detail = criterion.reason;
-    judged.emplace(row.metric, row.accelerator_id, row.value);
-    found.measurements.push_back(std::move(row));
-  }
-  for (const auto& figure : node.report.measurements) {
-    if (judged.contains({figure.metric, figure.accelerator, figure.value})) continue;
-    found.measurements.push_back(row_of(figure));
-    found.measurements.back().detail = figure.detail;
-  }
   found.nodes.push_back(std::move(record));
-  if (own) return found;
-  // As a step of its own it stands beside the verdict by the manifest's criteria.
-  found.nodes.back().step = "judged";
-  found.accelerators.clear();
-  return found;
+  if (!own) found.nodes.back().step = "judged";   // as a step of its own it stands beside the verdict by the manifest's criteria
+  std::move(one.accelerators.begin(), one.accelerators.end(), std::back_inserter(found.accelerators));
+  std::move(one.measurements.begin(), one.measurements.end(), std::back_inserter(found.measurements));
 }
+
+// Reads the records of all nodes twice, one node at a time: first for the figures that are compared over the fleet, then to judge.
+// The reports of a whole site would not fit into memory.
+class Rejudging {
+ public:
+  Rejudging(const manifest::Site& site, const JudgeOptions& options, Env& env, const store::Store& store) : site_(site), options_(options), env_(env), store_(store) {}
+
+  Status look_at(const std::vector<const manifest::Node*>& selected) {
+    result.nodes.reserve(selected.size());
+    for (const manifest::Node* declared : selected) {
+      RejudgedNode& node = result.nodes.emplace_back();
+      node.name = declared->name;
+      node.rack = declared->rack;
+      node.tranche = declared->tranche;
+      node.profile = declared->profile;
+      KFAB_TRY(record, store_.node_record(options_.run, site_.metadata.name, node.name, "validate"));
+      if (!record) {
+        node.why_not = options_.run.empty() ? "it was never tested" : "it was not tested in that run";
+      } else if (!site_.find_profile(node.profile)) {
+        node.why_not = "it has no profile";
+      } else if (const auto kept = read_record(std::move(*record))) {
+        describe(node, *kept);
+        fleet_.add({node.name, node.rack, node.tranche, node.profile}, kept->report, node.device);
+      } else {
+        node.why_not = "its last test was kept by an older kfab, without the report";
+      }
+    }
+    result.fleet = fleet_.findings();
+    return ok();
+  }
+
+  // With a recorder the verdicts are kept.
+  Status judge_all(const CriteriaChoice& criteria, Recorder* recorder) {
+    store::Findings found;
+    for (RejudgedNode& node : result.nodes) {
+      if (!node.measured_at) continue;
+      KFAB_TRY(record, store_.node_record(node.record_run, site_.metadata.name, node.name, "validate"));
+      auto kept = record ? read_record(std::move(*record)) : std::nullopt;
+      if (!kept) return error(code::store_failed, fmt::format("the record of {} in run {} is not there any more", node.name, node.record_run));
+      const auto& profile = *site_.find_profile(node.profile);
+      const CriteriaPtr set = criteria.of(profile);
+      node.criteria = criteria_name(set.get());
+      node.criteria_sha256 = set ? set->sha256 : std::string();
+      const auto judgement = judge_again(node, *kept, profile, set.get(), fleet_, result.fleet.dissents);
+      take(node, *kept, judgement);
+      if (recorder == nullptr) continue;
+      add_findings(found, env_, node, std::move(*kept), judgement, criteria.is_own(profile));
+      if (found.nodes.size() < nodes_at_once) continue;
+      recorder->put(found);
+      found = {};
+    }
+    if (!found.nodes.empty()) recorder->put(found);
+    result.kept = recorder != nullptr;
+    return ok();
+  }
+
+  JudgeResult result;
+
+ private:
+  const manifest::Site& site_;
+  const JudgeOptions& options_;
+  Env& env_;
+  const store::Store& store_;
+  validation::Fleet fleet_;
+};
 
 }  // namespace
 
@@ -248,52 +280,28 @@ CommandOutput run_judge(const JudgeOptions& options, Env& env) {
   if (!options.run.empty())
     if (auto run = (*store)->run(options.run); !run) return refuse(std::move(run).error());
 
-  JudgeResult result;
-  std::vector<Kept> kept;
-  result.nodes.resize(selected->size());
-  kept.resize(selected->size());
-  for (std::size_t i = 0; i < selected->size(); ++i) {
-    const manifest::Node& declared = *(*selected)[i];
-    RejudgedNode& node = result.nodes[i];
-    node.name = declared.name;
-    node.rack = declared.rack;
-    node.tranche = declared.tranche;
-    node.profile = declared.profile;
-    auto record = (*store)->node_record(options.run, site->metadata.name, declared.name, "validate");
-    if (!record) return refuse(std::move(record).error());
-    if (!*record) node.why_not = options.run.empty() ? "it was never tested" : "it was not tested in that run";
-    else node.why_not = read_record(**record, node, kept[i]);
-    if (node.why_not.empty() && !site->find_profile(node.profile)) node.why_not = "it has no profile", node.measured_at.reset();
-  }
-  validation::Fleet fleet;
-  for (const auto& node : result.nodes)
-    if (node.measured_at) fleet.add({node.name, node.rack, node.tranche, node.profile}, node.report, node.device);
-  for (std::size_t i = 0; i < result.nodes.size(); ++i) {
-    RejudgedNode& node = result.nodes[i];
-    if (!node.measured_at) continue;
-    const auto& profile = *site->find_profile(node.profile);
-    judge_again(node, kept[i], profile, choice->of(profile).get(), fleet);
-  }
-  result.fleet = fleet.findings();
-  for (RejudgedNode& node : result.nodes)
-    if (node.measured_at) validation::take_dissents(result.fleet.dissents, node.name, node.judgement);
-
+  Rejudging work(*site, options, env, **store);
+  if (auto read = work.look_at(*selected); !read) return refuse(std::move(read).error());
   std::unique_ptr<Recorder> recorder;
   if (!options.dry_run) {
     auto begun = Recorder::begin(env, "judge", output.site);
     if (!begun) return refuse(std::move(begun).error());
     recorder = std::move(*begun);
-    for (std::size_t i = 0; i < result.nodes.size(); ++i)
-      if (result.nodes[i].measured_at) recorder->put(findings_again(env, result.nodes[i], kept[i], choice->is_own(*site->find_profile(result.nodes[i].profile))));
-    result.kept = true;
   }
+  if (auto judged = work.judge_all(*choice, recorder.get()); !judged) {
+    output.outcome = Outcome::incomplete;
+    output.diagnostics.push_back(std::move(judged).error());
+    if (recorder) recorder->finish(output);
+    return output;
+  }
+  JudgeResult result = std::move(work.result);
 
   bool incomplete = false, no = false;
   std::vector<std::string> without;
   for (const auto& node : result.nodes) {
     if (!node.measured_at) without.push_back(node.name);
-    incomplete = incomplete || !node.measured_at || node.judgement.verdict == Verdict::not_judged;
-    no = no || (node.measured_at && (node.judgement.verdict == Verdict::fail || node.judgement.verdict == Verdict::degraded));
+    incomplete = incomplete || !node.measured_at || node.verdict == Verdict::not_judged;
+    no = no || (node.measured_at && (node.verdict == Verdict::fail || node.verdict == Verdict::degraded));
   }
   if (!without.empty()) {
     auto why = make_diagnostic(code::no_report_kept, fmt::format("{} cannot be judged again", plural(static_cast<long long>(without.size()), "node")));

@@ -22,19 +22,27 @@ struct JudgeOptions {
   bool dry_run = false;         // keep nothing
 };
 
+struct RejudgedAccelerator {
+  std::string id, model;
+  int index = 0;
+  Verdict was = Verdict::not_judged, verdict = Verdict::not_judged;
+  std::vector<std::string> reasons;
+};
+
 // A node that is judged again. Its evidence stays what it was: the new verdict is a record of its own, which names the run that
 // measured and keeps the time of the measurement. A verdict by other criteria than those that the manifest gives the profile is
-// kept as step "judged" of the node alone: it takes no evidence's place, neither of a pass nor of a failure.
+// kept as step "judged" of the node alone: it takes no evidence's place, neither of a pass nor of a failure. What the node measured is
+// not held here: of a whole site that is gigabytes.
 struct RejudgedNode {
   std::string name, rack, tranche, profile, device, level;
   std::string evidence_run, was_criteria, criteria, criteria_sha256;
+  std::string record_run;                          // whose record was read: evidence_run, or a run that judged again
   std::optional<Timestamp> measured_at;            // absent: there is nothing that could be judged, and `why_not` says why
   std::string why_not;
-  Verdict was = Verdict::not_judged;
-  std::vector<std::pair<std::string, Verdict>> accelerators_were;
-  validation::TestReport report;
-  validation::NodeJudgement judgement;
-  bool changed() const { return was != judgement.verdict; }
+  Verdict was = Verdict::not_judged, verdict = Verdict::not_judged;
+  std::vector<std::string> reasons;
+  std::vector<RejudgedAccelerator> accelerators;
+  bool changed() const { return measured_at && was != verdict; }
 };
 
 struct JudgeResult {

@@ -16,19 +16,16 @@ json::Value text_or_null(const std::string& text) { return text.empty() ? json::
 
 json::Value strings(const std::vector<std::string>& all) { return json::Array(all.begin(), all.end()); }
 
-Verdict was_of(const RejudgedNode& node, const std::string& id) {
-  for (const auto& [known, verdict] : node.accelerators_were)
-    if (known == id) return verdict;
-  return Verdict::not_judged;
+std::string first_reason(const RejudgedNode& node) {
+  if (node.reasons.empty()) return {};
+  return node.reasons.size() == 1 ? node.reasons[0] : fmt::format("{} (and {} more)", node.reasons[0], node.reasons.size() - 1);
 }
 
 json::Value accelerators_json(const RejudgedNode& node) {
   json::Array out;
-  for (const auto& a : node.judgement.accelerators) {
-    const Verdict was = was_of(node, a.id);
-    out.push_back(json::Object{{"id", a.id}, {"index", a.index}, {"model", a.model}, {"was", to_string(was)}, {"verdict", to_string(a.verdict)},
-                               {"changed", was != a.verdict}, {"reasons", strings(a.reasons)}});
-  }
+  for (const auto& a : node.accelerators)
+    out.push_back(json::Object{{"id", a.id}, {"index", a.index}, {"model", a.model}, {"was", to_string(a.was)}, {"verdict", to_string(a.verdict)},
+                               {"changed", a.was != a.verdict}, {"reasons", strings(a.reasons)}});
   return out;
 }
 
@@ -85,7 +82,7 @@ json::Value to_json(const JudgeResult& result) {
       ++judged;
       changed += node.changed();
     }
-    ++verdicts[static_cast<std::size_t>(node.judgement.verdict)];
+    ++verdicts[static_cast<std::size_t>(node.verdict)];
     nodes.push_back(json::Object{{"node", node.name},
                                  {"profile", node.profile},
                                  {"device", text_or_null(node.device)},
@@ -93,11 +90,11 @@ json::Value to_json(const JudgeResult& result) {
                                  {"evidence_run", text_or_null(node.evidence_run)},
                                  {"measured_at", node.measured_at ? json::Value(to_rfc3339(*node.measured_at)) : json::Value()},
                                  {"was", json::Object{{"verdict", to_string(node.was)}, {"criteria", text_or_null(node.was_criteria)}}},
-                                 {"verdict", to_string(node.judgement.verdict)},
+                                 {"verdict", to_string(node.verdict)},
                                  {"criteria", text_or_null(node.criteria)},
                                  {"criteria_sha256", text_or_null(node.criteria_sha256)},
-                                 {"changed", node.measured_at && node.changed()},
-                                 {"reasons", strings(node.measured_at ? node.judgement.reasons : std::vector<std::string>{node.why_not})},
+                                 {"changed", node.changed()},
+                                 {"reasons", strings(node.measured_at ? node.reasons : std::vector<std::string>{node.why_not})},
                                  {"accelerators", accelerators_json(node)}});
   }
   return json::Object{{"kept", result.kept},
@@ -114,11 +111,11 @@ void render(const JudgeResult& result, term::Writer& out) {
   std::vector<std::pair<std::string, std::string>> keyed;
   std::size_t changed = 0, judged = 0;
   for (const auto& node : result.nodes) {
-    Row row{std::string(to_string(node.was)), std::string(to_string(node.judgement.verdict)), node.criteria.empty() ? "-" : node.criteria, node.judgement.reason(), node.changed()};
+    Row row{std::string(to_string(node.was)), std::string(to_string(node.verdict)), node.criteria.empty() ? "-" : node.criteria, first_reason(node), node.changed()};
     if (!node.measured_at) row = {"-", "not_judged", "-", node.why_not, false};
     if (row.is == "pass") row.why.clear();
     judged += node.measured_at.has_value();
-    changed += node.measured_at && row.changed;
+    changed += row.changed;
     const std::string key = fmt::format("{}\1{}\1{}\1{}\1{}", row.changed ? 0 : 1, row.was, row.is, row.criteria, row.why);
     rows.emplace(key, row);
     keyed.emplace_back(node.name, key);

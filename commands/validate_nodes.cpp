@@ -1,8 +1,6 @@
 #include "commands/validate_nodes.hpp"
 
 #include <algorithm>
-#include <set>
-#include <tuple>
 
 #include <fmt/format.h>
 
@@ -10,14 +8,11 @@
 #include "base/sha256.hpp"
 #include "base/text.hpp"
 #include "commands/judge.hpp"
-#include "manifest/load.hpp"
+#include "commands/test_records.hpp"
+#include "manifest/criteria_choice.hpp"
 
 namespace kfab::commands {
 namespace {
-
-std::string criteria_name(const manifest::CriteriaSet* set) {
-  return set ? set->name + (set->version.empty() ? "" : "@" + set->version) : std::string();
-}
 
 // The verdict on the node's report, beside its peers where they are known.
 void judge_report(ValidatedNode& node, const NodeTest& test, const std::map<std::string, const validation::Peers*>* peers) {
@@ -28,51 +23,13 @@ void judge_report(ValidatedNode& node, const NodeTest& test, const std::map<std:
   input.device = test.plan.device;
   input.peers_by_model = peers;
   node.judgement = validation::judge(input, node.report);
-  if (node.cut.empty()) return;
-  const Verdict at_best = node.cut_fails ? Verdict::fail : Verdict::not_judged;
-  if (node.judgement.verdict != Verdict::fail) node.judgement.verdict = at_best;
-  node.judgement.reasons.insert(node.judgement.reasons.begin(), node.cut);
-  for (auto& accelerator : node.judgement.accelerators)
-    if (accelerator.verdict != Verdict::fail) {
-      accelerator.verdict = at_best;
-      accelerator.reasons.insert(accelerator.reasons.begin(), node.cut);
-    }
+  hold_to_cut(node.judgement, node.cut, node.cut_fails);
 }
 
-store::MeasurementRecord record_of(const validation::CriterionVerdict& criterion, const std::string& run_id, const std::string& node, Timestamp at) {
-  store::MeasurementRecord row;
-  row.run_id = run_id;
-  row.node = node;
-  row.accelerator_id = criterion.accelerator;
-  row.device = criterion.device;
-  row.test = criterion.test;
-  row.metric = criterion.metric;
-  row.unit = criterion.unit;
-  row.value = criterion.value;
-  row.at = at;
-  row.verdict = criterion.verdict;
-  row.criterion = criterion.criterion;
-  row.limit = criterion.limit;
-  row.detail = criterion.reason;
-  return row;
-}
+RecordKey key_of(const Env& env, const std::string& run_id, const ValidatedNode& node) { return {run_id, node.name, node.measured_at.value_or(env.clock.now())}; }
 
-store::AcceleratorRecord record_of(const validation::AcceleratorVerdict& accelerator, const std::string& run_id, const NodeTest& test, const ValidatedNode& node, Timestamp at) {
-  store::AcceleratorRecord row;
-  row.run_id = run_id;
-  row.node = node.name;
-  row.id = accelerator.id;
-  row.device = accelerator.device;
-  row.model = accelerator.model;
-  row.index = accelerator.index;
-  row.at = at;
-  row.verdict = accelerator.verdict;
-  row.reason = one_line(accelerator.reason(), 400);
-  row.level = test.plan.families.size() == validation::all_families().size() ? node.level : join(test.plan.families, "+");
-  row.criteria = node.criteria;
-  row.criteria_sha256 = test.criteria ? test.criteria->sha256 : std::string();
-  row.profile_sha256 = test.profile->sha256;
-  return row;
+JudgedBy judged_by(const NodeTest& test, const ValidatedNode& node) {
+  return {level_of(node.level, test.plan.families), node.criteria, test.criteria ? test.criteria->sha256 : std::string(), test.profile->sha256};
 }
 
 json::Value detail_of(const NodeTest& test, const ValidatedNode& node) {
@@ -90,13 +47,8 @@ std::string level_word(const NodeTest& test) {
 NodeTest criteria_of(const manifest::Site& site, const manifest::Profile* profile) {
   NodeTest test;
   test.profile = profile;
-  const auto criteria = site.criteria.find(profile->criteria);
-  if (criteria != site.criteria.end()) test.criteria = &criteria->second;
-  else if (profile->criteria.empty() && validation::device_of(*profile) == "cuda") {
-    static const std::shared_ptr<const manifest::CriteriaSet> any_gpu = manifest::built_in_criteria("nvidia-any");
-    test.own = any_gpu;
-    test.criteria = any_gpu.get();
-  }
+  test.own = manifest::criteria_of(site.criteria, *profile);
+  test.criteria = test.own.get();
   return test;
 }
 
@@ -159,42 +111,22 @@ ValidatedNode judged(const NodeTest& test, AgentRun run, std::optional<Cut> cut)
 std::string digest_of(const NodeTest& test) { return sha256_hex(json::dump(test.plan.members)); }
 
 store::Findings findings_of(const Env& env, const std::string& run_id, const NodeTest& test, const AgentRun& run, const ValidatedNode& node) {
-  const Timestamp at = node.measured_at.value_or(env.clock.now());
+  const RecordKey key = key_of(env, run_id, node);
   store::Findings found;
   found.nodes.push_back(reach_record(env, run.end));
   found.nodes.back().run_id = run_id;
   store::NodeRecord record = step_record(env, run.end, "validate");
   record.run_id = run_id;
-  record.at = at;
+  record.at = key.at;
   record.verdict = node.judgement.verdict;
   record.reason = one_line(node.judgement.reason(), 400);
   record.detail = detail_of(test, node);
   // A node whose agent never answered has no verdict of its tests: only that it was not reached is kept.
   if (reached(run.end)) found.nodes.push_back(record);
-  for (const auto& accelerator : node.judgement.accelerators) found.accelerators.push_back(record_of(accelerator, run_id, test, node, at));
-  const auto figure_of = [&](const auto& from, const std::string& accelerator) {
-    store::MeasurementRecord row;
-    row.run_id = run_id;
-    row.node = node.name;
-    row.accelerator_id = accelerator;
-    row.device = from.device;
-    row.test = from.test;
-    row.metric = from.metric;
-    row.unit = from.unit;
-    row.value = from.value;
-    row.at = at;
-    return row;
-  };
+  for (const auto& accelerator : node.judgement.accelerators) found.accelerators.push_back(record_of(key, judged_by(test, node), accelerator));
   for (const auto& criterion : node.judgement.criteria)
-    if (!criterion.beside_peers) found.measurements.push_back(record_of(criterion, run_id, node.name, at));   // those come when the peers are known
-  // Figures that no criterion asks for are kept all the same, so that later criteria can judge them.
-  std::set<std::tuple<std::string, std::string, std::optional<double>>> kept;   // a hostile report has thousands of them
-  for (const auto& row : found.measurements) kept.emplace(row.metric, row.accelerator_id, row.value);
-  for (const auto& figure : node.report.measurements) {
-    if (kept.contains({figure.metric, figure.accelerator, figure.value})) continue;
-    found.measurements.push_back(figure_of(figure, figure.accelerator));
-    found.measurements.back().detail = figure.detail;
-  }
+    if (!criterion.beside_peers) found.measurements.push_back(record_of(key, criterion));   // those come when the peers are known
+  add_other_figures(found, key, node.report);
   return found;
 }
 
@@ -234,23 +166,23 @@ validation::FleetFindings judge_beside_peers(std::vector<ValidatedNode>& nodes, 
     judge_report(node, tests[i], &peers);
     validation::take_dissents(findings.dissents, node.name, node.judgement);
     // The evidence is no younger for being judged beside others.
-    const Timestamp at = node.measured_at.value_or(env.clock.now());
     const std::string& measured_by = node.evidence_run.empty() ? run_id : node.evidence_run;
     store::Findings found;
+    const RecordKey key = key_of(env, measured_by, node);
     for (const auto& criterion : node.judgement.criteria)
-      if (criterion.beside_peers && criterion.verdict != Verdict::not_judged) found.measurements.push_back(record_of(criterion, measured_by, node.name, at));
+      if (criterion.beside_peers && criterion.verdict != Verdict::not_judged) found.measurements.push_back(record_of(key, criterion));
     bool changed = other || node.judgement.verdict != was;
     for (std::size_t a = 0; a < node.judgement.accelerators.size(); ++a) {
       if (!other && a < accelerators_were.size() && accelerators_were[a].verdict == node.judgement.accelerators[a].verdict) continue;
       changed = true;
-      found.accelerators.push_back(record_of(node.judgement.accelerators[a], measured_by, tests[i], node, at));
+      found.accelerators.push_back(record_of(key, judged_by(tests[i], node), node.judgement.accelerators[a]));
     }
     if (changed) {
       store::NodeRecord record;
       record.run_id = measured_by;
       record.node = node.name;
       record.step = "validate";
-      record.at = at;
+      record.at = key.at;
       record.outcome = node.outcome;
       record.board_serial = node.board_serial;
       record.verdict = node.judgement.verdict;

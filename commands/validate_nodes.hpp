@@ -19,7 +19,7 @@ namespace kfab::commands {
 struct NodeTest {
   const manifest::Profile* profile = nullptr;
   const manifest::CriteriaSet* criteria = nullptr;   // null: figures are recorded, nothing is judged
-  std::shared_ptr<const manifest::CriteriaSet> own;  // holds a set that no manifest does: nvidia-any, whose floors follow from the GPU
+  std::shared_ptr<const manifest::CriteriaSet> own;  // holds it where no manifest does (manifest::criteria_of)
   validation::TestPlan plan;
   bool shortened = false;                            // less than the level asks for: does not stand for the level
 };

@@ -82,13 +82,19 @@ struct Spread {
   std::string metric, unit, criterion;
   std::optional<double> limit;
   std::vector<double> values;                 // sorted
-  Verdict verdict = Verdict::pass;            // the worst
+  std::optional<Verdict> verdict;             // the worst of those that count; none where nothing is judged
   // The value at this share of the way from the least to the greatest; nothing without figures.
   std::optional<double> at(double share) const {
     if (values.empty()) return std::nullopt;
     return values[static_cast<std::size_t>(share * static_cast<double>(values.size() - 1) + 0.5)];
   }
 };
+
+// A figure that nothing is held against is no open question: it is there, and so it says.
+term::Cell verdict_cell(const Spread& spread) {
+  if (!spread.verdict) return {spread.values.empty() ? "-" : "recorded", term::Style::faint};
+  return {std::string(to_string(*spread.verdict)), term::style_of(to_string(*spread.verdict))};
+}
 
 std::vector<Spread> spreads_of(const ValidateResult& result) {
   std::vector<Spread> spreads;
@@ -98,9 +104,9 @@ std::vector<Spread> spreads_of(const ValidateResult& result) {
       auto same = std::find_if(spreads.begin(), spreads.end(), [&](const Spread& s) {
         return s.criterion == c.criterion && s.metric == c.metric && s.unit == c.unit && s.limit == c.limit;
       });
-      if (same == spreads.end()) same = spreads.insert(spreads.end(), {c.metric, c.unit, c.criterion, c.limit, {}, c.verdict});
+      if (same == spreads.end()) same = spreads.insert(spreads.end(), {c.metric, c.unit, c.criterion, c.limit, {}, {}});
       if (c.value) same->values.push_back(*c.value);
-      same->verdict = worse(same->verdict, c.verdict);
+      if (c.counts) same->verdict = same->verdict ? worse(*same->verdict, c.verdict) : c.verdict;
     }
   for (Spread& spread : spreads) std::sort(spread.values.begin(), spread.values.end());
   return spreads;
@@ -210,8 +216,7 @@ void render(const ValidateResult& result, term::Writer& out) {
   for (const auto& spread : spreads_of(result)) {
     const auto number = [](const std::optional<double>& value) { return value ? format_number(*value) : std::string("-"); };
     figures.row({spread.metric, std::to_string(spread.values.size()), number(spread.at(0)), number(spread.at(0.5)), number(spread.at(1)),
-                 spread.unit, number(spread.limit), {std::string(to_string(spread.verdict)), term::style_of(to_string(spread.verdict))},
-                 spread.criterion});
+                 spread.unit, number(spread.limit), verdict_cell(spread), spread.criterion});
   }
   if (!figures.empty()) out.table(figures);
   render(result.fleet, out);

@@ -22,6 +22,11 @@ Value redacted(const Value& value, const Redactor& redactor) {
   return value;
 }
 
+Value redacted(Value&& value, const Redactor& redactor) {
+  if (redactor.empty()) return std::move(value);
+  return redacted(std::as_const(value), redactor);
+}
+
 Diagnostics redacted(Diagnostics all, const Redactor& redactor) {
   if (redactor.empty()) return all;
   const auto clean = [&](std::string& text) { text = redactor.text(std::move(text)); };

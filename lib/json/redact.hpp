@@ -9,6 +9,7 @@ namespace kfab::json {
 
 // Every string of a value, keys aside, without the secrets that the redactor knows.
 Value redacted(const Value&, const Redactor&);
+Value redacted(Value&&, const Redactor&);   // without a copy where there is no secret: results can be large
 Diagnostics redacted(Diagnostics, const Redactor&);
 
 // Hands events on without them.

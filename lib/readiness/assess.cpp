@@ -6,6 +6,7 @@
 #include "base/codes/commands.hpp"
 #include "base/codes/readiness.hpp"
 #include "base/text.hpp"
+#include "manifest/criteria_choice.hpp"
 #include "readiness/blockers.hpp"
 #include "readiness/forecast.hpp"
 #include "readiness/gates.hpp"
@@ -242,9 +243,9 @@ void read_signatures(const std::vector<manifest::Tranche>& tranches, const std::
 
 void read_criteria(const std::map<std::string, manifest::Profile>& profiles, const std::map<std::string, manifest::CriteriaSet>& criteria, Readiness& out) {
   for (const auto& [name, profile] : profiles) {
-    const auto found = criteria.find(profile.criteria);
-    if (found == criteria.end()) continue;
-    CriteriaInUse row{found->second.name, found->second.version, found->second.sha256, name};
+    const auto found = manifest::criteria_of(criteria, profile);
+    if (!found) continue;
+    CriteriaInUse row{found->name, found->version, found->sha256, name};
     const bool known = std::any_of(out.criteria.begin(), out.criteria.end(), [&](const auto& other) { return other.sha256 == row.sha256 && other.profile == row.profile; });
     if (!known) out.criteria.push_back(std::move(row));
   }

@@ -8,6 +8,7 @@
 
 #include "base/codes.hpp"
 #include "base/codes/readiness.hpp"
+#include "base/codes/validation.hpp"
 #include "base/text.hpp"
 #include "nodeset/nodeset.hpp"
 #include "readiness/words.hpp"
@@ -58,11 +59,16 @@ int order_of(NodeState state) {
 
 std::vector<Blocker> blockers_of(const TrancheStatus& tranche, const NodeRefs& nodes) {
   std::vector<Blocker> rows;
+  const auto is_open = [](const NodeStatus* node) { return node->state != NodeState::accepted; };
+  const bool cut_short = std::any_of(nodes.begin(), nodes.end(), is_open) &&
+                         std::all_of(nodes.begin(), nodes.end(), [&](const NodeStatus* node) { return !is_open(node) || node->code == code::tests_cut_short; });
   for (const auto& gate : tranche.gates) {
     if (gate.verdict == Verdict::pass || gate.verdict == Verdict::degraded) continue;
     // The nodes themselves are told below, by reason.
     if (gate.id == "findings" || (gate.id == "fresh" && gate.verdict == Verdict::not_judged)) continue;
-    const Code code = code_of(tranche, gate);
+    Code code = code_of(tranche, gate);
+    // Where nothing but the rest of their tests is missing on all of them, that is what to do, and not all steps again.
+    if (code == code::evidence_missing && cut_short) code = code::tests_cut_short;
     rows.push_back({code, gate.id, gate.detail, std::string(info(code).next_step), 0, {}});
   }
 

@@ -8,7 +8,9 @@
 #include <fmt/format.h>
 
 #include "base/codes/readiness.hpp"
+#include "base/codes/validation.hpp"
 #include "base/text.hpp"
+#include "manifest/criteria_choice.hpp"
 
 namespace kfab::readiness {
 namespace {
@@ -29,6 +31,12 @@ int rank_of(std::string_view level) {
 
 bool level_reached(std::string_view done, std::string_view asked) {
   return rank_of(done) >= 0 && rank_of(done) >= rank_of(asked);
+}
+
+// A level that was cut short: "standard (shortened)", as validate keeps it. Its rank is that of the level; -1 for anything else.
+constexpr std::string_view shortened_mark = " (shortened)";
+int rank_if_whole(std::string_view level) {
+  return level.ends_with(shortened_mark) ? rank_of(level.substr(0, level.size() - shortened_mark.size())) : -1;
 }
 
 bool has_expectations(const manifest::Profile& profile) {
@@ -238,6 +246,7 @@ class Judge {
     if (!rules_.criteria) return unknown(fmt::format("profile {} names no criteria that are defined", profile.name));
     const auto found = devices();
     std::optional<Timestamp> oldest;
+    bool cut_short = static_cast<std::int64_t>(found.size()) >= status_.accelerators;   // all that is missing is the rest of the tests
     const store::AcceleratorRecord *bad = nullptr, *outdated = nullptr, *open = nullptr;
     for (const Device& device : found) {
       const auto& last = *device.newest;
@@ -251,6 +260,7 @@ class Judge {
         outdated = &last;
       } else {
         open = &last;
+        cut_short = cut_short && passed_cut_short(device);
       }
     }
     if (bad) return failed(code::node_failed_validation, words_about(*bad), bad->verdict);
@@ -258,9 +268,14 @@ class Judge {
     if (record && !passed(*record, code::node_failed_validation, "validate")) return false;
     if (outdated) return revoked(code::acceptance_revoked, fmt::format("it passed under {}, which has changed since, or its profile has",
                                                                        outdated->criteria.empty() ? "unnamed criteria" : one_line(outdated->criteria, 60)));
-    if (status_.accelerators_validated < status_.accelerators) return unknown(missing_verdicts(open, profile));
+    if (status_.accelerators_validated < status_.accelerators) return unknown(missing_verdicts(open, profile), cut_short ? code::tests_cut_short : code::evidence_missing);
     if (!record) return unknown("its accelerators passed, but the node itself has no verdict");
     return fresh(std::min(*oldest, record->at));
+  }
+
+  // Whether the same tests, run to their end, would have been enough.
+  bool passed_cut_short(const Device& device) const {
+    return device.newest->verdict == Verdict::pass && current(*device.newest) && rank_if_whole(device.newest->level) >= std::max(rank_of(rules_.level), 0);
   }
 
   static std::string words_about(const store::AcceleratorRecord& bad) {
@@ -272,7 +287,7 @@ class Judge {
     const std::string count = fmt::format("{} of {} {} accelerators have passed at level {}", status_.accelerators_validated,
                                           status_.accelerators, device_of(profile), rules_.level.empty() ? "quick" : rules_.level);
     if (open && !open->reason.empty()) return fmt::format("{}: {}", count, one_line(open->reason));
-    if (open && rank_of(open->level) < rank_of(rules_.level)) return fmt::format("{}: tested at level {}", count, one_line(open->level, 40));
+    if (open && rank_of(open->level) < std::max(rank_of(rules_.level), 0)) return fmt::format("{}: tested at level {}", count, one_line(open->level, 40));
     if (!foreign_model_.empty()) return fmt::format("{}: it reports {}, the profile says {}", count, one_line(foreign_model_, 60), one_line(profile.accelerator, 60));
     if (foreign_ > 0) return count + ": verdicts on other devices do not count";
     if (device_of(profile) == "vendor") return fmt::format("{}: kfab has no test of its own for {}", count, profile.vendor);
@@ -336,10 +351,8 @@ std::vector<NodeStatus> judge_nodes(const manifest::Site& site, const EvidenceIn
     if (fresh) {
       NodeRules& made = place->second;
       made.profile = site.find_profile(node.profile);
-      if (made.profile) {
-        const auto criteria = site.criteria.find(made.profile->criteria);
-        if (criteria != site.criteria.end()) made.criteria = &criteria->second;
-      }
+      // What is not the site's own lives as long as kfab (criteria_of), so that the pointer holds.
+      if (made.profile) made.criteria = manifest::criteria_of(site.criteria, *made.profile).get();
       if (const auto* tranche = site.find_tranche(node.tranche)) {
         made.level = tranche->ready_when.level;
         made.evidence_max_age_days = tranche->ready_when.evidence_max_age_days;

@@ -178,6 +178,9 @@ Result<std::optional<NodeRecord>> Store::node_record(std::string_view run_id, st
   KFAB_TRY(detail, impl_->db->prepare("SELECT document FROM node_details WHERE record = ?"));
   KFAB_TRY(whole, detail->bind(select->integer(9)).next());
   record.detail = read_document(whole ? detail->text(0) : select->text(8));
+  // A statement that stands on a row holds a snapshot of the database open, and what is written meanwhile could not leave the log.
+  detail->reset();
+  select->reset();
   return std::optional(std::move(record));
 }
 

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <set>
 #include <tuple>
+#include <unordered_map>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -15,18 +17,15 @@ namespace {
 
 using manifest::Direction;
 
-// Which way is bad follows from the unit; figures in others are not compared.
-struct UnitRow { std::string_view unit; Direction direction; };
-constexpr std::array unit_rows{UnitRow{"tflops", Direction::min}, UnitRow{"tops", Direction::min}, UnitRow{"gbps", Direction::min},
-                               UnitRow{"c", Direction::max},      UnitRow{"ns", Direction::max},   UnitRow{"us", Direction::max}};
+constexpr std::array unit_rows{ComparedUnit{"tflops", Direction::min}, ComparedUnit{"tops", Direction::min}, ComparedUnit{"gbps", Direction::min},
+                               ComparedUnit{"c", Direction::max},      ComparedUnit{"ns", Direction::max},   ComparedUnit{"us", Direction::max}};
 std::optional<Direction> bad_side(std::string_view unit) {
-  const auto row = std::find_if(unit_rows.begin(), unit_rows.end(), [&](const UnitRow& r) { return r.unit == unit; });
-  return row == unit_rows.end() ? std::nullopt : std::optional(row->direction);
+  const auto row = std::find_if(unit_rows.begin(), unit_rows.end(), [&](const ComparedUnit& r) { return r.unit == unit; });
+  return row == unit_rows.end() ? std::nullopt : std::optional(row->good);
 }
 
 constexpr std::size_t most_links = 72;          // of one accelerator and metric: more peers no node has
 constexpr std::size_t most_outliers = 200, most_positions = 50, most_shared = 20;
-constexpr double telling_chance = 0.05;         // over all places of a kind together
 constexpr double median_error = 1.2533;         // standard error of a median by that of a mean, sqrt(pi / 2)
 
 // The chance that of `drawn` among `all`, of which `marked` are marked, at least `hit` are: the tail of the hypergeometric
@@ -47,46 +46,69 @@ constexpr std::array kinds{Kind{"slot", [](const FleetPlace&, int slot) { return
                            Kind{"tranche", [](const FleetPlace& place, int) { return place.tranche; }},
                            Kind{"node", [](const FleetPlace& place, int) { return place.node; }}};
 
+// The worst first, the others gone.
+void keep_worst(std::vector<Outlier>& outliers) {
+  std::sort(outliers.begin(), outliers.end(), [](const Outlier& a, const Outlier& b) { return std::tie(b.deviations, a.node, a.slot, a.metric) < std::tie(a.deviations, b.node, b.slot, b.metric); });
+  if (outliers.size() > most_outliers) outliers.resize(most_outliers);
+}
+
 double to_bad_side(double difference, Direction direction) { return direction == Direction::min ? -difference : difference; }
 
 }  // namespace
 
+std::span<const ComparedUnit> compared_units() { return unit_rows; }
+
+std::uint32_t Fleet::link_number(const std::string& link) {
+  const auto [known, is_new] = link_numbers_.try_emplace(link, static_cast<std::uint32_t>(links_.size()));
+  if (is_new) links_.push_back(link);
+  return known->second;
+}
+
 void Fleet::add(FleetPlace place, const TestReport& report, std::string_view device) {
+  const std::string profile = place.profile;
   places_.push_back(std::move(place));
-  std::map<std::string, std::size_t> member_of;
+  struct Known { std::uint32_t member; Model* model; bool listed; };
+  std::map<std::string_view, Known> known;
   for (const auto& accelerator : report.accelerators) {
     if (accelerator.device != device) continue;
-    members_.push_back({places_.size() - 1, &accelerator});
-    member_of[accelerator.id] = members_.size() - 1;
-  }
-  std::map<std::pair<std::size_t, std::string_view>, std::size_t> links_of;
-  std::set<std::tuple<std::size_t, std::string_view, std::string_view>> counted;   // who tells a figure twice has one voice all the same
-  for (const auto& m : report.measurements) {
-    const auto member = member_of.find(m.accelerator);
-    const bool digest = m.unit == "digest";
-    if (member == member_of.end() || m.device != device || !m.value || (!digest && !bad_side(m.unit))) continue;
-    if (!counted.emplace(member->second, m.metric, m.link).second) continue;
-    std::size_t& links = links_of[{member->second, m.metric}];
-    if (++links > most_links) continue;
-    const Accelerator& accelerator = *members_[member->second].accelerator;
-    Model& model = models_[places_.back().profile + '\n' + accelerator.model];
-    model.profile = places_.back().profile;
+    Model& model = models_[profile + '\n' + accelerator.model];
+    model.profile = profile;
     model.model = accelerator.model;
-    (digest ? model.digests[m.metric + '\n' + m.link] : model.figures[m.metric]).push_back({member->second, &m});
+    known[accelerator.id] = {static_cast<std::uint32_t>(members_.size()), &model, false};
+    members_.push_back({static_cast<std::uint32_t>(places_.size() - 1), accelerator.index, accelerator.id});
   }
+  std::map<std::pair<std::uint32_t, std::string_view>, std::size_t> links_of;
+  std::set<std::tuple<std::uint32_t, std::string_view, std::string_view>> counted;   // who tells a figure twice has one voice all the same
+  for (const auto& m : report.measurements) {
+    const auto of = known.find(m.accelerator);
+    const bool digest = m.unit == "digest";
+    if (of == known.end() || m.device != device || !m.value || (!digest && !bad_side(m.unit))) continue;
+    auto& [member, model, listed] = of->second;
+    if (!counted.emplace(member, m.metric, m.link).second || ++links_of[{member, m.metric}] > most_links) continue;
+    listed = listed || !digest;
+    Compared& compared = digest ? model->digests[m.metric + '\n' + m.link] : model->figures[m.metric];
+    if (compared.figures.empty()) compared.metric = m.metric, compared.unit = m.unit;
+    // A figure in another unit than the first of its name cannot be held against it.
+    if (compared.unit == m.unit) compared.figures.push_back({member, link_number(m.link), *m.value});
+  }
+  for (const auto& accelerator : report.accelerators)   // in the order of their numbers
+    if (const auto of = known.find(accelerator.id); accelerator.device == device && of != known.end() && std::exchange(of->second.listed, false)) of->second.model->members.push_back(of->second.member);
 }
 
 void Fleet::reckon(const Model& model) const {
   if (model.reckoned) return;
   model.reckoned = true;
-  for (const auto& [metric, figures] : model.figures) {
+  for (const auto& [metric, compared] : model.figures) {
     std::vector<double> values;
-    std::set<std::size_t> members;
-    for (const auto& figure : figures) {
-      values.push_back(*figure.measurement->value);
-      members.insert(figure.member);
+    values.reserve(compared.figures.size());
+    std::vector<bool> seen(members_.size());
+    std::size_t members = 0;
+    for (const auto& figure : compared.figures) {
+      values.push_back(figure.value);
+      members += !seen[figure.member];
+      seen[figure.member] = true;
     }
-    model.peers[metric] = {*robust(std::move(values)), members.size()};
+    model.peers[metric] = {*robust(std::move(values)), members};
   }
 }
 
@@ -107,96 +129,125 @@ std::map<std::string, const Peers*> Fleet::peers_of(const std::string& profile, 
 std::vector<Dissent> Fleet::dissents() const {
   std::vector<Dissent> out;
   for (const auto& [key, model] : models_)
-    for (const auto& [metric, figures] : model.digests) {
+    for (const auto& [metric, compared] : model.digests) {
+      const auto& figures = compared.figures;
       std::map<double, std::size_t> parties;
-      for (const auto& figure : figures) ++parties[*figure.measurement->value];
+      for (const auto& figure : figures) ++parties[figure.value];
       if (parties.size() < 2) continue;
       const auto largest = std::max_element(parties.begin(), parties.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
       const bool decided = figures.size() >= 3 && largest->second * 2 > figures.size();
       for (const auto& figure : figures) {
-        if (decided && *figure.measurement->value == largest->first) continue;
+        if (decided && figure.value == largest->first) continue;
         if (out.size() >= most_outliers) return out;
         const Member& member = members_[figure.member];
-        out.push_back({places_[member.place].node, member.accelerator->id, figure.measurement->metric, figure.measurement->link, member.accelerator->index, figures.size(), largest->second, decided});
+        out.push_back({places_[member.place].node, member.id, compared.metric, links_[figure.link], member.slot, figures.size(), largest->second, decided});
       }
     }
   return out;
+}
+
+Fleet::Grouping Fleet::grouped(const Model& model, std::size_t kind) const {
+  Grouping out;
+  std::unordered_map<std::string, std::uint32_t> numbers;
+  out.of_member.reserve(model.members.size());
+  for (const std::uint32_t m : model.members) {
+    std::string name = kinds[kind].name(places_[members_[m].place], members_[m].slot);
+    if (name.empty()) {
+      out.of_member.push_back(no_group);
+      continue;
+    }
+    const auto [known, is_new] = numbers.try_emplace(name, static_cast<std::uint32_t>(out.names.size()));
+    if (is_new) out.names.push_back(std::move(name));
+    out.of_member.push_back(known->second);
+  }
+  return out;
+}
+
+// One metric over all accelerators of a model: its population, who lies off, and which places do.
+void Fleet::compare(const Model& model, const Compared& compared, const std::vector<Grouping>& groupings, std::vector<bool>& outlying, FleetFindings& out) const {
+  const auto& figures = compared.figures;
+  const Direction direction = *bad_side(compared.unit);
+  const PeerFigures& peers = model.peers.at(compared.metric);
+  const auto place_in_model = [&](std::uint32_t member) { return static_cast<std::size_t>(std::lower_bound(model.members.begin(), model.members.end(), member) - model.members.begin()); };
+  Population population{model.profile, model.model, compared.metric, compared.unit, peers.accelerators, 0, peers.robust.median, peers.robust.mad, 0, 0, peers.accelerators > fewest_peers};
+  std::vector<bool> seen(places_.size());
+  population.least = population.most = figures.front().value;
+  for (const auto& figure : figures) {
+    const std::uint32_t place = members_[figure.member].place;
+    population.nodes += !seen[place];
+    seen[place] = true;
+    population.least = std::min(population.least, figure.value);
+    population.most = std::max(population.most, figure.value);
+  }
+  const double spread = spread_of(peers.robust);
+  if (!(spread > 0) || !std::isfinite(spread)) population.judged = false;
+  out.populations.push_back(population);
+  if (!population.judged) return;
+
+  for (const auto& figure : figures) {
+    const double deviations = to_bad_side(figure.value - peers.robust.median, direction) / spread;
+    if (deviations <= outlier_deviations) continue;
+    outlying[place_in_model(figure.member)] = true;
+    ++out.outliers_in_all;
+    const Member& member = members_[figure.member];
+    const FleetPlace& place = places_[member.place];
+    out.outliers.push_back({place.node, member.id, place.rack, place.tranche, compared.metric, compared.unit, links_[figure.link], member.slot, figure.value, deviations});
+    if (out.outliers.size() > 50 * most_outliers) keep_worst(out.outliers);   // a fleet of which a tenth is ill must not fill the memory
+  }
+  for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
+    const Grouping& grouping = groupings[kind];
+    std::vector<std::vector<double>> groups(grouping.names.size());
+    for (const auto& figure : figures)
+      if (const std::uint32_t group = grouping.of_member[place_in_model(figure.member)]; group != no_group) groups[group].push_back(figure.value);
+    if (std::count_if(groups.begin(), groups.end(), [](const auto& values) { return !values.empty(); }) < 2) continue;
+    for (std::size_t group = 0; group < groups.size(); ++group) {
+      const auto& values = groups[group];
+      if (values.size() <= fewest_peers || values.size() * 2 > figures.size() + 1) continue;   // it would be compared with itself
+      const auto of_group = robust(values);
+      const double off = to_bad_side(of_group->median - peers.robust.median, direction);
+      const double error = spread * median_error / std::sqrt(double(values.size()));
+      if (off / error < position_errors || off < position_share * std::abs(peers.robust.median)) continue;
+      out.positions.push_back({model.profile, model.model, compared.metric, compared.unit, std::string(kinds[kind].word), grouping.names[group], values.size(), of_group->median,
+                               peers.robust.median, off / error});
+    }
+  }
+}
+
+// What outliers of a model share, over all its metrics.
+void Fleet::share(const Model& model, const std::vector<Grouping>& groupings, const std::vector<bool>& outlying, FleetFindings& out) const {
+  const auto outliers = static_cast<std::size_t>(std::count(outlying.begin(), outlying.end(), true));
+  if (outliers < 2) return;
+  for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
+    const Grouping& grouping = groupings[kind];
+    std::vector<std::pair<std::size_t, std::size_t>> places(grouping.names.size());   // outliers, all
+    for (std::size_t m = 0; m < model.members.size(); ++m) {
+      if (grouping.of_member[m] == no_group) continue;
+      auto& [hit, all] = places[grouping.of_member[m]];
+      ++all;
+      hit += outlying[m];
+    }
+    if (places.size() < 2) continue;
+    for (std::size_t place = 0; place < places.size(); ++place) {
+      const auto [hit, all] = places[place];
+      if (hit < 2 || chance(hit, all, outliers, model.members.size()) * double(places.size()) > telling_chance) continue;
+      out.shared.push_back({model.profile, model.model, std::string(kinds[kind].word), grouping.names[place], hit, outliers, all});
+    }
+  }
 }
 
 FleetFindings Fleet::findings() const {
   FleetFindings out;
   out.dissents = dissents();
   for (const auto& [key, model] : models_) {
+    if (model.figures.empty()) continue;
     reckon(model);
-    std::set<std::size_t> outlying;      // members, over all metrics of the model
-    std::set<std::size_t> everyone;
-    for (const auto& [metric, figures] : model.figures) {
-      const std::string& unit = figures.front().measurement->unit;
-      const Direction direction = *bad_side(unit);
-      const PeerFigures& peers = model.peers.at(metric);
-      Population population{model.profile, model.model, metric, unit, peers.accelerators, 0, peers.robust.median, peers.robust.mad, 0, 0, peers.accelerators > fewest_peers};
-      std::set<std::size_t> nodes;
-      population.least = population.most = *figures.front().measurement->value;
-      for (const auto& figure : figures) {
-        everyone.insert(figure.member);
-        nodes.insert(members_[figure.member].place);
-        population.least = std::min(population.least, *figure.measurement->value);
-        population.most = std::max(population.most, *figure.measurement->value);
-      }
-      population.nodes = nodes.size();
-      const double spread = spread_of(peers.robust);
-      if (!(spread > 0) || !std::isfinite(spread)) population.judged = false;
-      out.populations.push_back(population);
-      if (!population.judged) continue;
-
-      for (const auto& figure : figures) {
-        const double deviations = to_bad_side(*figure.measurement->value - peers.robust.median, direction) / spread;
-        if (deviations <= outlier_deviations) continue;
-        outlying.insert(figure.member);
-        ++out.outliers_in_all;
-        const Member& member = members_[figure.member];
-        const FleetPlace& place = places_[member.place];
-        out.outliers.push_back({place.node, member.accelerator->id, place.rack, place.tranche, metric, unit, figure.measurement->link, member.accelerator->index,
-                                *figure.measurement->value, deviations});
-      }
-      for (const Kind& kind : kinds) {
-        std::map<std::string, std::vector<double>> groups;
-        for (const auto& figure : figures) {
-          const Member& member = members_[figure.member];
-          const std::string name = kind.name(places_[member.place], member.accelerator->index);
-          if (!name.empty()) groups[name].push_back(*figure.measurement->value);
-        }
-        if (groups.size() < 2) continue;
-        for (const auto& [name, values] : groups) {
-          if (values.size() <= fewest_peers || values.size() * 2 > figures.size() + 1) continue;   // it would be compared with itself
-          const auto of_group = robust(values);
-          const double off = to_bad_side(of_group->median - peers.robust.median, direction);
-          const double error = spread * median_error / std::sqrt(double(values.size()));
-          if (off / error < position_errors || off < 0.01 * std::abs(peers.robust.median)) continue;
-          out.positions.push_back({model.profile, model.model, metric, unit, std::string(kind.word), name, values.size(), of_group->median, peers.robust.median, off / error});
-        }
-      }
-    }
-    if (outlying.size() < 2) continue;
-    for (const Kind& kind : kinds) {
-      std::map<std::string, std::pair<std::size_t, std::size_t>> places;   // outliers, all
-      for (const std::size_t member : everyone) {
-        const std::string name = kind.name(places_[members_[member].place], members_[member].accelerator->index);
-        if (name.empty()) continue;
-        auto& [hit, all] = places[name];
-        ++all;
-        hit += outlying.count(member);
-      }
-      if (places.size() < 2) continue;
-      for (const auto& [name, counts] : places) {
-        const auto [hit, all] = counts;
-        if (hit < 2 || chance(hit, all, outlying.size(), everyone.size()) * double(places.size()) > telling_chance) continue;
-        out.shared.push_back({model.profile, model.model, std::string(kind.word), name, hit, outlying.size(), all});
-      }
-    }
+    std::vector<Grouping> groupings;
+    for (std::size_t kind = 0; kind < kinds.size(); ++kind) groupings.push_back(grouped(model, kind));
+    std::vector<bool> outlying(model.members.size());
+    for (const auto& [metric, compared] : model.figures) compare(model, compared, groupings, outlying, out);
+    share(model, groupings, outlying, out);
   }
-  std::sort(out.outliers.begin(), out.outliers.end(), [](const Outlier& a, const Outlier& b) { return std::tie(b.deviations, a.node, a.slot, a.metric) < std::tie(a.deviations, b.node, b.slot, b.metric); });
-  if (out.outliers.size() > most_outliers) out.outliers.resize(most_outliers);
+  keep_worst(out.outliers);
   std::stable_sort(out.positions.begin(), out.positions.end(), [](const Position& a, const Position& b) { return a.deviations > b.deviations; });
   if (out.positions.size() > most_positions) out.positions.resize(most_positions);
   std::stable_sort(out.shared.begin(), out.shared.end(), [](const SharedPlace& a, const SharedPlace& b) { return a.outliers > b.outliers; });

@@ -1,8 +1,11 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -64,11 +67,18 @@ void take_dissents(const std::vector<Dissent>&, const std::string& node, NodeJud
 
 // An accelerator counts as an outlier from this many robust deviations on, and a place from this many standard errors and one
 // percent of the median on.
-inline constexpr double outlier_deviations = 3, position_errors = 4;
+inline constexpr double outlier_deviations = 3, position_errors = 4, position_share = 0.01;
+// The chance over all places of a kind together below which a share of outliers is no accident.
+inline constexpr double telling_chance = 0.05;
+// Which way is bad follows from the unit; figures in others are not compared.
+struct ComparedUnit { std::string_view unit; manifest::Direction good; };   // min: more is better
+std::span<const ComparedUnit> compared_units();
 
+// Takes from each report what is compared and nothing else: of 260,000 accelerators the reports are gigabytes, their figures a
+// few hundred megabytes. A report may go when it has been added.
 class Fleet {
  public:
-  // The reports must outlive it. Of a figure that a report has several times for one accelerator and link the first counts.
+  // Of a figure that a report has several times for one accelerator and link the first counts.
   void add(FleetPlace, const TestReport&, std::string_view device);
   // The figures of the model, for criteria of basis fleet_relative; empty for one that nobody has.
   const Peers& peers(const std::string& profile, const std::string& model) const;
@@ -79,20 +89,32 @@ class Fleet {
   std::vector<Dissent> dissents() const;
 
  private:
-  struct Member { std::size_t place; const Accelerator* accelerator; };
-  struct Figure { std::size_t member; const Measurement* measurement; };
+  struct Member { std::uint32_t place; int slot; std::string id; };
+  struct Figure { std::uint32_t member, link; double value; };
+  struct Compared { std::string metric, unit; std::vector<Figure> figures; };
   struct Model {
     std::string profile, model;
-    std::map<std::string, std::vector<Figure>> figures;     // by metric
-    std::map<std::string, std::vector<Figure>> digests;     // by metric and link
+    std::vector<std::uint32_t> members;                       // ascending
+    std::map<std::string, Compared, std::less<>> figures;     // by metric
+    std::map<std::string, Compared, std::less<>> digests;     // by metric and link
     mutable Peers peers;
     mutable bool reckoned = false;
   };
+  // The places of one kind that a model's accelerators are in: `of_member` goes along with Model::members, no_group for none.
+  struct Grouping { std::vector<std::string> names; std::vector<std::uint32_t> of_member; };
+  static constexpr std::uint32_t no_group = UINT32_MAX;
+
   void reckon(const Model&) const;
+  Grouping grouped(const Model&, std::size_t kind) const;
+  std::uint32_t link_number(const std::string&);
+  void compare(const Model&, const Compared&, const std::vector<Grouping>&, std::vector<bool>& outlying, FleetFindings&) const;
+  void share(const Model&, const std::vector<Grouping>&, const std::vector<bool>& outlying, FleetFindings&) const;
 
   std::vector<FleetPlace> places_;
   std::vector<Member> members_;
-  std::map<std::string, Model> models_;                     // by profile and model
+  std::vector<std::string> links_{std::string()};             // what figures of pairs are of; the first is none
+  std::map<std::string, std::uint32_t, std::less<>> link_numbers_{{std::string(), 0}};
+  std::map<std::string, Model> models_;                       // by profile and model
 };
 
 }  // namespace kfab::validation

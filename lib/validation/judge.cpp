@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <unordered_map>
 
 #include <fmt/format.h>
 
@@ -74,7 +75,11 @@ class Findings {
 class Judge {
  public:
   Judge(const JudgeInput& input, const TestReport& report) : input_(input), report_(report) {
-    for (const auto& m : report.measurements) figures_[m.accelerator + '\n' + m.device].push_back(&m);
+    for (const auto& m : report.measurements) {
+      const std::string of = m.accelerator + '\n' + m.device;
+      figures_[of].push_back(&m);
+      by_metric_[of + '\n' + m.metric].push_back(&m);
+    }
   }
 
   NodeJudgement run() {
@@ -231,9 +236,8 @@ class Judge {
     std::vector<CriterionVerdict> out;
     std::vector<const Measurement*> without;   // those that came without a value
     std::set<std::string_view> tests;
-    for (const auto* figure : figures_of(accelerator.id, accelerator.device)) {
+    for (const auto* figure : figures_of(accelerator.id, accelerator.device, criterion.metric)) {
       const Measurement& measurement = *figure;
-      if (measurement.metric != criterion.metric) continue;
       tests.insert(measurement.test);
       if (!measurement.value) {
         without.push_back(figure);
@@ -272,13 +276,15 @@ class Judge {
   }
 
   // Where the profile states no such figure, it follows from what the accelerator says of itself; `how` says so.
-  std::optional<double> limit_of(const Criterion& criterion, const Accelerator& accelerator, std::string& how) const {
+  std::optional<double> limit_of(const Criterion& criterion, const Accelerator& accelerator, std::string& how) {
     if (criterion.basis == Basis::record_only) return std::nullopt;
     if (criterion.limit) return criterion.limit;
     if (criterion.nominal_key.empty()) return std::nullopt;
     const auto stated = input_.profile ? manifest::figure_of(*input_.profile, criterion.nominal_key) : std::nullopt;
     if (stated && std::isfinite(*stated)) return *stated * criterion.factor;
-    const auto derived = derived_figures(report_, accelerator);
+    auto derived_of = derived_.find(accelerator.id);
+    if (derived_of == derived_.end()) derived_of = derived_.emplace(accelerator.id, derived_figures(report_, accelerator)).first;
+    const auto& derived = derived_of->second;
     const auto found = derived.find(criterion.nominal_key);
     if (found == derived.end()) return std::nullopt;
     how = fmt::format("{} of {} = {}", format_number(criterion.factor), format_number(found->second.value, 1), found->second.how);
@@ -351,9 +357,9 @@ class Judge {
     if (!criterion.action.empty()) out.reason += "; " + criterion.action;
   }
 
-  const Measurement* find(const Measurement& of, std::string_view metric) const {
-    for (const auto* m : figures_of(of.accelerator, of.device))
-      if (m->test == of.test && m->metric == metric) return m;
+  const Measurement* find(const Measurement& of, const std::string& metric) const {
+    for (const auto* m : figures_of(of.accelerator, of.device, metric))
+      if (m->test == of.test) return m;
     return nullptr;
   }
 
@@ -370,16 +376,22 @@ class Judge {
     return measurement.test + " did not come to its end";
   }
 
-  const std::vector<const Measurement*>& figures_of(const std::string& accelerator, const std::string& device) const {
+  using Figures = std::unordered_map<std::string, std::vector<const Measurement*>>;
+  static const std::vector<const Measurement*>& in(const Figures& figures, const std::string& key) {
     static const std::vector<const Measurement*> none;
-    const auto found = figures_.find(accelerator + '\n' + device);
-    return found == figures_.end() ? none : found->second;
+    const auto found = figures.find(key);
+    return found == figures.end() ? none : found->second;
+  }
+  const std::vector<const Measurement*>& figures_of(const std::string& accelerator, const std::string& device) const { return in(figures_, accelerator + '\n' + device); }
+  const std::vector<const Measurement*>& figures_of(const std::string& accelerator, const std::string& device, const std::string& metric) const {
+    return in(by_metric_, accelerator + '\n' + device + '\n' + metric);
   }
 
   const JudgeInput& input_;
   const TestReport& report_;
-  std::map<std::string, std::vector<const Measurement*>> figures_;   // by accelerator and device
-  const Peers* peers_ = nullptr;                                      // of the accelerator that is being judged
+  Figures figures_, by_metric_;                                           // by accelerator and device; and by these and the metric
+  std::map<std::string, std::map<std::string, DerivedFigure>> derived_;   // by accelerator: of each once
+  const Peers* peers_ = nullptr;                                          // of the accelerator that is being judged
   NodeJudgement out_;
 };
 

@@ -129,6 +129,26 @@ TEST_CASE("nodes of no tranche make none ready") {
   CHECK(check(r, "nodes_in_tranches")->verdict == Verdict::degraded);
 }
 
+TEST_CASE("where tests were only cut short, the next step is to run them whole") {
+  auto s = site(3);
+  auto e = evidence(s);
+  for (auto& a : e.accelerators) a.level = "standard (shortened)";
+  const auto words = [](const TrancheStatus& t) {
+    std::string all;
+    for (const auto& b : t.blockers) all += b.next_step + "\n";
+    return all;
+  };
+  const auto cut = readiness::assess(s, e, context()).tranches[0];
+  CHECK_FALSE(cut.ready);
+  CHECK(words(cut).find("without --duration and --memory-cap") != std::string::npos);
+  CHECK(words(cut).find("kfab provision") == std::string::npos);
+  // A node that was never tested needs more than that, and both are told.
+  std::erase_if(e.accelerators, [&](const auto& a) { return a.node == s.nodes[0].name; });
+  const auto mixed = readiness::assess(s, e, context()).tranches[0];
+  CHECK(words(mixed).find("without --duration and --memory-cap") != std::string::npos);
+  CHECK(words(mixed).find("kfab provision") != std::string::npos);
+}
+
 TEST_CASE("blockers fold nodes of one reason and name a next step") {
   const auto s = site(6);
   auto e = evidence(s);

@@ -1,6 +1,8 @@
 #include <doctest/doctest.h>
 
 #include "base/codes/readiness.hpp"
+#include "base/codes/validation.hpp"
+#include "manifest/criteria_choice.hpp"
 #include "fixture.hpp"
 #include "readiness/node_states.hpp"
 
@@ -346,4 +348,50 @@ TEST_CASE("a level that was cut short does not stand for the level") {
   const auto n = first(s, e);
   CHECK(n.state == NodeState::provisioned);
   CHECK(has(n.reason, "standard (shortened)"));
+  CHECK(n.code == code::tests_cut_short);   // the rest of the tests is all that is missing
+}
+
+TEST_CASE("the rest of the tests is all that is missing only where the whole level would have been enough") {
+  auto s = site(1);
+  auto e = evidence(s);
+  for (auto& r : e.accelerators) r.level = "quick (shortened)";
+  CHECK(first(s, e).code == code::evidence_missing);
+  s.tranches[0].ready_when.level = "quick";
+  CHECK(first(s, e).code == code::tests_cut_short);
+  s.tranches[0].ready_when.level = "";
+  CHECK(first(s, e).code == code::tests_cut_short);
+  SUBCASE("one is not judged") {
+    e.accelerators[5].verdict = Verdict::not_judged;
+    CHECK(first(s, e).code == code::evidence_missing);
+  }
+  SUBCASE("one was never tested") {
+    e.accelerators.pop_back();
+    CHECK(first(s, e).code == code::evidence_missing);
+  }
+  SUBCASE("one passed under other criteria") {
+    e.accelerators[2].criteria_sha256 = "older";
+    CHECK(first(s, e).code == code::acceptance_revoked);
+  }
+  SUBCASE("the others passed the whole") {
+    for (std::size_t i = 1; i < e.accelerators.size(); ++i) e.accelerators[i].level = "quick";
+    CHECK(first(s, e).code == code::tests_cut_short);
+  }
+}
+
+TEST_CASE("a GPU profile that names no criteria is held against those it was judged by, and no other profile is") {
+  auto s = site(1);
+  auto e = evidence(s);
+  const auto any = manifest::criteria_of({}, s.profiles.begin()->second);
+  CHECK(any == nullptr);   // it names a set that is not there
+  s.profiles.begin()->second.criteria.clear();
+  const auto own = manifest::criteria_of(s.criteria, s.profiles.begin()->second);
+  REQUIRE(own);
+  CHECK(own->name == "nvidia-any");
+  for (auto& a : e.accelerators) a.criteria_sha256 = own->sha256;
+  CHECK(first(s, e).state == NodeState::accepted);
+  for (auto& a : e.accelerators) a.criteria_sha256 = "another";
+  CHECK(first(s, e).state == NodeState::revoked);
+  s.profiles.begin()->second.vendor = "furiosa";
+  s.profiles.begin()->second.device = "vendor";
+  CHECK(manifest::criteria_of(s.criteria, s.profiles.begin()->second) == nullptr);
 }
