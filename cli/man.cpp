@@ -8,6 +8,7 @@
 #include "base/text.hpp"
 #include "base/words.hpp"
 #include "cli/help.hpp"
+#include "cli/man_checks.hpp"
 #include "cli/man_roles.hpp"
 #include "cli/scdoc.hpp"
 
@@ -56,6 +57,9 @@ std::string topic_list() {
   return out;
 }
 
+// Pages whose prose is written by hand around tables from here.
+constexpr std::array<std::string_view, 3> framed_pages{"kfab", "kfab-roles", "kfab-checks"};
+
 struct Marker {
   std::string_view line;
   std::string (*text)();
@@ -68,6 +72,14 @@ constexpr std::array markers{
     Marker{"%topics%", topic_list},
     Marker{"%resources%", resource_list},
     Marker{"%roles%", role_list},
+    Marker{"%levels%", level_table},
+    Marker{"%checks%", check_table},
+    Marker{"%common-metrics%", common_metric_table},
+    Marker{"%criteria%", criteria_table},
+    Marker{"%xids%", xid_list},
+    Marker{"%derived-floors%", derived_floor_table},
+    Marker{"%peers%", peer_rules},
+    Marker{"%test-codes%", test_code_table},
 };
 
 std::string synopsis(const CommandSpec& command) {
@@ -81,6 +93,12 @@ std::string synopsis(const CommandSpec& command) {
   out += " \\[" + slanted("options") + "\\]";
   if (!command.rest.empty()) out += " \\-- " + escape(command.rest);
   return out;
+}
+
+std::string schema_words(const CommandSpec& command) {
+  std::string out = slanted(command.schema);
+  for (std::size_t i = 0; i < command.other_schemas.size(); ++i) out += (i + 1 < command.other_schemas.size() ? ", " : " or ") + slanted(command.other_schemas[i]);
+  return command.other_schemas.empty() ? out : out + ", as of the command that is gone on with";
 }
 
 std::string paragraphs(std::string_view text) {
@@ -118,8 +136,8 @@ std::string command_page(const CommandSpec& command) {
   for (const Example& example : command.examples) out += definition(bold(example.line), example.what);
   out += "# EXIT STATUS\n\n" + exit_code_list(&command.exit_codes);
   if (!command.schema.empty())
-    out += "# JSON\n\nWith *-o json* the result is a document of schema " + slanted(command.schema) + "; *kfab schema* prints it.\n\n";
-  return out + "# SEE ALSO\n\n*kfab*(1), *kfab-site*(5), *kfab-json*(5)\n";
+    out += "# JSON\n\nWith *-o json* the result is a document of schema " + schema_words(command) + "; *kfab schema* prints it.\n\n";
+  return out + "# SEE ALSO\n\n*kfab*(1), *kfab-site*(5), *kfab-json*(5), *kfab-checks*(7), *kfab-roles*(7)\n";
 }
 
 int write_manual(const std::string& page, std::istream& in, std::ostream& out) {
@@ -128,13 +146,14 @@ int write_manual(const std::string& page, std::istream& in, std::ostream& out) {
     for (const CommandSpec& command : all_commands()) out << "kfab-" << command.name << '\n';
     return exit_code(Outcome::yes);
   }
-  if (page.starts_with("kfab-") && page != "kfab-roles") {
+  const bool framed = std::find(framed_pages.begin(), framed_pages.end(), page) != framed_pages.end();
+  if (page.starts_with("kfab-") && !framed) {
     const CommandSpec* command = find_command(page.substr(5));
     if (command == nullptr) return exit_code(Outcome::invalid);
     out << command_page(*command);
     return exit_code(Outcome::yes);
   }
-  if (page != "kfab" && page != "kfab-roles") return exit_code(Outcome::invalid);
+  if (!framed) return exit_code(Outcome::invalid);
   for (std::string line; std::getline(in, line);) {
     const auto marker = std::find_if(markers.begin(), markers.end(), [&](const Marker& m) { return m.line == line; });
     if (marker == markers.end()) out << line << '\n';

@@ -9,10 +9,9 @@
 
 namespace kfab::cli {
 
-// The pages of section 1 in scdoc's language. "kfab" takes its prose from `in` and puts the tables where a line says
-// %commands%, %options%, %exit-codes%, %environment% or %topics%, and so does "kfab-roles" with %resources% and %roles%;
-// "kfab-<command>" is made from the command's row alone; "list" prints the names
-// of all pages. Returns an exit code: 2 for an unknown page.
+// Pages in scdoc's language. "kfab", "kfab-roles" and "kfab-checks" take their prose from `in` and put a table where a line
+// names one (%commands%, %roles%, %criteria%: the markers of man.cpp); "kfab-<command>" is made from the command's row alone;
+// "list" prints the names of the pages of section 1. Returns an exit code: 2 for an unknown page.
 int write_manual(const std::string& page, std::istream& in, std::ostream& out);
 
 // The page of a command.

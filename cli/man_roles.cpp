@@ -21,17 +21,6 @@ std::string attribute_text(const manifest::AttributeSpec& attribute) {
   return text + ")";
 }
 
-// The comment over a role, as paragraphs.
-std::string header_of(std::string_view text) {
-  std::string out;
-  for (const auto line : split_lines(text)) {
-    if (!line.starts_with('#')) break;
-    const auto words = trim(line.substr(1));
-    out += words.empty() ? "\n" : escape_line(words) + "\n";
-  }
-  return out;
-}
-
 }  // namespace
 
 std::string resource_list() {
@@ -50,7 +39,7 @@ std::string role_list() {
     const auto loaded = manifest::load_text(built_in.text, std::string(built_in.name), "/");
     const auto* role = std::get_if<manifest::Role>(&loaded.document);
     if (role == nullptr) continue;   // a test loads each of them
-    out += fmt::format("## {}\n\n{}\n", escape(role->name), header_of(built_in.text));
+    out += fmt::format("## {}\n\n{}\n", escape(role->name), leading_comment(built_in.text));
     for (const auto& [name, purpose] : role->needs) out += definition(bold(name) + ", required", purpose);
     for (const auto& [name, value] : role->vars) out += definition(bold(name), "default: " + one_line(json::dump(value), 400));
   }

@@ -14,4 +14,7 @@ std::string slanted(std::string_view text);
 // A term and, indented below it, what it means, as a sentence.
 std::string definition(const std::string& term, std::string_view text);
 
+// The comment over a YAML document, as paragraphs.
+std::string leading_comment(std::string_view yaml);
+
 }  // namespace kfab::cli

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <map>
 
 #include <fmt/format.h>
 
@@ -193,11 +194,13 @@ void read_criteria(const Cursor& root, Library& library, CriteriaSet& out) {
   Fields document(root);
   document.get("apiVersion");
   document.get("kind");
+  std::map<std::string, std::string> sources;
   document.with("metadata", [&](const Cursor& at) {
     Metadata metadata;
     read_metadata(at, metadata);
     out.name = metadata.name;
     out.version = metadata.version;
+    sources = std::move(metadata.sources);
     if (metadata.version.empty() && at.node.shape == Shape::map)
       at.report(code::missing_key, "the key 'version' is missing", "criteria are named in verdicts as name@version");
   }, Need::required);
@@ -231,6 +234,8 @@ void read_criteria(const Cursor& root, Library& library, CriteriaSet& out) {
       Criterion one;
       read_criterion(at, one);
       if (!one.id.empty()) unique.add(at, one.id);
+      // The short name means something in this document only; sets that extend this one hold the words.
+      if (const auto words = sources.find(one.source); words != sources.end()) one.source = words->second;
       take_criterion(out, std::move(one));
     }, out.extends.empty() ? Need::required : Need::optional);
   }, Need::required);

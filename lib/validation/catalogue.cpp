@@ -130,22 +130,30 @@ constexpr Metric vendor_bandwidth[] = {
 constexpr Metric vendor_memory[] = {{"memory.errors", "count", "not run: kfab drives no memory test of any maker"}};
 constexpr Metric vendor_burnin[] = {{"burnin.power_w", "w", "not run: kfab drives no burn-in of any maker"}, {"burnin.temperature_c", "c", "not run"}};
 
+// Why a device as a whole may not be tested.
+constexpr std::string_view cuda_as_a_whole =
+    "no driver, one that is too old or whose device files the user may not open; no GPU; a system that is not initialised; a GPU that is split by MIG, that another program holds, "
+    "or that has less free memory than one block; a kfab that was built without kernels";
+
 constexpr Check checks[] = {
-    {"health", "vendor", "what the maker's tool says: rbln-smi, furiosa-smi, amd-smi, hl-smi", 0, 0, 0, vendor_health, 10},
-    {"memory", "vendor", "not run, and said so", 0, 0, 0, vendor_memory},
-    {"bandwidth", "vendor", "the maker's own copies, where kfab drives its tool", 20, 60, 0.1, vendor_bandwidth},
-    {"burnin", "vendor", "not run, and said so", 0, 0, 0, vendor_burnin},
-    {"health", "cpu", "error counters and processors, before and after every test", 0, 0, 0, cpu_health, 0.3},
-    {"health", "cuda", "error counters, links, firmware and XIDs, before and after every test", 0, 0, 0, cuda_health, 4},
-    {"memory", "cpu", "memory patterns in all threads", 1.8, 60, 0.2, memory_metrics},
-    {"bandwidth", "cpu", "STREAM-like bandwidth of the memory, all results compared", 2.7, 40, 0.1, cpu_bandwidth},
-    {"burnin", "cpu", "matrix products in fp32, fp64 and int8, every bit compared", 4.5, 200, 0.7, cpu_burnin},
-    {"memory", "cuda", "memory patterns over the GPU's free memory", 6, 60, 0.2, memory_metrics},
-    {"bandwidth", "cuda", "copies by nvbandwidth's method, all bytes compared", 9, 40, 0.1, cuda_bandwidth},
-    {"burnin", "cuda", "matrix products in every precision, every bit compared", 15, 200, 0.7, cuda_burnin},
+    {"health", "vendor", "what the maker's tool says: rbln-smi, furiosa-smi, amd-smi, hl-smi", 0, 0, 0, vendor_health, 10,
+     "the tool is not there or prints what kfab cannot read; what one of them does not tell is missing"},
+    {"memory", "vendor", "not run, and said so", 0, 0, 0, vendor_memory, 0, "always: kfab drives no memory test of any maker"},
+    {"bandwidth", "vendor", "the maker's own copies, where kfab drives its tool", 20, 60, 0.1, vendor_bandwidth, 0,
+     "the maker has no tool that kfab drives, the tool is not there, prints what kfab cannot read, or measures another accelerator"},
+    {"burnin", "vendor", "not run, and said so", 0, 0, 0, vendor_burnin, 0, "always: kfab drives no burn-in of any maker"},
+    {"health", "cpu", "error counters and processors, before and after every test", 0, 0, 0, cpu_health, 0.3,
+     "nothing as a whole; a counter that the machine does not have is missing, and so is the kernel's log where the user may not read it"},
+    {"health", "cuda", "error counters, links, firmware and XIDs, before and after every test", 0, 0, 0, cuda_health, 4,
+     "no driver, or one whose device files the user may not open; what an older driver does not tell is missing; where the kernel's log cannot be read, XIDs are not known"},
+    {"memory", "cpu", "memory patterns in all threads", 1.8, 60, 0.2, memory_metrics, 0, "less memory is to be had than one block"},
+    {"bandwidth", "cpu", "STREAM-like bandwidth of the memory, all results compared", 2.7, 40, 0.1, cpu_bandwidth, 0, "less memory is to be had than the arrays need"},
+    {"burnin", "cpu", "matrix products in fp32, fp64 and int8, every bit compared", 4.5, 200, 0.7, cpu_burnin, 0, "less memory is to be had than the matrices need"},
+    {"memory", "cuda", "memory patterns over the GPU's free memory", 6, 60, 0.2, memory_metrics, 0, cuda_as_a_whole},
+    {"bandwidth", "cuda", "copies by nvbandwidth's method, all bytes compared", 9, 40, 0.1, cuda_bandwidth, 0, cuda_as_a_whole},
+    {"burnin", "cuda", "matrix products in every precision, every bit compared", 15, 200, 0.7, cuda_burnin, 0, cuda_as_a_whole},
 };
 
-constexpr double soak_default_s = 8 * 3600;
 constexpr double cuda_copy_floor_s = 20;   // ten samples of 512 MiB in five directions take so long whatever is asked for
 
 struct LevelRow { Level level; std::string_view word; int samples; };
@@ -159,6 +167,35 @@ constexpr MemoryRow memory_rows[] = {
     {"cuda", Level::quick, 0, 0},       {"cuda", Level::standard, 0, 0},    {"cuda", Level::soak, 0, 0},   // the device's own
     {"vendor", Level::quick, 0, 0},     {"vendor", Level::standard, 0, 0},  {"vendor", Level::soak, 0, 0},
 };
+
+// Whether an id is of a pattern: <a|b> stands for one of the words, <name> for any word of letters, digits and "_".
+bool is_of(std::string_view pattern, std::string_view id) {
+  const auto open = pattern.find('<');
+  if (open == std::string_view::npos) return pattern == id;
+  const auto close = pattern.find('>', open);
+  if (id.substr(0, open) != pattern.substr(0, open)) return false;
+  const std::string_view inside = pattern.substr(open + 1, close - open - 1), rest = pattern.substr(close + 1), text = id.substr(open);
+  if (inside.find('|') != std::string_view::npos) {
+    for (const auto& word : split(inside, '|'))
+      if (text.substr(0, word.size()) == word && is_of(rest, text.substr(word.size()))) return true;
+    return false;
+  }
+  const auto is_word = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };
+  for (std::size_t n = 1; n <= text.size() && is_word(text[n - 1]); ++n)
+    if (is_of(rest, text.substr(n))) return true;
+  return false;
+}
+
+std::size_t literal_chars(std::string_view pattern) {
+  std::size_t count = 0;
+  bool open = false;
+  for (const char c : pattern) {
+    open = open || c == '<';
+    count += !open;
+    if (c == '>') open = false;
+  }
+  return count;
+}
 
 }  // namespace
 
@@ -175,6 +212,28 @@ std::optional<Level> parse_level(std::string_view word) {
 }
 
 std::span<const Check> all_checks() { return checks; }
+
+double seconds_of(const Check& check, Level level, double soak_s) {
+  return level == Level::quick ? check.quick_s : level == Level::standard ? check.standard_s : soak_s * check.soak_share;
+}
+
+int samples_of(Level level) {
+  return std::find_if(std::begin(levels), std::end(levels), [&](const auto& row) { return row.level == level; })->samples;
+}
+
+const Metric* find_metric(std::string_view id, std::string_view device) {
+  const auto in = [&](std::span<const Metric> metrics) -> const Metric* {
+    const Metric* best = nullptr;   // of several patterns the one that leaves least open
+    for (const Metric& one : metrics)
+      if (is_of(one.id, id) && (!best || literal_chars(one.id) > literal_chars(best->id))) best = &one;
+    return best;
+  };
+  const Metric* best = in(common);
+  for (const Check& check : checks)
+    if (device == "any" || check.device == device)
+      if (const Metric* found = in(check.metrics); found && (!best || literal_chars(found->id) > literal_chars(best->id))) best = found;
+  return best;
+}
 
 std::span<const Metric> common_metrics() { return common; }
 
@@ -216,7 +275,7 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
     if (check.device != plan.device) continue;
     const bool chosen = std::find(plan.families.begin(), plan.families.end(), check.family) != plan.families.end();
     if (!chosen) continue;
-    const double one = options.level == Level::quick ? check.quick_s : options.level == Level::standard ? check.standard_s : soak * check.soak_share;
+    const double one = seconds_of(check, options.level, soak);
     duration += one;
     shares += one;
     fixed += check.fixed_s;
@@ -233,7 +292,7 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
   const double fraction = options.memory_fraction.value_or(memory.fraction) / (plan.device == "cpu" ? share : 1);
   const int cap = options.memory_cap_mib ? *options.memory_cap_mib : memory.cap_mib / share;
   const auto list = [](const std::vector<std::string>& words) { return json::Array(words.begin(), words.end()); };
-  const int samples = std::find_if(std::begin(levels), std::end(levels), [&](const auto& row) { return row.level == options.level; })->samples;
+  const int samples = samples_of(options.level);
   plan.members = json::Object{{"device", plan.device},
                               {"level", to_string(options.level)},
                               {"families", list(plan.families)},
@@ -257,7 +316,7 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
     if (std::find(plan.families.begin(), plan.families.end(), family) == plan.families.end()) continue;
     for (const auto& check : checks) {
       if (check.device != plan.device || check.family != family) continue;
-      double one = options.level == Level::quick ? check.quick_s : options.level == Level::standard ? check.standard_s : soak * check.soak_share;
+      double one = seconds_of(check, options.level, soak);
       if (options.duration_s && shares > 0) one *= *options.duration_s / shares;
       if (family == "bandwidth" && plan.device == "cuda") one += bandwidth * (accelerators - 1);
       plan.family_s.emplace_back(family, one * stretch + check.fixed_s);

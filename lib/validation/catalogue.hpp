@@ -33,8 +33,17 @@ struct Check {
   double soak_share;
   std::span<const Metric> metrics;
   double fixed_s = 0;                // what it takes at any level, whatever time is asked for
+  std::string_view not_judged;       // what leaves it without a verdict, beside the rules that hold for every check
 };
 std::span<const Check> all_checks();
+// What a check takes at a level on one accelerator, in seconds; of a soak its share of `soak_s`. 0: it is not run.
+double seconds_of(const Check&, Level, double soak_s);
+// The least number of samples of each figure.
+int samples_of(Level);
+// What a soak lasts when nobody says it.
+inline constexpr double soak_default_s = 8 * 3600;
+// What a metric of that device means, by its id or the pattern that it is of ("burnin.gemm_<p>.tflops"); null: no check yields it.
+const Metric* find_metric(std::string_view id, std::string_view device);
 // What comes with every family: how far counters moved, XIDs, the PCIe link under load. Their metrics belong to no family, so
 // that criteria on them hold whatever is tested.
 std::span<const Metric> common_metrics();

@@ -10,19 +10,17 @@
 namespace kfab::validation {
 namespace {
 
-// Operations in one clock of one multiprocessor, dense, a multiplication and an addition counted as two; 0: none, or none that
-// is published. From the data sheets by peak / (multiprocessors x boost clock): A100 312 TFLOPS = 108 x 1.41 GHz x 2048, H100
+// From the data sheets by peak / (multiprocessors x boost clock): A100 312 TFLOPS = 108 x 1.41 GHz x 2048, H100
 // SXM 989 = 132 x 1.83 GHz x 4096, B200 2250 = 148 x 1.86 GHz x 8192, L40S 362 = 142 x 2.52 GHz x 1024. Where boards of one
 // capability differ (8.6, 8.9 and 12.0 have half the rate with fp32 accumulators on GeForce) the lower rate stands here.
-struct Rates { int capability; double fp64, fp32, tf32, half, fp8, int8; };
 constexpr std::array rates{
-    Rates{75, 4, 128, 0, 512, 0, 2048},    Rates{80, 128, 128, 1024, 2048, 0, 4096},      Rates{86, 4, 256, 256, 512, 0, 2048},
-    Rates{89, 4, 256, 256, 512, 1024, 2048}, Rates{90, 256, 256, 2048, 4096, 8192, 8192}, Rates{100, 128, 256, 4096, 8192, 16384, 16384},
-    Rates{103, 0, 256, 4096, 8192, 16384, 0}, Rates{120, 4, 256, 256, 512, 1024, 2048},
+    RateRow{75, 4, 128, 0, 512, 0, 2048},    RateRow{80, 128, 128, 1024, 2048, 0, 4096},      RateRow{86, 4, 256, 256, 512, 0, 2048},
+    RateRow{89, 4, 256, 256, 512, 1024, 2048}, RateRow{90, 256, 256, 2048, 4096, 8192, 8192}, RateRow{100, 128, 256, 4096, 8192, 16384, 16384},
+    RateRow{103, 0, 256, 4096, 8192, 16384, 0}, RateRow{120, 4, 256, 256, 512, 1024, 2048},
 };
-struct Key { std::string_view name; double Rates::* rate; };
-constexpr std::array keys{Key{"fp64_tflops", &Rates::fp64}, Key{"fp32_tflops", &Rates::fp32}, Key{"tf32_tflops", &Rates::tf32}, Key{"bf16_tflops", &Rates::half},
-                          Key{"fp16_tflops", &Rates::half}, Key{"fp8_tflops", &Rates::fp8},   Key{"int8_tops", &Rates::int8}};
+struct Key { std::string_view name; double RateRow::* rate; };
+constexpr std::array keys{Key{"fp64_tflops", &RateRow::fp64}, Key{"fp32_tflops", &RateRow::fp32}, Key{"tf32_tflops", &RateRow::tf32}, Key{"bf16_tflops", &RateRow::half},
+                          Key{"fp16_tflops", &RateRow::half}, Key{"fp8_tflops", &RateRow::fp8},   Key{"int8_tops", &RateRow::int8}};
 
 // GT/s times what the coding leaves, by lane and direction: 8b/10b, then 128b/130b, then FLITs.
 constexpr std::array lane_gbps{0.0, 0.25, 0.5, 0.985, 1.969, 3.938, 7.563};
@@ -34,6 +32,8 @@ std::optional<double> device_figure(const TestReport& report, const Accelerator&
 }
 
 }  // namespace
+
+std::span<const RateRow> rate_table() { return rates; }
 
 std::optional<double> pcie_gbps(int generation, int width) {
   if (generation < 1 || generation >= static_cast<int>(lane_gbps.size()) || width < 1 || width > 32) return std::nullopt;
@@ -52,7 +52,7 @@ std::map<std::string, DerivedFigure> derived_figures(const TestReport& report, c
       out["pcie_gbps"] = {*gbps, fmt::format("PCIe {}.0 x{}", static_cast<int>(*generation), static_cast<int>(*width))};
   const auto multiprocessors = figure("device.multiprocessors", 1, 10'000), clock = figure("device.sm_clock_mhz", 1, 20'000),
              capability = figure("device.capability", 10, 1'000);
-  const auto row = capability ? std::find_if(rates.begin(), rates.end(), [&](const Rates& r) { return r.capability == static_cast<int>(*capability); }) : rates.end();
+  const auto row = capability ? std::find_if(rates.begin(), rates.end(), [&](const RateRow& r) { return r.capability == static_cast<int>(*capability); }) : rates.end();
   if (multiprocessors && clock && row != rates.end())
     for (const Key& key : keys) {
       const double rate = (*row).*key.rate;

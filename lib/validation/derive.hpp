@@ -2,6 +2,7 @@
 
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,11 @@ struct DerivedFigure {
   double value = 0;
   std::string how;        // "148 multiprocessors x 1,965 MHz x 8,192 per clock"
 };
+
+// Operations in one clock of one multiprocessor by compute capability (75 is 7.5), dense, a multiplication and an addition counted
+// as two; 0: none, or none that is published.
+struct RateRow { int capability; double fp64, fp32, tf32, half, fp8, int8; };
+std::span<const RateRow> rate_table();
 
 // By the keys of Profile::nominal: hbm_gbps, pcie_gbps, and <precision>_tflops or int8_tops where the arithmetic of its compute
 // capability is known. What the accelerator does not tell, or what kfab knows no rate of, is left out: nothing is guessed. The

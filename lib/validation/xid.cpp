@@ -40,6 +40,7 @@ std::optional<int> number_after(std::string_view metric, std::string_view prefix
 }  // namespace
 
 std::string_view to_string(XidSeverity severity) { return row_of(severity).word; }
+Verdict verdict_of(XidSeverity severity, bool during_test) { return during_test ? row_of(severity).during_test : row_of(severity).before; }
 std::string_view xid_table_version() { return "2025-10-29.1"; }
 std::span<const XidRow> xid_table() { return rows; }
 
@@ -53,8 +54,7 @@ std::optional<KernelEventVerdict> judge_kernel_event(std::string_view metric, bo
     const XidRow* row = find_xid(*number);
     if (!row)
       return KernelEventVerdict{Verdict::degraded, fmt::format("XID {}, which the table of {} does not know", *number, xid_table_version()), "read NVIDIA's catalogue for it"};
-    const auto& by = row_of(row->severity);
-    const Verdict verdict = says_fatal ? Verdict::fail : during_test ? by.during_test : by.before;
+    const Verdict verdict = says_fatal ? Verdict::fail : verdict_of(row->severity, during_test);
     return KernelEventVerdict{verdict, fmt::format("XID {}: {}", *number, row->meaning), std::string(row->action)};
   }
   if (const auto number = number_after(metric, "sxid.")) {

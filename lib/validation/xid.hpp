@@ -20,6 +20,9 @@ enum class XidSeverity : std::uint8_t {
   record         // told for the record
 };
 std::string_view to_string(XidSeverity);
+inline constexpr XidSeverity all_xid_severities[] = {XidSeverity::fatal, XidSeverity::fail, XidSeverity::finding, XidSeverity::application, XidSeverity::record};
+// What an XID of that severity makes of the accelerator, when it came during kfab's own test or before.
+Verdict verdict_of(XidSeverity, bool during_test);
 
 struct XidRow {
   int first, last;                 // numbers, both included

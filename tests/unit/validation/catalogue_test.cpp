@@ -21,6 +21,37 @@ TEST_CASE("every check yields metrics of its own family, and both devices have a
   CHECK(family_of("selftest.memory.found").empty());
 }
 
+TEST_CASE("every check says what leaves it without a verdict, and what it takes") {
+  for (const auto& check : all_checks()) {
+    CAPTURE(check.title);
+    CHECK(check.not_judged.size() > 10);
+    CHECK_FALSE(check.not_judged.ends_with('.'));
+  }
+  CHECK(samples_of(Level::quick) < samples_of(Level::soak));
+}
+
+TEST_CASE("a metric is found by its id or the pattern that it is of") {
+  const auto means = [](std::string_view id, std::string_view device) {
+    const auto* found = find_metric(id, device);
+    return found ? std::string(found->id) : std::string();
+  };
+  CHECK(means("memory.coverage_pct", "cuda") == "memory.coverage_pct");
+  CHECK(means("burnin.gemm_fp8.tflops", "cuda") == "burnin.gemm_<p>.tflops");
+  CHECK(means("burnin.gemm_fp8.tflops", "any") == "burnin.gemm_<p>.tflops");
+  CHECK(means("burnin.gemm_int8.tops", "cpu") == "burnin.gemm_int8.tops");
+  CHECK(means("health.ecc_mode", "cuda") == "health.ecc_mode");                       // and not health.<counter>
+  CHECK(means("health.ecc_volatile_corrected", "cuda") == "health.<counter>");
+  CHECK(means("counters.ecc_volatile_uncorrected", "cpu") == "counters.ecc_<volatile|aggregate>_<corrected|uncorrected>");
+  CHECK(means("counters.ecc_volatile_fixed", "cpu").empty());
+  CHECK(means("bandwidth.stream.mismatches", "cpu") == "bandwidth.stream.mismatches");
+  CHECK(means("xid.63", "cuda") == "xid.<number>");
+  CHECK(means("burnin.gemm_fp8.tflops.", "cuda").empty());
+  CHECK(means("burnin.gemm_.tflops", "cuda").empty());
+  CHECK(means("health.ecc_mode", "cpu") == "health.<counter>");
+  CHECK(means("", "any").empty());
+  CHECK(means("nonsense", "any").empty());
+}
+
 TEST_CASE("a plan says what is sent and how long it takes") {
   manifest::Profile cpu;
   cpu.vendor = "cpu";
