@@ -20,6 +20,7 @@
 
 #include <fmt/format.h>
 
+#include "agent/agent_cache.hpp"
 #include "agent/line_reader.hpp"
 #include "agent/facts_sections.hpp"
 #include "agent/protocol.hpp"
@@ -91,6 +92,8 @@ class Session final : public TaskContext {
   int run() {
     hold_signals();
     say_hello();
+    mark_used(options_.executable);
+    prune_agents(options_.executable, std::chrono::system_clock::now());
     auto request = read_request();
     if (!request) return finish(std::move(request).error());
     const auto task = accept(*request);

@@ -19,6 +19,7 @@
 
 #include <fmt/format.h>
 
+#include "agent/agent_cache.hpp"
 #include "agent/facts_sections.hpp"
 #include "agent/process.hpp"
 #include "agent/protocol.hpp"
@@ -34,7 +35,7 @@ using SteadyClock = std::chrono::steady_clock;
 using Seconds = std::chrono::duration<double>;
 
 constexpr auto between_looks = std::chrono::milliseconds(250);
-constexpr double progress_every_s = 2, sync_every_s = 10;
+constexpr double progress_every_s = 2, sync_every_s = 10, mark_every_s = 3600;
 constexpr double hung_s = 30;               // from the wish to stop until the process leaves a task that does not return
 constexpr std::size_t most_progress = 512;  // accelerators x steps
 
@@ -116,7 +117,7 @@ class Worker final : public TaskContext {
 
   // The reasons to stop, and what has to reach the disk from time to time.
   void watch() {
-    auto told = SteadyClock::now(), synced = told;
+    auto told = SteadyClock::now(), synced = told, marked = told;
     SteadyClock::time_point stopped{};
     while (!over_.load()) {
       pollfd wait{signals_, POLLIN, 0};
@@ -138,6 +139,10 @@ class Worker final : public TaskContext {
       if (Seconds(now - synced).count() >= sync_every_s) {
         ::fdatasync(messages_);
         synced = now;
+      }
+      if (Seconds(now - marked).count() >= mark_every_s) {   // for other machines that share the folder, who do not see this process
+        mark_used("/proc/self/exe");
+        marked = now;
       }
       if (stop_.load() && stopped == SteadyClock::time_point{}) stopped = now;
       if (stop_.load() && Seconds(now - stopped).count() >= hung_s) {
