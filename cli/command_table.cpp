@@ -14,6 +14,7 @@ constexpr std::array<std::string_view, 40> order{
 std::vector<CommandSpec> assemble() {
   std::vector<CommandSpec> all = file_commands();
   for (CommandSpec& command : fleet_commands()) all.push_back(std::move(command)), all.back().reaches_nodes = true;
+  for (CommandSpec& command : test_commands()) all.push_back(std::move(command));
   for (CommandSpec& command : self_commands()) all.push_back(std::move(command));
   const auto rank = [](const CommandSpec& c) { return std::find(order.begin(), order.end(), c.name) - order.begin(); };
   std::stable_sort(all.begin(), all.end(), [&](const CommandSpec& a, const CommandSpec& b) { return rank(a) < rank(b); });

@@ -4,7 +4,6 @@
 #include "cli/args.hpp"
 #include "commands/evidence.hpp"
 #include "commands/interchange.hpp"
-#include "commands/judge.hpp"
 #include "commands/lint.hpp"
 #include "commands/lock.hpp"
 #include "commands/nodeset.hpp"
@@ -75,16 +74,6 @@ CommandOutput adapt_report(const Args& args, Env& env) {
 
 CommandOutput adapt_runs(const Args& args, Env& env) {
   return run_runs({args.positional("RUN"), static_cast<std::size_t>(args.integer("limit").value_or(20))}, env);
-}
-
-CommandOutput adapt_judge(const Args& args, Env& env) {
-  JudgeOptions options;
-  options.manifest = args.positional("MANIFEST");
-  options.selection = {args.list("tranche"), join(args.list("nodes"), ","), join(args.list("exclude"), ",")};
-  options.run = args.text("run");
-  options.criteria = args.text("criteria");
-  options.dry_run = args.flag("dry-run");
-  return run_judge(options, env);
 }
 
 CommandOutput adapt_lock(const Args& args, Env& env) {
@@ -177,25 +166,6 @@ std::vector<CommandSpec> file_commands() {
        .exit_codes = {0},
        .schema = "kfab.runs/1.1",
        .run = adapt_runs},
-      {.name = "judge",
-       .help = "judge again what was measured, by other criteria",
-       .description = "Numbers are measured on the node, criteria are applied here: what the store holds of the nodes is judged again by the criteria "
-                      "that the manifest names now, or by those of --criteria, beside the figures of all peers. No node is asked, and the evidence "
-                      "stays as it is: the new verdict is a record of its own, with the criteria's name, version and digest and the run that "
-                      "measured, and it is as old as the measurement. A verdict by other criteria than the manifest's stands beside the evidence and "
-                      "never takes its place.\n\n"
-                      "Of each node the newest run of tests is taken, or the one that --run names. Shown first is what has another verdict than before.",
-       .examples = {{"kfab judge site.yaml --criteria stricter.yaml --dry-run", "what would change, and keep nothing"},
-                    {"kfab judge site.yaml -t p1", "a tranche, after its criteria were changed in the manifest"},
-                    {"kfab judge site.yaml --run 20261121T164158Z-7f3a9c -o json", "what a certain run measured"}},
-       .positionals = {manifest_argument("the site's manifest; - is standard input")},
-       .options = {{.name = "criteria", .kind = Kind::path, .value = "SET", .help = "a file, or the name of criteria of the manifest or built in; default is each profile's own"},
-                   {.name = "run", .kind = Kind::text, .value = "RUN", .help = "judge what this run measured; default is the newest of each node"},
-                   {.name = "dry-run", .help = "show what would change, and keep nothing"}},
-       .exit_codes = {0, 1, 3},
-       .schema = "kfab.judge/1.0",
-       .selects_nodes = true,
-       .run = adapt_judge},
       {.name = "lock",
        .help = "keep others off a tranche or the site, and see who works there",
        .description = "provision and reboot lock the tranches of their nodes by themselves while they run; a second one is refused (exit code 2) and told who, since "

@@ -7,9 +7,11 @@
 #include "base/codes/store.hpp"
 #include "base/text.hpp"
 #include "cli/args.hpp"
-#include "cli/option_table.hpp"
 #include "cli/build_info.hpp"
+#include "cli/fleet_options.hpp"
+#include "cli/option_table.hpp"
 #include "cli/parse.hpp"
+#include "cli/test_options.hpp"
 #include "commands/copy.hpp"
 #include "commands/demo.hpp"
 #include "commands/doctor.hpp"
@@ -19,8 +21,6 @@
 #include "commands/provision.hpp"
 #include "commands/reboot.hpp"
 #include "commands/resume.hpp"
-#include "commands/selftest.hpp"
-#include "commands/validate.hpp"
 
 // The rows of the commands that reach nodes, and how their words become options.
 namespace kfab::cli {
@@ -28,101 +28,10 @@ namespace {
 
 using namespace kfab::commands;
 
-std::vector<OptionSpec> reach_options() {
-  return {
-      {.name = "window", .kind = Kind::integer, .value = "N", .help = "most nodes at work at the same time; a run starts with 32 and finds its size", .fallback = "512", .min = 1, .max = 20000},
-      {.name = "user", .kind = Kind::text, .value = "NAME", .help = "log in as NAME instead of the manifest's user"},
-      {.name = "port", .kind = Kind::integer, .value = "PORT", .help = "connect to PORT instead of the manifest's", .min = 1, .max = 65535},
-      {.name = "identity", .kind = Kind::path, .value = "FILE", .help = "use this private key; may be given several times", .repeatable = true},
-      {.name = "known-hosts", .kind = Kind::path, .value = "FILE", .help = "read host keys from FILE; may be given several times", .repeatable = true},
-      {.name = "host-keys", .kind = Kind::choice, .value = "POLICY",
-       .help = "what to do about an unknown host key: refuse it, or keep it for this site", .choices = {"verify", "trust-on-first-use"}},
-      {.name = "ssh-config", .kind = Kind::path, .value = "FILE",
-       .help = "follow this OpenSSH configuration; none follows no file. Default: the manifest's, without a manifest ~/.ssh/config"},
-      {.name = "transport", .kind = Kind::choice, .value = "WAY",
-       .help = "libssh2 within kfab, or openssh: by ssh(1), for certificates, security keys and Kerberos", .choices = {"libssh2", "openssh"}},
-      {.name = "become", .help = "work as root by sudo, which must not ask for a password unless one of the next two is there"},
-      {.name = "ask-become-pass", .help = "ask once on the terminal for the password that sudo wants on the nodes"},
-      {.name = "become-pass-file", .kind = Kind::path, .value = "FILE", .help = "read that password from FILE's first line; only you may read FILE"},
-      {.name = "connect-timeout", .kind = Kind::duration, .value = "TIME", .help = "longest wait for a connection, and for the server's first words after it", .fallback = "10s"},
-  };
-}
-
-// How the run goes over the nodes, for commands that do something on each.
-std::vector<OptionSpec> pace_options(std::string_view canary_help = "start with N nodes, all of which must be ok before the others begin; 0 is none") {
-  return {
-      {.name = "canary", .kind = Kind::integer, .value = "N", .help = canary_help, .max = 1'000'000},
-      {.name = "batch", .kind = Kind::share, .value = "SHARE", .help = "nodes per batch, as 50 or 10%; the next batch begins when all of one have ended"},
-      {.name = "ramp", .kind = Kind::choice, .value = "HOW",
-       .help = "batches after the first: each twice as large, all the same, or all the rest; default is double after a canary, same with --batch",
-       .choices = {"double", "same", "rest"}},
-      {.name = "max-fail", .kind = Kind::share, .value = "SHARE",
-       .help = "start no more once more nodes than this, as 5 or 2%, failed, did not answer or were refused; 0 stops at the first"},
-      {.name = "max-fail-per-batch", .kind = Kind::share, .value = "SHARE", .help = "the same within one batch"},
-      {.name = "max-fail-per-rack", .kind = Kind::share, .value = "SHARE", .help = "once more than this many of a rack failed, leave the rest of that rack out"},
-  };
-}
-
-// The command's own options, then those about batches and budgets, then those about reaching nodes.
-std::vector<OptionSpec> with_pace(std::vector<OptionSpec> own, std::vector<OptionSpec> pace = pace_options()) {
-  for (auto& option : pace) own.push_back(std::move(option));
-  for (auto& option : reach_options()) own.push_back(std::move(option));
-  return own;
-}
-
-// The same for commands that start the agent.
-std::vector<OptionSpec> with_agent(std::vector<OptionSpec> own, std::vector<OptionSpec> pace = pace_options()) {
-  own.push_back({.name = "relay", .help = "send the agent once per rack: the first node that has it hands it to the others, over a port that it opens for that time"});
-  return with_pace(std::move(own), std::move(pace));
-}
-
-PositionalSpec site_manifest(bool required = true) {
-  return {.name = "MANIFEST", .kind = Kind::manifest, .help = "the site's manifest; - is standard input", .required = required};
-}
-
 PositionalSpec plan_or_manifest(std::string_view help) { return {.name = "MANIFEST", .kind = Kind::manifest, .help = help}; }
 
 OptionSpec manifest_of_plan() {
   return {.name = "manifest", .kind = Kind::manifest, .value = "MANIFEST", .help = "with a saved plan: the manifest it was made from, where that has moved"};
-}
-
-SiteOptions site_options(const Args& args) {
-  SiteOptions site;
-  site.manifest = args.command()->name == "copy" ? "" : args.positional("MANIFEST");
-  site.selection = {args.list("tranche"), join(args.list("nodes"), ","), join(args.list("exclude"), ",")};
-  ReachOptions& reach = site.reach;
-  reach.user = args.text("user");
-  if (const auto port = args.integer("port")) reach.port = static_cast<std::uint16_t>(*port);
-  reach.identity_files = args.list("identity");
-  reach.known_hosts = args.list("known-hosts");
-  reach.host_keys = args.text("host-keys");
-  reach.become_password_file = args.text("become-pass-file");
-  reach.ask_become_password = args.flag("ask-become-pass");
-  reach.become = args.flag("become");
-  reach.window = static_cast<std::size_t>(args.integer("window").value_or(512));
-  reach.connect_timeout_s = args.duration_s("connect-timeout");
-  reach.connect_timeout_said = args.given("connect-timeout");
-  reach.ssh_config = args.text("ssh-config");
-  reach.transport = args.text("transport");
-  return site;
-}
-
-SiteOptions paced_site_options(const Args& args) {
-  SiteOptions site = site_options(args);
-  fleet::PaceOptions& pace = site.reach.pace;
-  if (const auto canary = args.integer("canary")) pace.canary = static_cast<std::size_t>(*canary);
-  pace.batch = args.share("batch");
-  pace.ramp = fleet::parse_ramp(args.text("ramp"));
-  pace.max_fail = args.share("max-fail");
-  pace.max_fail_per_batch = args.share("max-fail-per-batch");
-  pace.max_fail_per_rack = args.share("max-fail-per-rack");
-  return site;
-}
-
-SiteOptions agent_site_options(const Args& args) {
-  SiteOptions site = paced_site_options(args);
-  site.reach.relay = args.flag("relay");
-  return site;
 }
 
 CommandOutput adapt_inventory(const Args& args, Env& env) {
@@ -149,36 +58,6 @@ CommandOutput adapt_plan(const Args& args, Env& env) {
 
 CommandOutput adapt_provision(const Args& args, Env& env) {
   return run_provision(provision_options(args, args.flag("check") ? provision::Mode::plan : provision::Mode::apply), env);
-}
-
-ValidateOptions test_options_of(const Args& args, std::string command, std::vector<std::string> families) {
-  ValidateOptions options;
-  options.site = agent_site_options(args);
-  options.command = std::move(command);
-  options.families = std::move(families);
-  options.level = validation::parse_level(args.text("level"));
-  options.duration_s = args.duration_s("duration");
-  options.dry_run = args.flag("dry-run");
-  options.threads = static_cast<int>(args.integer("threads").value_or(0));
-  if (const auto cap = args.integer("memory-cap")) options.memory_cap_mib = static_cast<int>(*cap);
-  if (args.flag("detach")) options.detach = true;
-  if (args.flag("attach")) options.detach = false;
-  return options;
-}
-
-// The families that each command of tests runs; none: all.
-struct TestCommand { std::string_view name; std::string_view family; };
-constexpr TestCommand test_commands[] = {{"validate", ""}, {"memtest", "memory"}, {"bandwidth", "bandwidth"}, {"burnin", "burnin"}};
-
-ValidateOptions test_options_of(const Args& args) {
-  const std::string name(args.command()->name);
-  for (const auto& row : test_commands)
-    if (row.name == name) return test_options_of(args, name, row.family.empty() ? std::vector<std::string>{} : std::vector<std::string>{std::string(row.family)});
-  return {};
-}
-
-bool is_test_command(std::string_view name) {
-  return std::any_of(std::begin(test_commands), std::end(test_commands), [&](const auto& row) { return row.name == name; });
 }
 
 RebootOptions reboot_options(const Args& args) {
@@ -263,43 +142,9 @@ CommandOutput adapt_copy(const Args& args, Env& env) {
   return run_copy(options, env);
 }
 
-CommandOutput adapt_tests(const Args& args, Env& env) {
-  if (args.flag("detach") && args.flag("attach")) return not_started(error(code::bad_value, "--detach and --attach exclude each other"));
-  return run_validate(test_options_of(args), env);
-}
-
-CommandOutput adapt_health(const Args& args, Env& env) {
-  ValidateOptions options;
-  options.site = agent_site_options(args);
-  options.command = "health";
-  options.families = {"health"};
-  options.detach = false;   // it takes seconds, at any level
-  return run_validate(options, env);
-}
-
-CommandOutput adapt_selftest(const Args& args, Env& env) {
-  SelftestOptions options;
-  options.site = agent_site_options(args);
-  if (const auto seed = args.integer("seed")) options.seed = static_cast<std::uint64_t>(*seed);
-  return run_selftest(options, env);
-}
-
 CommandOutput adapt_demo(const Args& args, Env& env) { return run_demo({args.text("dir"), args.text("output") == "table"}, env); }
 
 CommandOutput adapt_doctor(const Args& args, Env& env) { return run_doctor({site_options(args), build_facts()}, env); }
-
-std::vector<OptionSpec> test_options() {
-  return with_agent({
-      {.name = "level", .kind = Kind::choice, .value = "LEVEL", .help = "how thorough; default is what the node's tranche asks for",
-       .choices = {"quick", "standard", "soak"}},
-      {.name = "duration", .kind = Kind::duration, .value = "TIME", .help = "time for the tests of one accelerator, instead of the level's"},
-      {.name = "dry-run", .help = "say what would be tested and how long each part takes, and reach nobody"},
-      {.name = "threads", .kind = Kind::integer, .value = "N", .help = "threads of the cpu device; 0 is all that the node has", .fallback = "0", .max = 4096},
-      {.name = "memory-cap", .kind = Kind::integer, .value = "MIB", .help = "most memory that the cpu device's tests take, in MiB", .min = 16, .max = 1 << 24},
-      {.name = "detach", .help = "start the tests and leave them to the nodes; kfab resume judges them; a soak is left to them anyway"},
-      {.name = "attach", .help = "stay and watch, also over a soak: the tests end with this command or its connection"},
-  });
-}
 
 }  // namespace
 
@@ -412,6 +257,7 @@ std::vector<CommandSpec> fleet_commands() {
                    {.name = "window", .kind = Kind::integer, .value = "N", .help = "most nodes at work at the same time, instead of the run's", .min = 1, .max = 20000}},
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
        .schema = "kfab.provision/1.3",
+       .other_schemas = {"kfab.reboot/1.1", "kfab.validate/1.2"},
        .run = adapt_resume},
       {.name = "exec",
        .help = "run a command on many nodes and fold identical output",
@@ -486,74 +332,6 @@ std::vector<CommandSpec> fleet_commands() {
        .schema = "kfab.copy/1.1",
        .selects_nodes = true,
        .run = adapt_copy},
-      {.name = "health",
-       .help = "read error counters, links, firmware and XIDs of the accelerators",
-       .description = "ECC counters, remapped rows, PCIe replays and AER, NVLinks, the fabric, InfoROM, MIG, persistence, confidential "
-                      "computing, other processes, the PCIe link under a short load against what the accelerator itself can, versions "
-                      "against the profile's pins, and the XIDs in the kernel's log, judged by a table of its own.\n\n"
-                      "The other tests read the same counters before and after every test and name the test that moved one. What "
-                      "cannot be read (an older driver, no permission for the kernel's log) is said and not judged.",
-       .examples = {{"kfab health site.yaml -t p1", "every accelerator of a tranche"},
-                    {"kfab health site.yaml -w gpu007 -o json", "one node, every counter"}},
-       .positionals = {site_manifest()},
-       .options = with_agent({}),
-       .exit_codes = {0, 1, 2, 3, 4, 130, 143}, .schema = "kfab.validate/1.2", .selects_nodes = true,
-       .run = adapt_health},
-      {.name = "memtest",
-       .help = "test the memory of the accelerators with patterns",
-       .description = "Patterns over as much of the memory as can be had, every word compared; the share that was covered is printed, and so is "
-                      "the bandwidth of the same pass. A wrong bit fails the accelerator whatever the criteria say.\n\n"
-                      "Asks before it loads more than 32 nodes; --yes answers.",
-       .examples = {{"kfab memtest site.yaml -t p1 --level standard", "every accelerator of a tranche"},
-                    {"kfab memtest site.yaml -w gpu007 --duration 10m", "one node for ten minutes"}},
-       .positionals = {site_manifest()},
-       .options = test_options(),
-       .exit_codes = {0, 1, 2, 3, 4, 130, 143}, .schema = "kfab.validate/1.2", .selects_nodes = true,
-       .run = adapt_tests},
-      {.name = "burnin",
-       .help = "burn in the accelerators with verified matrix products",
-       .description = "Every result is compared bit by bit with the one right answer. A wrong bit fails the accelerator whatever the "
-                      "criteria say; a run without an iteration, or whose checker did not find the fault planted for it, is not judged.\n\n"
-                      "Asks before it loads more than 32 nodes; --yes answers.",
-       .examples = {{"kfab burnin site.yaml -t p1 --level standard", "every accelerator of a tranche"},
-                    {"kfab burnin site.yaml -w gpu007 --duration 10m", "one node for ten minutes"}},
-       .positionals = {site_manifest()},
-       .options = test_options(),
-       .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.validate/1.2",
-       .selects_nodes = true,
-       .run = adapt_tests},
-      {.name = "bandwidth",
-       .help = "measure the bandwidth of memory and links",
-       .description = "Names and method are nvbandwidth's on the cuda device, STREAM's on the cpu device. What was copied is verified. "
-                      "A figure of one device is never held against a criterion of another.\n\n"
-                      "Asks before it loads more than 32 nodes; --yes answers.",
-       .examples = {{"kfab bandwidth site.yaml -t p1", "every link of a tranche's accelerators"},
-                    {"kfab bandwidth site.yaml -w gpu007 -o json", "one node, with every sample"}},
-       .positionals = {site_manifest()},
-       .options = test_options(),
-       .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.validate/1.2",
-       .selects_nodes = true,
-       .run = adapt_tests},
-      {.name = "validate",
-       .help = "run the tests that each tranche asks for and judge them",
-       .description = "Health, memory, bandwidth and burn-in at the level of the node's tranche (quick, standard or soak), judged by the criteria of "
-                      "the node's profile. What was measured and what it was held against is kept, so that readiness can tell.\n\n"
-                      "A test that did not run is not judged, which is exit code 3 and never a pass. Asks before it loads more than 32 nodes; --yes "
-                      "answers.\n\n"
-                      "A soak goes on by itself on the nodes, for hours: kfab comes back when it has begun, and neither a lost connection nor the "
-                      "end of this machine ends it. `kfab resume` tells how far it is and fetches the result. The same with --detach for other "
-                      "levels; where one of the nodes is to have a soak, all are left to themselves. --attach stays.",
-       .examples = {{"kfab validate site.yaml -t p1", "the tests of one tranche"},
-                    {"kfab validate site.yaml --level quick -o ndjson", "quick tests of all, events as they happen"},
-                    {"kfab validate site.yaml -t p1 --level soak --duration 24h", "start a soak of a day; kfab resume judges it"}},
-       .positionals = {site_manifest()},
-       .options = test_options(),
-       .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.validate/1.2",
-       .selects_nodes = true,
-       .run = adapt_tests},
       {.name = "demo",
        .help = "do the whole job on this machine: four nodes, two tranches",
        .description = "Starts an sshd of its own on loopback, with fresh keys, and runs lint, plan, provision, inventory, validate, readiness "
@@ -565,20 +343,6 @@ std::vector<CommandSpec> fleet_commands() {
        .exit_codes = {0, 1, 2, 4, 130, 143},
        .schema = "kfab.demo/1.0",
        .run = adapt_demo},
-      {.name = "selftest",
-       .help = "plant faults, and see whether every check finds them",
-       .description = "A flipped bit at random places under every memory pattern and in what copies carry, the proof that every test of the cpu "
-                      "device, and where there is one of the cuda device, carries, counters that move, XIDs, processes that hang, crash or talk "
-                      "nonsense; reports of devices that lie, a copy slower than its peers, a digest that differs from all others; and every "
-                      "criterion held against a good and a bad case made from its own limit. What is not found is the answer no.\n\n"
-                      "Without a manifest on this machine, by the agent that also travels to nodes; with one on its nodes, and with its criteria.",
-       .examples = {{"kfab selftest", "this machine, about ten seconds"},
-                    {"kfab selftest --seed 4711 -o json", "the same places again, every fault by itself"},
-                    {"kfab selftest site.yaml -w gpu007", "on a node, with the criteria of the site"}},
-       .positionals = {site_manifest(false)},
-       .options = with_agent({{.name = "seed", .kind = Kind::integer, .value = "N", .help = "from which the places of faults follow; default is a new one, which is printed"}}),
-       .exit_codes = {0, 1, 2, 3, 4, 130, 143}, .schema = "kfab.selftest/1.0", .selects_nodes = true,
-       .run = adapt_selftest},
       {.name = "doctor",
        .help = "see whether all is in place here before nodes are reached",
        .description = "Looks at libssh2 and what it cannot do, ssh(1), ssh-agent, key files, known_hosts, the limit on open files, memory, the "

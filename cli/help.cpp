@@ -77,7 +77,8 @@ std::string exit_codes_topic(const StreamFacts& facts) {
     all.push_back({fmt::format("{:<4} {}", row.code, row.outcome), fmt::format("{}: {}", row.meaning, row.next_move)});
   out += entries(all, facts) + "\n";
   out += wrap("When several apply, 4 comes first, then 130 and 143, then 2, 3, 1 and 0. The same word and number are in every "
-              "JSON document as `outcome` and `exit_code`.\n\nFor `kfab lint` an invalid manifest is an answer: 1. No target, "
+              "JSON document as `outcome` and `exit_code`.\n\nAn answer that could not be written to stdout, as on a full disk, was not "
+              "given: 0 and 1 become 3 on every command, and stderr says KF1290. A reader that left (`| head`) is no error.\n\nFor `kfab lint` an invalid manifest is an answer: 1. No target, "
               "an unknown group or tranche is 2, never \"nothing to do\".", page_width(facts), margin);
   return out;
 }
@@ -113,6 +114,7 @@ constexpr std::array variables{
     VariableRow{"KFAB_STATE_DIR", "as --state"},
     VariableRow{"KFAB_COLOR", "as --color"},
     VariableRow{"KFAB_NO_INPUT", "as --no-input, unless empty or 0"},
+    VariableRow{"KFAB_JOBS_DIR", "where an agent keeps tests that go on by themselves; heeded on the node, default /var/tmp/kfab-UID/jobs"},
     VariableRow{"KFAB_COMPLETE_WAIT", "how long a completion may read the manifest on the line; default 35ms"},
     VariableRow{"KFAB_FORCE_TTY", "act as on a terminal of this size (80x24): for tests"},
     VariableRow{"NO_COLOR", "not empty: no colour"},
@@ -234,6 +236,7 @@ std::string command_help(const CommandSpec& command, const StreamFacts& facts) {
   out += title(facts, "OPTIONS OF EVERY COMMAND") + option_entries(common, facts) + "\n";
   out += title(facts, "EXIT CODES") + exit_code_entries(command.exit_codes, facts);
   if (!command.schema.empty()) out += "\n" + title(facts, "JSON") + "  " + std::string(command.schema) + ": kfab schema " + std::string(command.schema) + "\n";
+  for (const std::string_view schema : command.other_schemas) out += fmt::format("  {}: kfab schema {}\n", schema, schema);
   return out;
 }
 

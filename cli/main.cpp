@@ -2,9 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <exception>
 #include <filesystem>
 #include <iostream>
@@ -50,13 +48,6 @@ void raise_descriptor_limit() {
   (void)::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-// What the reader of stdout did not get must not look as if it had been said. A reader that left is no error.
-int after_output(int code, const cli::FdBuffer& out, std::ostream& err) {
-  if (out.failure() == 0 || out.failure() == EPIPE) return code;
-  err << "error[KF6003]: the result could not be written to stdout: " << std::strerror(out.failure()) << '\n';
-  return code < 2 ? exit_code(Outcome::incomplete) : code;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -70,7 +61,7 @@ int main(int argc, char** argv) {
   if (!words.empty() && words[0] == "__man") {
     const int code = cli::write_manual(words.size() > 1 ? words[1] : std::string{}, std::cin, out);
     out.flush();
-    return code;
+    return out_buffer.failure() == 0 ? code : exit_code(Outcome::incomplete);   // half a page must not look like one
   }
 
   std::error_code ignored;
@@ -94,5 +85,5 @@ int main(int argc, char** argv) {
     code = process.report_bug("something was thrown that is no exception");
   }
   out.flush();
-  return after_output(code, out_buffer, err);
+  return process.after_output(code, out_buffer.failure());
 }

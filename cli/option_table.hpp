@@ -76,10 +76,11 @@ struct CommandSpec {
   std::string_view rest{};                      // "CMD [ARG...]": words after `--` belong to the command; empty: none
   std::vector<int> exit_codes{};                // of exit_code_table(); 2 and 4 are every command's
   std::string_view schema{};                    // "kfab.lint/1.0"
+  std::vector<std::string_view> other_schemas{};   // of results that are those of another command: resume
   bool selects_nodes = false;                   // -t, -w and -x mean something here: shown in its help
   bool takes_sets = false;                      // -w adds to its sets and -x takes from them
   bool selects_tranches = false;                // of these only -t does
-  bool reaches_nodes = false;                   // set for all of fleet_commands(): an interrupt ends it in order
+  bool reaches_nodes = false;                   // set by all_commands() and test_commands(): an interrupt ends it in order
   Adapter run = nullptr;
 };
 
@@ -91,9 +92,10 @@ std::span<const CommandSpec> all_commands();
 const CommandSpec* find_command(std::string_view name);
 const OptionSpec* find_option(const CommandSpec*, std::string_view long_name);   // the command's own, then global
 
-// The rows of the commands that reach nodes (commands_fleet.cpp), of those about files (commands_files.cpp) and of
-// those about kfab itself (commands_self.cpp); all_commands() puts them in order.
+// The rows of the commands that reach nodes (commands_fleet.cpp), of those that test accelerators (commands_tests.cpp), of those
+// about files (commands_files.cpp) and of those about kfab itself (commands_self.cpp); all_commands() puts them in order.
 std::vector<CommandSpec> fleet_commands();
+std::vector<CommandSpec> test_commands();
 std::vector<CommandSpec> file_commands();
 std::vector<CommandSpec> self_commands();
 

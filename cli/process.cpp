@@ -1,5 +1,7 @@
 #include "cli/process.hpp"
 
+#include <cerrno>
+#include <cstring>
 #include <sstream>
 
 #include <fmt/format.h>
@@ -163,7 +165,7 @@ int Process::run_command(const Args& args) {
 }
 
 int Process::finish(CommandOutput output) {
-  output.data = json::redacted(output.data, *redactor_);
+  output.data = json::redacted(std::move(output.data), *redactor_);
   output.diagnostics = json::redacted(std::move(output.diagnostics), *redactor_);
   const int code = exit_code(output.outcome, output.signal);
   if (format_ != Format::table) {
@@ -211,6 +213,16 @@ int Process::report_bug(std::string_view what) {
   output.outcome = Outcome::bug;
   output.diagnostics.push_back(std::move(bug));
   return finish(std::move(output));
+}
+
+int Process::after_output(int code, int failure) {
+  if (failure == 0 || failure == EPIPE) return code;
+  if (progress_) progress_->finish();
+  const Diagnostic unwritten = error(code::answer_not_written, fmt::format("the answer could not be written to stdout: {}", std::strerror(failure)));
+  world_.err << render_diagnostics({unwritten}, {}, {.one_line = short_diagnostics_}, err_facts_);
+  world_.err.flush();
+  // 3 and not 4 or 2: kfab has no fault, and what it was told to do was done; what is missing is the answer.
+  return code == exit_code(Outcome::yes) || code == exit_code(Outcome::no) ? exit_code(Outcome::incomplete) : code;
 }
 
 }  // namespace kfab::cli

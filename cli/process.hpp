@@ -43,6 +43,10 @@ class Process {
   int run();
   // Says that `what` happened, in the format that was asked for. Returns the exit code of a bug.
   int report_bug(std::string_view what);
+  // The exit code, once all of stdout was written or could not be: `failure` is the errno of that, 0 for none. An answer that
+  // could not be written was not given, whatever it was: yes and no become incomplete, and stderr says so. A reader that
+  // left (EPIPE) has seen what it wanted.
+  int after_output(int code, int failure);
 
  private:
   enum class Format : std::uint8_t { table, json, ndjson };

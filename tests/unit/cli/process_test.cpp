@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <cerrno>
 #include <map>
 #include <sstream>
 
@@ -110,6 +111,25 @@ TEST_CASE("a bug is told in the format that was asked for") {
   CHECK(keys(*document) == envelope_keys);
   CHECK(err.str().find("KF9001") != std::string::npos);
   CHECK(err.str().find('\x1b') == std::string::npos);
+}
+
+TEST_CASE("an answer that could not be written was not given, and stderr says so; a reader that left is no error") {
+  std::istringstream in;
+  std::ostringstream out, err;
+  const auto clock = make_system_clock();
+  Process process({.words = {"explain"}, .in = in, .out = out, .err = err, .getenv = [](std::string_view) { return std::optional<std::string>(); }, .clock = *clock,
+                   .facts = [](int, term::ColourChoice, const term::Getenv&) { return term::StreamFacts{}; }});
+  CHECK(process.run() == 0);
+  for (const int code : {0, 1, 2, 3, 4, 130, 143}) {
+    CHECK(process.after_output(code, 0) == code);
+    CHECK(process.after_output(code, EPIPE) == code);
+  }
+  CHECK(err.str().empty());
+  CHECK(process.after_output(0, ENOSPC) == 3);
+  CHECK(err.str().find("error[KF1290]") != std::string::npos);
+  CHECK(err.str().find("No space left on device") != std::string::npos);
+  CHECK(process.after_output(1, EIO) == 3);
+  for (const int code : {2, 3, 4, 130, 143}) CHECK(process.after_output(code, ENOSPC) == code);   // they say more
 }
 
 TEST_CASE("carets stand under the token, in columns, also after wide characters and tabs") {

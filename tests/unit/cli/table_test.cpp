@@ -69,6 +69,11 @@ TEST_CASE("every command has a name, one line of help, an example, exit codes, a
     CHECK((command.run != nullptr));
     REQUIRE_FALSE(command.schema.empty());
     CHECK_MESSAGE(json::find_schema(command.schema) != nullptr, "no schema is published for " << command.schema);
+    CHECK(command_page(command).find(command.schema) != std::string::npos);
+    for (const auto schema : command.other_schemas) {
+      CHECK_MESSAGE(json::find_schema(schema) != nullptr, "no schema is published for " << schema);
+      CHECK(std::any_of(all_commands().begin(), all_commands().end(), [&](const CommandSpec& other) { return other.schema == schema; }));
+    }
     for (const int code : command.exit_codes) {
       const auto rows = exit_code_table();
       CHECK(std::any_of(rows.begin(), rows.end(), [&](const ExitCodeRow& row) { return row.code == code; }));
