@@ -140,12 +140,12 @@ TEST_CASE("where tests were only cut short, the next step is to run them whole")
   };
   const auto cut = readiness::assess(s, e, context()).tranches[0];
   CHECK_FALSE(cut.ready);
-  CHECK(words(cut).find("without --duration and --memory-cap") != std::string::npos);
+  CHECK(words(cut).find("without --duration, --memory-cap and --threads") != std::string::npos);
   CHECK(words(cut).find("kfab provision") == std::string::npos);
   // A node that was never tested needs more than that, and both are told.
   std::erase_if(e.accelerators, [&](const auto& a) { return a.node == s.nodes[0].name; });
   const auto mixed = readiness::assess(s, e, context()).tranches[0];
-  CHECK(words(mixed).find("without --duration and --memory-cap") != std::string::npos);
+  CHECK(words(mixed).find("without --duration, --memory-cap and --threads") != std::string::npos);
   CHECK(words(mixed).find("kfab provision") != std::string::npos);
 }
 
