@@ -91,14 +91,23 @@ std::string excerpt(const Diagnostic& d, const std::vector<manifest::SourceText>
   return out;
 }
 
-std::string full(const Diagnostic& d, const std::vector<manifest::SourceText>& sources, bool next_step, const StreamFacts& facts) {
+// A hint with the manifest that the user has named, so that it can be typed as it stands.
+std::string hint(std::string_view text, const std::string& manifest) {
+  constexpr std::string_view word = "MANIFEST";
+  std::string out(text);
+  if (manifest.empty()) return out;
+  for (std::size_t at = out.find(word); at != std::string::npos; at = out.find(word, at + manifest.size())) out.replace(at, word.size(), manifest);
+  return out;
+}
+
+std::string full(const Diagnostic& d, const std::vector<manifest::SourceText>& sources, const DiagnosticStyle& style, const StreamFacts& facts) {
   std::string out = head(d, facts) + "\n";
   const bool has_excerpt = d.span.has_value() && d.span->line > 0 && !d.span->file.empty();
   if (has_excerpt) out += excerpt(d, sources, facts);
   std::string notes;
   if (!d.suggestions.empty() && (!has_excerpt || !d.label.empty())) notes += "  = " + did_you_mean(d) + "\n";
-  for (const std::string& line : d.help) notes += "  = " + one_line(line, longest_help) + "\n";
-  if (!has_excerpt && next_step) notes += "  = try: " + std::string(info(d.code).next_step) + "\n";
+  for (const std::string& line : d.help) notes += "  = " + one_line(hint(line, style.manifest), longest_help) + "\n";
+  if (!has_excerpt && style.next_steps) notes += "  = try: " + hint(info(d.code).next_step, style.manifest) + "\n";
   return out + notes;
 }
 
@@ -122,7 +131,7 @@ std::string render_diagnostics(const Diagnostics& all, const std::vector<manifes
     if (shown == style.most && !style.one_line) { ++hidden; continue; }
     ++shown;
     if (style.one_line) out += short_form(d, facts);
-    else out += (out.empty() ? "" : "\n") + full(d, sources, style.next_steps, facts);
+    else out += (out.empty() ? "" : "\n") + full(d, sources, style, facts);
   }
   if (hidden > 0) out += fmt::format("\nand {} more; -o json or --diagnostics short shows all\n", with_thousands(static_cast<long long>(hidden)));
   if (errors + warnings > 1 && shown > 1 && !style.one_line) {

@@ -14,6 +14,7 @@ struct DiagnosticStyle {
   bool only_errors = false;   // -q
   bool next_steps = true;     // of findings without a place in a text
   std::size_t most = 20;      // what is past them is counted
+  std::string manifest{};     // what is to be typed for the word MANIFEST in a hint; empty: the word stays
 };
 
 // Findings for people, on stderr: with the line and a caret where `sources` has the text, with suggestions and the next

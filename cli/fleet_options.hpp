@@ -13,7 +13,7 @@ namespace kfab::cli {
 // How nodes are logged in to.
 std::vector<OptionSpec> reach_options();
 // How the run goes over the nodes, for commands that do something on each.
-std::vector<OptionSpec> pace_options(std::string_view canary_help = "start with N nodes, all of which must be ok before the others begin; 0 is none");
+std::vector<OptionSpec> pace_options(std::string_view canary_help = "start with the first N nodes, in the manifest's order, all of which must be ok before the others begin; 0 is none");
 // The command's own options, then those about batches and budgets, then those about reaching nodes.
 std::vector<OptionSpec> with_pace(std::vector<OptionSpec> own, std::vector<OptionSpec> pace = pace_options());
 // The same for commands that start the agent.

@@ -1,5 +1,6 @@
 #include "cli/process.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <sstream>
@@ -12,6 +13,7 @@
 #include "base/codes/store.hpp"
 #include "base/ids.hpp"
 #include "base/result.hpp"
+#include "base/shell_word.hpp"
 #include "base/text.hpp"
 #include "cli/build_info.hpp"
 #include "cli/diagnostics.hpp"
@@ -48,6 +50,16 @@ Result<std::string> read_all(std::istream& in) {
     if (all.size() > most_input_bytes) return error(code::file_too_large, "standard input is larger than 256 MiB");
   }
   return all;
+}
+
+// What a hint says for MANIFEST, as it can be typed: the manifest that was named, or the nodes that stand in its stead.
+// Empty when neither is known.
+std::string manifest_word(const Args& args) {
+  const auto& words = args.command()->positionals;
+  if (std::none_of(words.begin(), words.end(), [](const PositionalSpec& word) { return word.name == "MANIFEST"; })) return {};
+  const std::string path = args.positional("MANIFEST"), nodes = join(args.list("nodes"), ",");
+  if (!path.empty()) return path == "-" ? std::string() : shell_word(one_line(path));
+  return nodes.empty() ? std::string() : "-w " + shell_word(one_line(nodes));
 }
 
 }  // namespace
@@ -92,6 +104,7 @@ void Process::take_globals(const Args& args) {
   short_diagnostics_ = args.text("diagnostics") == "short";
   assume_yes_ = args.flag("yes");
   no_input_ = args.flag("no-input");
+  manifest_ = manifest_word(args);
 }
 
 std::optional<Diagnostic> Process::find_state_dir(const Args& args) {
@@ -194,7 +207,7 @@ int Process::finish(CommandOutput output) {
     world_.out.flush();
   }
   world_.err << render_diagnostics(output.diagnostics, output.sources,
-                                   {.one_line = short_diagnostics_, .only_errors = verbosity_ == term::Verbosity::quiet},
+                                   {.one_line = short_diagnostics_, .only_errors = verbosity_ == term::Verbosity::quiet, .manifest = manifest_},
                                    err_facts_);
   if (output.cost && output.cost->nodes > 1 && verbosity_ != term::Verbosity::quiet)
     world_.err << term::paint(err_facts_, term::Style::faint, to_text(*output.cost)) << '\n';

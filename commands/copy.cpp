@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -50,9 +51,26 @@ Result<std::vector<std::string>> places(const std::string& directory, const std:
   return local;
 }
 
+// The file with its checksums. A large one takes longer than a person waits without a word, so its reading is told, in
+// MiB and in hundredths of the whole.
+Result<fleet::LocalFile> read_once(const std::string& path, Env& env) {
+  constexpr std::uint64_t mib = 1 << 20, large = 64 * mib;
+  std::optional<std::uint64_t> told;
+  auto file = fleet::LocalFile::open(path, [&](std::uint64_t done, std::uint64_t total) {
+    const std::uint64_t share = total < large ? 0 : done * 100 / total;
+    const auto whole = static_cast<double>((total + mib - 1) / mib);
+    if (!told && total >= large) env.events.emit({.type = "run_started", .message = "reading the file, MiB", .total = whole});
+    if (total >= large && told != share) env.events.emit({.type = "progress", .step = "checksum", .done = static_cast<double>(done / mib), .total = whole});
+    if (total >= large) told = share;
+    return !env.cancel.requested();
+  });
+  if (told) env.events.emit({.type = "run_finished"});
+  return file;
+}
+
 // What a node ended with, in words.
 std::string ending(const CopyRun& run, const fleet::CopyResult& node) {
-  if (node.outcome != NodeOutcome::ok) return node.why ? node.why->message : std::string(to_string(node.phase));
+  if (node.outcome != NodeOutcome::ok) return node.why ? without_lead(node.why->message, node.node) : std::string(to_string(node.phase));
   if (!node.changed) return run.fetch ? "is here already" : "already there";
   const std::string from = node.resumed_from_bytes > 0
                                ? fmt::format(", resumed after {}", with_thousands(static_cast<long long>(node.resumed_from_bytes))) : "";
@@ -122,8 +140,13 @@ CommandOutput run_copy(const CopyOptions& options, Env& env) {
 
   std::optional<fleet::LocalFile> file;
   if (!fetch) {
-    auto opened = fleet::LocalFile::open(run.source);
-    if (!opened) return not_started(std::move(opened).error());
+    auto opened = read_once(run.source, env);
+    if (!opened) {
+      CommandOutput stopped = not_started(std::move(opened).error());
+      stopped.outcome = overall(env, false, false) == Outcome::cancelled ? Outcome::cancelled : Outcome::invalid;
+      stopped.signal = env.cancel.signal();
+      return stopped;
+    }
     run.size_bytes = opened->size();
     file.emplace(std::move(*opened));
   }

@@ -6,6 +6,7 @@
 
 #include "base/codes/commands.hpp"
 #include "base/file.hpp"
+#include "base/shell_word.hpp"
 #include "base/text.hpp"
 #include "commands/output_files.hpp"
 #include "fleet/fold.hpp"
@@ -17,18 +18,12 @@ namespace {
 
 constexpr std::size_t shown_beside_files_bytes = 64 * 1024;   // of each stream of a node, when all of it goes to a file
 
-std::string single_quoted(std::string_view text) {
-  std::string quoted = "'";
-  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
-
 // What the node ended with, in words: "exit status 7", "killed by signal KILL", or why there is neither.
 std::string ending(const fleet::CommandResult& node) {
   if (!node.signal.empty()) return "killed by signal " + node.signal;
   if (node.outcome == NodeOutcome::failed && node.exit_status) return fmt::format("exit status {}", *node.exit_status);
   if (node.outcome == NodeOutcome::ok) return {};
-  return node.why ? node.why->message : std::string(to_string(node.phase));
+  return node.why ? without_lead(node.why->message, node.node) : std::string(to_string(node.phase));
 }
 
 Result<std::string> standard_input(const ExecOptions& options, Env& env) {
@@ -49,7 +44,7 @@ Result<fleet::CommandTask> task_of(const ExecOptions& options) {
   const ReachOptions& reach = options.site.reach;
   const bool password = reach.ask_become_password || !reach.become_password_file.empty();
   if (options.plain && password) return error(code::plain_excludes, "--plain and a password for sudo exclude each other");
-  if (options.plain && reach.become) task.text = "exec sudo -n -- /bin/sh -c " + single_quoted(task.text);
+  if (options.plain && reach.become) task.text = "exec sudo -n -- /bin/sh -c " + shell_word(task.text);
   else if (password) task.become = fleet::Become::sudo_password;
   else if (reach.become) task.become = fleet::Become::sudo;
   return task;

@@ -93,7 +93,7 @@ std::optional<Diagnostic> budget_diagnostic(const FleetSummary& summary) {
   Diagnostic stopped = error(code::fleet_stopped_by_budget,
                              fmt::format("{}, so {} of {} not started", why, number(failures.not_started.size()),
                                          nodes_text(failures.nodes) + (failures.not_started.size() == 1 ? " was" : " were")));
-  stopped.help.push_back(fmt::format("failed ({}): {}", number(failures.failed.size()), shortened(nodeset::fold_names(failures.failed))));
+  stopped.help.push_back(fmt::format("failed in the end ({}): {}", number(failures.failed.size()), shortened(nodeset::fold_names(failures.failed))));
   for (const auto& trait : failures.shared) stopped.help.push_back(to_text(trait));
   const std::string rest = nodeset::fold_names(failures.not_started);
   stopped.help.push_back(fmt::format("not started ({}): {}", number(failures.not_started.size()), shortened(rest)));
@@ -167,6 +167,11 @@ void render(const FleetSummary& summary, term::Writer& out) {
     out.line(line.may_be_cut ? term::fit(set, width > lead.size() + 20 ? width - lead.size() : 20) : set);
   }
   for (const auto& trait : summary.failures.shared) out.line(term::Style::strong, to_text(trait));
+}
+
+std::string without_lead(const std::string& message, const std::string& node) {
+  const std::string lead = one_line(node) + ": ";
+  return message.starts_with(lead) ? message.substr(lead.size()) : message;
 }
 
 term::Cell folded_cell(const Names& names, const term::StreamFacts& facts) {

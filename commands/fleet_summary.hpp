@@ -35,6 +35,9 @@ void add_to(json::Object& data, const FleetSummary&);
 // One line per outcome with its count and folded nodes, and one per telling trait of the failures. Nothing for one node.
 void render(const FleetSummary&, term::Writer&);
 
+// What was said of a node, where its name stands before it anyway: without "NODE: ".
+std::string without_lead(const std::string& message, const std::string& node);
+
 // The names of a row that stands for several nodes, with their number; cut where a terminal would have no room for more.
 term::Cell folded_cell(const std::vector<std::string>& names, const term::StreamFacts&);
 

@@ -75,6 +75,7 @@ void find_duplicates(const std::vector<ssh::Target>& targets, ssh::HostKeys& key
     if (nodes.size() > 1) by_nodes[nodes].push_back(blob);
   }
   for (auto& [nodes, blobs] : by_nodes) {
+    if (std::all_of(nodes.begin(), nodes.end(), [&](std::size_t i) { return targets[i].shares_machine; })) continue;   // as declared
     std::sort(blobs.begin(), blobs.end());
     Duplicate duplicate;
     duplicate.one_address = true;
@@ -91,6 +92,7 @@ void find_duplicates(const std::vector<ssh::Target>& targets, ssh::HostKeys& key
   }
   // A key that is stored for somebody who does not show it: two nodes have changed places, or one is another's clone.
   for (const auto& [blob, nodes] : by_key) {
+    if (std::all_of(nodes.begin(), nodes.end(), [&](std::size_t i) { return targets[i].shares_machine; })) continue;
     auto lines = keys.store_lines_of_key(targets[nodes.front()], blob);
     if (!lines || lines->empty()) continue;
     std::unordered_set<std::string> shown_by;

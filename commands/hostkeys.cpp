@@ -38,7 +38,7 @@ std::variant<Selected, CommandOutput> select(const HostKeysOptions& options, Env
   std::vector<ssh::Target> targets;
   if (options.site.manifest.empty()) {
     auto bare = bare_targets(options.site, env, selected.output.diagnostics);
-    if (!bare) return not_started(std::move(bare).error());
+    if (!bare) return not_started({std::move(bare).error()}, sources_of(options.site.selection));
     targets = std::move(*bare);
     selected.site_argument = "-w '" + options.site.selection.nodes + "'";
   } else {

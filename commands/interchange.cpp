@@ -64,7 +64,7 @@ CommandOutput run_export(const ExportOptions& options, Env& env) {
   if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
   const auto& loaded = std::get<manifest::Loaded>(opened);
   const auto nodes = select_nodes(*loaded.site(), options.selection);
-  CommandOutput output = nodes ? text_output(manifest::export_nodes(options.format, *loaded.site(), *nodes, options.port), nodes->size()) : not_started(nodes.error());
+  CommandOutput output = nodes ? text_output(manifest::export_nodes(options.format, *loaded.site(), *nodes, options.port), nodes->size()) : not_started({nodes.error()}, sources_of(options.selection));
   output.site = {loaded.site()->metadata.name, loaded.sha256};
   return output;
 }

@@ -272,7 +272,11 @@ CommandOutput run_judge(const JudgeOptions& options, Env& env) {
     return std::move(output);
   };
   auto selected = select_nodes(*site, options.selection);
-  if (!selected) return refuse(std::move(selected).error());
+  if (!selected) {
+    const auto texts = sources_of(options.selection);
+    output.sources.insert(output.sources.end(), texts.begin(), texts.end());
+    return refuse(std::move(selected).error());
+  }
   auto choice = CriteriaChoice::make(*site, options.criteria, env, output.sources);
   if (!choice) return refuse(std::move(choice).error());
   auto store = store::Store::open(env.state_dir, site->metadata.name);

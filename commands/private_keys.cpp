@@ -1,6 +1,7 @@
 #include "commands/private_keys.hpp"
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <ostream>
 
@@ -27,6 +28,17 @@ bool names_one(const ssh::Target& target, const std::vector<std::string>& keys) 
 }
 
 }  // namespace
+
+Status check_keys(const std::vector<std::string>& files, const std::vector<ssh::Target>& targets) {
+  const bool own = std::any_of(targets.begin(), targets.end(), [](const ssh::Target& target) { return target.transport == ssh::TransportKind::libssh2; });
+  for (const std::string& file : files) {
+    std::error_code failed;
+    if (!std::filesystem::exists(file, failed)) return error(code::ssh_key_unreadable, "there is no private key " + one_line(file));
+    if (!own) continue;
+    if (auto key = ssh::load_private_key(file); !key) return std::move(key).error();
+  }
+  return ok();
+}
 
 std::vector<std::string> locked_keys(const std::vector<ssh::Target>& targets, const std::string& agent_socket) {
   std::vector<ssh::AgentKey> held;

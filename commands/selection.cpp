@@ -23,11 +23,7 @@ Result<std::unordered_set<std::string>> expand(const nodeset::NodeSet& set) {
 Result<std::unordered_set<std::string>> named_nodes(std::string_view option, const std::string& expression,
                                                     const nodeset::Groups& groups) {
   auto set = nodeset::NodeSet::parse(expression, &groups);
-  if (!set) {
-    Diagnostic why = std::move(set).error();
-    why.path = std::string(option);
-    return why;
-  }
+  if (!set) return in_option(option, std::move(set).error());
   if (const auto unknown = *set - groups.all(); !unknown.empty()) {
     Diagnostic why = error(code::unknown_node, fmt::format("{} names {} that the manifest does not have: {}", option,
                                                            unknown.size() == 1 ? "a node" : plural(static_cast<long long>(unknown.size()), "node"),
@@ -39,6 +35,16 @@ Result<std::unordered_set<std::string>> named_nodes(std::string_view option, con
 }
 
 }  // namespace
+
+std::vector<manifest::SourceText> sources_of(const Selection& selection) {
+  return {{"--nodes", selection.nodes}, {"--exclude", selection.exclude}};
+}
+
+Diagnostic in_option(std::string_view option, Diagnostic why) {
+  why.path = std::string(option);
+  if (why.span) why.span->file = std::string(option);
+  return why;
+}
 
 nodeset::Groups groups_of(const manifest::Site& site) {
   std::map<std::pair<std::string, std::string>, Names> members;

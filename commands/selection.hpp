@@ -1,9 +1,11 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.hpp"
+#include "manifest/load.hpp"
 #include "manifest/model.hpp"
 #include "nodeset/nodeset.hpp"
 
@@ -15,6 +17,12 @@ struct Selection {
   std::string nodes;      // node set expression over the site's nodes and groups
   std::string exclude;
 };
+
+// Those texts under the names that findings about them give as their file, for the carets.
+std::vector<manifest::SourceText> sources_of(const Selection&);
+
+// A finding about a node set that the option gave: with the option as its place.
+Diagnostic in_option(std::string_view option, Diagnostic);
 
 // The groups that node set expressions over a site may name: @group, @rack:, @tranche:, @profile:.
 nodeset::Groups groups_of(const manifest::Site&);

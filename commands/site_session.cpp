@@ -70,6 +70,7 @@ ssh::Target target_of(const manifest::Site& site, const manifest::Node& node, co
   target.host_keys = policy_of(settings.host_keys);
   target.transport = transport_of_word(settings.transport);
   target.rack = node.rack;
+  target.shares_machine = node.identity_by_name;
   apply(reach, env, target);
   return target;
 }
@@ -135,7 +136,7 @@ std::variant<SiteSession, CommandOutput> open_site(const SiteOptions& options, E
   if (has_errors(loaded->diagnostics)) return not_started(loaded->diagnostics, loaded->sources);
   SiteSession session{loaded, loaded->site(), {}, {}, {}, {}};
   const auto stop = [&](Diagnostic why) {
-    CommandOutput output = not_started(std::move(why));
+    CommandOutput output = not_started({std::move(why)}, sources_of(options.selection));
     if (session.site) output.site = session.ref();
     return output;
   };
@@ -150,6 +151,7 @@ std::variant<SiteSession, CommandOutput> open_site(const SiteOptions& options, E
     session.sudo.push_back(options.reach.become || settings.become == "sudo");
   }
   if (auto led = find_ways(session, options.reach, env); !led) return stop(std::move(led).error());
+  if (auto usable = check_keys(absolute_paths(options.reach.identity_files, ".", env), session.targets); !usable) return stop(std::move(usable).error());
   auto agent = unlock_keys(session.targets, env);
   if (!agent) return stop(std::move(agent).error());
   session.agent = std::move(*agent);
@@ -187,13 +189,15 @@ Result<std::vector<ssh::Target>> bare_targets(const std::vector<std::string>& na
 
 Result<std::vector<ssh::Target>> bare_targets(const SiteOptions& options, const Env& env, Diagnostics& findings) {
   if (options.selection.nodes.empty()) return error(code::no_target, "neither a manifest nor --nodes says which nodes");
-  KFAB_TRY(set, nodeset::NodeSet::parse(options.selection.nodes));
+  auto set = nodeset::NodeSet::parse(options.selection.nodes);
+  if (!set) return in_option("--nodes", std::move(set).error());
   if (!options.selection.exclude.empty()) {
-    KFAB_TRY(without, nodeset::NodeSet::parse(options.selection.exclude));
-    set -= without;
+    auto without = nodeset::NodeSet::parse(options.selection.exclude);
+    if (!without) return in_option("--exclude", std::move(without).error());
+    *set -= *without;
   }
-  if (set.empty()) return error(code::no_target, "no node is selected");
-  return bare_targets(set.names(), options.reach, env, findings);
+  if (set->empty()) return error(code::no_target, "no node is selected");
+  return bare_targets(set->names(), options.reach, env, findings);
 }
 
 std::variant<Reached, CommandOutput> reach(const SiteOptions& options, Env& env) {
@@ -209,8 +213,9 @@ std::variant<Reached, CommandOutput> reach(const SiteOptions& options, Env& env)
     return reached;
   }
   auto bare = bare_targets(options, env, reached.output.diagnostics);
-  if (!bare) return not_started(std::move(bare).error());
+  if (!bare) return not_started({std::move(bare).error()}, sources_of(options.selection));
   reached.targets = std::move(*bare);
+  if (auto usable = check_keys(absolute_paths(options.reach.identity_files, ".", env), reached.targets); !usable) return not_started(std::move(usable).error());
   auto unlocked = unlock_keys(reached.targets, env);
   if (!unlocked) return not_started(std::move(unlocked).error());
   reached.agent = std::move(*unlocked);

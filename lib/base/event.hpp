@@ -16,7 +16,7 @@ struct Event {
   std::string step{};            // what the node is doing: "connect", "package:chrony", "gemm_f32"
   std::string message{};         // for people, one line
   std::string outcome{};         // for "node_done": a NodeOutcome or Verdict word
-  std::optional<double> done{};  // progress in units of `total`
+  std::optional<double> done{};  // progress in units of `total`; without a node: of the run itself
   std::optional<double> total{};
 };
 

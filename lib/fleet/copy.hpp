@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,9 +19,11 @@ namespace kfab::fleet {
 // meanwhile is noticed, and one that changes otherwise arrives with the wrong checksum.
 class LocalFile final : public ssh::ByteSource {
  public:
+  // Told how much of the file was read, of how much; with false the reading stops.
+  using Watch = std::function<bool(std::uint64_t done, std::uint64_t total)>;
   // Reads it once for its checksums. Errors: copy_source_unusable (missing, unreadable, a directory, a special file),
-  // copy_source_changed.
-  static Result<LocalFile> open(const std::string& path);
+  // copy_source_changed, fleet_cancelled (by `watch`).
+  static Result<LocalFile> open(const std::string& path, const Watch& watch = {});
   ~LocalFile() override;
   LocalFile(LocalFile&& other) noexcept;
   LocalFile& operator=(LocalFile&&) = delete;

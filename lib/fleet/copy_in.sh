@@ -4,7 +4,8 @@
 # and of its owner (empty: as it is made). Says "same" when it is there already; else "part", with how much of it was
 # left by an earlier try and the checksum of that. Then takes a line with the position to go on from, and the rest of
 # the bytes. What was taken is kept under the name .kfab-PART in the same folder until its checksum was found right; only
-# then does it take the place of what was there, at once. Says "stored".
+# then does it take the place of what was there, at once. Says "stored". While .kfab-PART is at work, .kfab-PART.lock
+# holds the number of its process.
 #
 # kfab may send empty lines while it waits. When it is gone, which shows by its server, everything here is ended.
 for kf_name in head cat wc tail sha256sum df mv rm chmod dd readlink sleep; do tool "$kf_name"; done;
@@ -49,6 +50,22 @@ if [ -f "$kf_path" ] && [ -r "$kf_path" ]; then
     fi;
   fi;
 fi;
+
+# One copy at a time goes on with what an earlier try left. Another one that comes meanwhile, for the same machine under
+# another name, works beside it and leaves nothing for a next try. A process that is gone holds nothing.
+claim() { (set -C; printf "%s\n" $$ >"$kf_lock") 2>/dev/null; };
+claimed() {
+  claim && return 0;
+  kf_other=; { read -r kf_other <"$kf_lock"; } 2>/dev/null;
+  kill -0 "$kf_other" 2>/dev/null && return 1;
+  rm -f "$kf_lock"; claim;
+};
+kf_lock=$kf_part.lock; kf_drop=;
+for kf_old in "$kf_part".[0-9]*; do
+  kill -0 "${kf_old##*.}" 2>/dev/null || rm -f "$kf_old";
+done;
+if claimed; then kf_drop=$kf_lock; else kf_part=$kf_part.$$; kf_drop=$kf_part; fi;
+trap "rm -f \"\$kf_drop\"" EXIT; trap "exit 143" HUP INT TERM;
 
 # What an earlier try left, if it is ours; whole MiB of it, because of those kfab knows the checksums.
 kf_have=0; kf_sum=-;

@@ -103,11 +103,14 @@ double log_choose(std::size_t n, std::size_t k) {
   return std::lgamma(static_cast<double>(n) + 1) - std::lgamma(static_cast<double>(k) + 1) - std::lgamma(static_cast<double>(n - k) + 1);
 }
 
+bool is_letter(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-'; }
+bool is_joint(char c) { return c == '.' || c == ':'; }   // of a name or an address, where a letter follows
+
 void replace_all(std::string& text, std::string_view from, std::string_view to) {
   for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
-    const auto word = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == ':' || c == '-'; };
     const std::size_t end = at + from.size();
-    const bool whole = (at == 0 || !word(text[at - 1])) && (end == text.size() || !word(text[end]));
+    const bool goes_on = end < text.size() && (is_letter(text[end]) || (is_joint(text[end]) && end + 1 < text.size() && is_letter(text[end + 1])));
+    const bool whole = (at == 0 || !(is_letter(text[at - 1]) || is_joint(text[at - 1]))) && !goes_on;
     if (whole) text.replace(at, from.size(), to);
     else at += from.size() - std::min(from.size(), to.size());
   }

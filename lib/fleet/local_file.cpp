@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/agent.hpp"
 #include "base/codes/commands.hpp"
 #include "base/codes/ssh.hpp"
 #include "base/result.hpp"
@@ -18,7 +19,7 @@
 
 namespace kfab::fleet {
 
-Result<LocalFile> LocalFile::open(const std::string& path) {
+Result<LocalFile> LocalFile::open(const std::string& path, const Watch& watch) {
   const auto unusable = [&](std::string_view why) { return error(code::copy_source_unusable, fmt::format("{}: {}", one_line(path), why)); };
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return unusable(std::strerror(errno));
@@ -37,6 +38,7 @@ Result<LocalFile> LocalFile::open(const std::string& path) {
     if (!file.read(at, chunk.data(), chunk.size())) return error(code::copy_source_changed, fmt::format("{}: cannot be read to its end", one_line(path)));
     sum.update(chunk);
     if (chunk.size() == grid_bytes) file.grid_.push_back(Sha256(sum).hex());
+    if (watch && !watch(at + chunk.size(), file.size_)) return error(code::fleet_cancelled, fmt::format("{}: stopped while it was read for its checksum", one_line(path)));
   }
   file.sha256_ = sum.hex();
   return file;

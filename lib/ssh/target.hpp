@@ -35,6 +35,7 @@ struct Target {
   TransportKind transport = TransportKind::libssh2;
   // The jump hosts before it, outermost first; nodes behind the same ones share them. Their own `via` is not looked at.
   std::vector<std::shared_ptr<const Target>> via{};
+  bool shares_machine = false;                // declared to be one of several names of a machine: they show the same host keys
   std::string rack{};                         // where it stands, to see what failures have in common; may be empty
 };
 

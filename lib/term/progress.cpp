@@ -93,6 +93,8 @@ void ProgressSink::emit(const Event& event) {
     oldest_ = event.node;
     oldest_step_ = event.step;
     oldest_s_ = event.done.value_or(0);
+  } else if (event.type == "progress" && event.node.empty()) {   // of the run itself, which no node counts
+    done_ = static_cast<long long>(event.done.value_or(0));
   } else if (event.type == "progress") {
     if (started_ - done_ <= few) {
       share_of_ = event.node;

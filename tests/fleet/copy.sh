@@ -56,6 +56,17 @@ expect "through a link" 0 '"changed": true'
 check "the link stayed, the file behind it changed" test -L "$work/node/link" -a "$(stat -c %s "$work/node/target")" = 5000000
 check "nothing half done is left" test -z "$(find "$work/node" -name '.kfab-*')"
 
+# Several names of one machine at once: one of them goes on with what was left, the others work beside it.
+head -c 30000000 /dev/urandom > "$work/here/large"
+printf 'Host n*\n  HostName 127.0.0.1\n  Port %s\n  IdentityFile %s\n  UserKnownHostsFile %s\n' "$port" "$work/sshd/id_ed25519" "$work/sshd/known_hosts" > "$work/names"
+"$kfab" copy --state "$work/state" -w 'n[1-3]' --ssh-config "$work/names" -o json "$work/here/large" "$work/node/large" \
+  > "$work/out" 2> "$work/err"
+status=$?
+expect "to three names of one machine" 0 '"ok": 3'
+check "is whole" cmp "$work/here/large" "$work/node/large"
+check "nothing of the three is left" test -z "$(find "$work/node" -name '.kfab-*')"
+rm "$work/here/large" "$work/node/large"
+
 # Names that a shell, a parser or a careless program would take for something else.
 # shellcheck disable=SC2016,SC1003  # as they are
 names=("it's" 'two  blanks ' '$HOME' '`id`' '-rf' '~' "a\"b" '!x' $'new\nline' $'end\n' '*' 'a;b' '\\' $'\xff\xfe')
@@ -106,7 +117,7 @@ cut_at() {
   local main size
   main=$(cat "$work/sshd/pid")
   for _ in $(seq 1 3000); do
-    size=$(find "$1" -name '.kfab-*' -printf '%s\n' 2> /dev/null | head -n 1)
+    size=$(find "$1" -name '.kfab-*' ! -name '*.lock' -printf '%s\n' 2> /dev/null | head -n 1)
     # shellcheck disable=SC2046  # pids are words
     if [ "${size:-0}" -ge "$2" ]; then kill -9 $(sshd_descendants "$main") 2> /dev/null; return 0; fi
     sleep 0.01
@@ -136,7 +147,7 @@ rm "$work/node/large"
 client=$!
 cut_at "$work/node" 30000000
 wait "$client"
-part=$(find "$work/node" -name '.kfab-*')
+part=$(find "$work/node" -name '.kfab-*' ! -name '*.lock')
 printf X | dd of="$part" bs=1 seek=1000 conv=notrunc 2> /dev/null
 run "$work/here/large" "$work/node/large"
 expect "a part that was damaged is not gone on from" 0 '"changed": true' '"resumed_from_bytes": 0'

@@ -100,8 +100,8 @@ spec:
   tranches:
     - {name: first, due: 2027-03-31, targets: [{profile: p, nodes: 4, accelerators: 4}], ready_when: {level: quick}}
   nodes:
-    - {group: g, tranche: first, profile: p, identity: name, list: [{name: a1, address: 127.0.0.1}, {name: a2, address: 127.0.0.2}, {name: dead, address: 127.0.0.3}]}
-    - {group: h, tranche: first, profile: p, identity: name, ssh: {port: $port_b, identity_files: [$work/b/id_ed25519], known_hosts: [$work/known]}, list: [{name: b1, address: 127.0.0.1}]}
+    - {group: g, tranche: first, profile: p, list: [{name: a1, address: 127.0.0.1}, {name: a2, address: 127.0.0.2}, {name: dead, address: 127.0.0.3}]}
+    - {group: h, tranche: first, profile: p, ssh: {port: $port_b, identity_files: [$work/b/id_ed25519], known_hosts: [$work/known]}, list: [{name: b1, address: 127.0.0.1}]}
 ---
 apiVersion: kfab/v1
 kind: Profile

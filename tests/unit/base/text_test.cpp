@@ -1,3 +1,4 @@
+#include "base/shell_word.hpp"
 #include "base/text.hpp"
 
 #include <doctest/doctest.h>
@@ -109,4 +110,12 @@ TEST_CASE("figures for people") {
   CHECK(plural(2000, "node") == "2,000 nodes");
   CHECK(plural(0, "site") == "0 sites");
   CHECK(plural(2, "entry", "entries") == "2 entries");
+}
+
+TEST_CASE("a word for the shell is quoted only where it must be") {
+  CHECK(shell_word("manifests/my-site_2.yaml") == "manifests/my-site_2.yaml");
+  CHECK(shell_word("") == "''");
+  CHECK(shell_word("n[1-3]") == "'n[1-3]'");
+  CHECK(shell_word("it's") == "'it'\\''s'");
+  CHECK(shell_word("a b;$(c)`d`\n") == "'a b;$(c)`d`\n'");
 }

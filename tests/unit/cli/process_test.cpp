@@ -154,6 +154,15 @@ TEST_CASE("a place that the text does not have, or a line of megabytes, does no 
   CHECK(render_diagnostics({d}, {{"f", std::string(1 << 20, 'x')}}, {}, {}).size() < 300);
 }
 
+TEST_CASE("a hint names the manifest that the user has named") {
+  Diagnostic d = make_diagnostic(code::internal, "MANIFEST is a word here");
+  d.help.push_back("kfab hostkeys trust MANIFEST --replace 'n[1-2]'");
+  CHECK(render_diagnostics({d}, {}, {.manifest = "'my site.yaml'"}, {}).find("= kfab hostkeys trust 'my site.yaml' --replace") != std::string::npos);
+  CHECK(render_diagnostics({d}, {}, {.manifest = "MANIFEST.yaml"}, {}).find("trust MANIFEST.yaml --replace") != std::string::npos);
+  CHECK(render_diagnostics({d}, {}, {.manifest = "s.yaml"}, {}).find("MANIFEST is a word here") != std::string::npos);
+  CHECK(render_diagnostics({d}, {}, {}, {}).find("trust MANIFEST --replace") != std::string::npos);
+}
+
 TEST_CASE("past twenty findings the rest is counted, and quiet keeps only errors") {
   Diagnostics many(25, make_diagnostic(code::internal, "x"));
   const std::string text = render_diagnostics(many, {}, {}, {});

@@ -139,7 +139,7 @@ TEST_CASE("exec: a budget that is used up leaves the rest, says so once, and is 
   REQUIRE(stopped != output.diagnostics.end());
   CHECK(stopped->message == "4 of 30 nodes failed, and --max-fail allows 10%, which is 3, so 10 of 30 nodes were not started");
   REQUIRE(stopped->help.size() == 3);
-  CHECK(stopped->help[0] == "failed (4): n[05,10,15,20]");
+  CHECK(stopped->help[0] == "failed in the end (4): n[05,10,15,20]");
   CHECK(stopped->help[1] == "not started (10): n[21-30]");
   CHECK(stopped->help[2] == "to go on with them: the same command with -w 'n[21-30]'");
   CHECK(output.diagnostics.size() == 2);   // and one for the four, not one each

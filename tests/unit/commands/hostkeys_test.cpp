@@ -1,6 +1,7 @@
 #include "commands/hostkeys.hpp"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <filesystem>
 
@@ -188,6 +189,29 @@ TEST_CASE_FIXTURE(Site, "hostkeys: what a node shows cannot write to the termina
   nodes->keys = {{"n1", {ed25519_blob('1')}}};
   CHECK(run(HostKeysAction::trust, "n1").outcome == Outcome::invalid);
   CHECK(stored().empty());
+}
+
+TEST_CASE_FIXTURE(Site, "hostkeys: names of one machine that are declared to be that are no clones of each other") {
+  const auto text = [](std::string_view second) {
+    return fmt::format("apiVersion: kfab/v1\nkind: Site\nmetadata: {{name: one, title: One, country: KR, as_of: 2026-11-22}}\nspec:\n  kind: edge\n  nodes:\n"
+                       "    - {{group: g, profile: p, list: [{{name: n1, address: 127.0.0.1}}], identity: name}}\n"
+                       "    - {{group: h, profile: p, list: [{{name: n2, address: 127.0.0.2}}]{}}}\n"
+                       "---\napiVersion: kfab/v1\nkind: Profile\nmetadata: {{name: p, version: \"1\", title: no accelerators}}\n"
+                       "spec: {{vendor: cpu, accelerator: processor, device: cpu, per_node: 1, nameplate: 0.5 kW}}\n", second);
+  };
+  nodes->keys = {{"n1", {ed25519_blob('1')}}, {"n2", {ed25519_blob('1')}}};
+  HostKeysOptions options;
+  options.site.manifest = dir + "/site.yaml";
+  options.action = HostKeysAction::trust;
+  REQUIRE(write_file_atomically(options.site.manifest, text("")));
+  auto output = run_hostkeys(options, env);   // n2 is not declared so: one of the two may pose as the other
+  CHECK(output.outcome == Outcome::no);
+  CHECK(output.data.array_at("duplicates").size() == 1);
+  REQUIRE(write_file_atomically(options.site.manifest, text(", identity: name")));
+  output = run_hostkeys(options, env);
+  CHECK(output.outcome == Outcome::yes);
+  CHECK(output.data.array_at("duplicates").size() == 0);
+  CHECK(output.data.int_or("stored_nodes", 0) == 2);
 }
 
 TEST_CASE_FIXTURE(Site, "hostkeys: thousands of clones cost seconds, not hours") {

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/codes/ssh.hpp"
 #include "base/ids.hpp"
 #include "commands/private_keys.hpp"
 #include "ssh/agent_client.hpp"
@@ -35,6 +36,23 @@ ssh::Target target(const std::vector<std::string>& files) {
 }
 
 }  // namespace
+
+TEST_CASE("private keys: what is wrong with one of the command line is found before anything is connected to") {
+  const Keys keys;
+  if (!keys.there) return;
+  std::vector<ssh::Target> targets{target({}), target({})};
+  CHECK(check_keys({}, targets));
+  CHECK(check_keys({keys.dir + "/plain", keys.dir + "/locked"}, targets));   // an encrypted one may be in the agent
+  const auto missing = check_keys({keys.dir + "/plain", keys.dir + "/nowhere"}, targets);
+  REQUIRE_FALSE(missing);
+  CHECK(missing.error().code == code::ssh_key_unreadable);
+  CHECK(missing.error().message.find("/nowhere") != std::string::npos);
+  CHECK(missing.error().node.empty());
+  CHECK_FALSE(check_keys({keys.dir + "/plain.pub"}, targets));
+  for (auto& one : targets) one.transport = ssh::TransportKind::openssh;
+  CHECK(check_keys({keys.dir + "/plain.pub"}, targets));   // ssh(1) finds its private half in the agent
+  CHECK_FALSE(check_keys({keys.dir + "/nowhere"}, targets));
+}
 
 TEST_CASE("private keys: which ones are locked, and that nobody is asked without a terminal") {
   const Keys keys;

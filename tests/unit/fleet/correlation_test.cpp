@@ -113,6 +113,8 @@ TEST_CASE("a reason without what differs from node to node") {
   CHECK(impersonal("gpu7: cannot connect to 10.0.0.7 port 22: Connection refused", "gpu7", "10.0.0.7") ==
         "cannot connect to its address port 22: Connection refused");
   CHECK(impersonal("the host key of gpu7 is not known", "gpu7", "") == "the host key of it is not known");
+  CHECK(impersonal("b1.example: cannot resolve b1.example: not known", "b1.example", "b1.example") == "cannot resolve its address: not known");
+  CHECK(impersonal("b1.example:22 and b1.example.org and b1.example.", "b1", "b1.example") == "b1.example:22 and b1.example.org and its address.");
   CHECK(impersonal("gpu77 and 10.0.0.70 are others", "gpu7", "10.0.0.7") == "gpu77 and 10.0.0.70 are others");
   CHECK(impersonal("a: not through a phase", "a", "") == "not through a phase");
   CHECK(impersonal("", "a", "b").empty());
