@@ -50,6 +50,7 @@ InventoriedNode judged(const manifest::Site& site, const manifest::Node& declare
   if (const auto* profile = site.find_profile(declared.profile)) {
     auto judgement = validation::judge_inventory(*profile, node.facts);
     node.verdict = judgement.verdict;
+    node.not_as_expected = judgement.reason();
     node.expected = std::move(judgement.facts);
   }
   check_serial(declared, node);
@@ -60,10 +61,7 @@ InventoriedNode judged(const manifest::Site& site, const manifest::Node& declare
 std::string reason_of(const InventoriedNode& node) {
   if (node.outcome != NodeOutcome::ok) return node.reason;
   if (!node.findings.empty()) return node.findings.front().message;
-  for (const auto& fact : node.expected)
-    if (fact.verdict != Verdict::pass) return fact.reason;
-  if (node.expected.empty()) return "the profile expects nothing, so there is nothing to compare with";
-  return {};
+  return node.expected.empty() ? "the profile expects nothing, so there is nothing to compare with" : node.not_as_expected;
 }
 
 store::NodeRecord inventory_record(const Env& env, const fleet::AgentEnd& end, const InventoriedNode& node) {

@@ -23,6 +23,7 @@ struct InventoriedNode {
   std::string board_serial;
   Verdict verdict = Verdict::not_judged;       // of all findings; not_judged also where nothing is expected
   std::vector<validation::FactVerdict> expected;
+  std::string not_as_expected;                 // the worst of them, and how many more; empty when all pass
   Diagnostics findings;                        // serials that differ, clones
 };
 

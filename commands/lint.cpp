@@ -11,6 +11,7 @@
 #include "json/diagnostic.hpp"
 #include "provision/desired_state.hpp"
 #include "ssh/ssh_config.hpp"
+#include "validation/known_metrics.hpp"
 
 namespace kfab::commands {
 namespace {
@@ -61,6 +62,16 @@ void check_reach(const manifest::Site& site, Diagnostics& diagnostics) {
   }
 }
 
+// Criteria of a site, or a document of criteria alone.
+void check_criteria(const manifest::Loaded& loaded, Diagnostics& diagnostics) {
+  const auto take = [&](const manifest::CriteriaSet& set) {
+    for (Diagnostic& why : validation::check_metrics(set)) diagnostics.push_back(std::move(why));
+  };
+  if (const auto* set = std::get_if<manifest::CriteriaSet>(&loaded.document)) take(*set);
+  if (const auto* site = loaded.site())
+    for (const auto& [name, set] : site->criteria) take(set);
+}
+
 }  // namespace
 
 LintedFile linted(std::string file, manifest::Loaded loaded) {
@@ -71,6 +82,7 @@ LintedFile linted(std::string file, manifest::Loaded loaded) {
     check_roles(*site, loaded.diagnostics);
     check_reach(*site, loaded.diagnostics);
   }
+  check_criteria(loaded, loaded.diagnostics);
   out.valid = !has_errors(loaded.diagnostics);
   if (out.valid) out.manifest_sha256 = loaded.sha256;
   out.diagnostics = std::move(loaded.diagnostics);

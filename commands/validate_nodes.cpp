@@ -76,7 +76,8 @@ Result<std::vector<NodeTest>> plan_nodes(const SiteSession& session, const Valid
       request.duration_s.reset();
       request.memory_cap_mib.reset();
       KFAB_TRY(whole, validation::plan_tests(*test.profile, request));
-      test.shortened = options.memory_cap_mib.has_value() || test.plan.predicted_s < whole.predicted_s;
+      const auto cap_of = [](const validation::TestPlan& of) { return json::Value(of.members).int_or("memory_cap_mib", 0); };
+      test.shortened = cap_of(test.plan) != cap_of(whole) || test.plan.predicted_s < whole.predicted_s;
     }
     // Some of the processors are not the processor.
     if (options.threads > 0 && test.plan.device == "cpu") test.shortened = true;

@@ -83,10 +83,13 @@ struct Spread {
   std::optional<double> limit;
   std::vector<double> values;                 // sorted
   std::optional<Verdict> verdict;             // the worst of those that count; none where nothing is judged
-  // The value at this share of the way from the least to the greatest; nothing without figures.
+  // The value at this share of the way from the least to the greatest, between two of them where it lies there: of two the
+  // median is their mean. Nothing without figures.
   std::optional<double> at(double share) const {
     if (values.empty()) return std::nullopt;
-    return values[static_cast<std::size_t>(share * static_cast<double>(values.size() - 1) + 0.5)];
+    const double place = share * static_cast<double>(values.size() - 1);
+    const auto below = static_cast<std::size_t>(place), above = std::min(below + 1, values.size() - 1);
+    return values[below] + (place - static_cast<double>(below)) * (values[above] - values[below]);
   }
 };
 

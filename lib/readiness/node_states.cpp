@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <map>
+#include <optional>
 #include <unordered_map>
 
 #include <fmt/format.h>
@@ -73,8 +75,8 @@ std::string why(const store::NodeRecord& record, std::string_view otherwise) {
 // Collects the answer; each `stop` is the end of the chain of steps.
 class Judge {
  public:
-  Judge(const manifest::Node& node, const NodeRules& rules, const NodeEvidence* evidence, const Context& context)
-      : node_(node), rules_(rules), evidence_(evidence), context_(context) {
+  Judge(const manifest::Node& node, const NodeRules& rules, const NodeEvidence* evidence, const Context& context, const SeenElsewhere* elsewhere)
+      : node_(node), rules_(rules), evidence_(evidence), context_(context), elsewhere_(elsewhere) {
     status_.name = node.name;
     status_.group = node.group;
     status_.profile = node.profile;
@@ -90,6 +92,8 @@ class Judge {
       status_.state = NodeState::accepted;
       status_.verdict = Verdict::pass;
       status_.reason.clear();
+    } else if (status_.reached && status_.state != NodeState::failed && status_.state != NodeState::revoked) {
+      tell_failure();
     }
     return std::move(status_);
   }
@@ -218,6 +222,7 @@ class Judge {
     std::unordered_map<std::string_view, std::size_t> place;
     for (const auto* record : evidence_->accelerators) {
       if (record->device != device_of(*rules_.profile)) { ++foreign_; continue; }
+      if (elsewhere_ && elsewhere_->contains(record->id)) { moved_ = elsewhere_->find(record->id); continue; }
       if (!model_fits(*rules_.profile, record->model)) { ++foreign_; foreign_model_ = record->model; continue; }
       const auto [at, fresh] = place.try_emplace(record->id, found.size());
       if (fresh) found.emplace_back();
@@ -278,6 +283,22 @@ class Judge {
     return device.newest->verdict == Verdict::pass && current(*device.newest) && rank_if_whole(device.newest->level) >= std::max(rank_of(rules_.level), 0);
   }
 
+  // A step that is missing does not hide what the tests have found.
+  void tell_failure() {
+    if (!rules_.profile) return;
+    const store::AcceleratorRecord* bad = nullptr;
+    status_.accelerators_failed = 0;
+    for (const Device& device : devices()) {
+      if (!device.bad) continue;
+      ++status_.accelerators_failed;
+      if (!bad || (bad->verdict == Verdict::degraded && device.bad->verdict == Verdict::fail)) bad = device.bad;
+    }
+    const auto* record = evidence_->validate;
+    if (bad) failed(code::node_failed_validation, words_about(*bad), bad->verdict);
+    else if (record && record->outcome == NodeOutcome::ok && (record->verdict == Verdict::fail || record->verdict == Verdict::degraded))
+      passed(*record, code::node_failed_validation, "validate");
+  }
+
   static std::string words_about(const store::AcceleratorRecord& bad) {
     return fmt::format("{} {}: {}", bad.device == "cpu" ? "processor" : "accelerator", one_line(bad.id, 60),
                        bad.reason.empty() ? "does not meet its criteria" : one_line(bad.reason));
@@ -288,6 +309,7 @@ class Judge {
                                           status_.accelerators, device_of(profile), rules_.level.empty() ? "quick" : rules_.level);
     if (open && !open->reason.empty()) return fmt::format("{}: {}", count, one_line(open->reason));
     if (open && rank_of(open->level) < std::max(rank_of(rules_.level), 0)) return fmt::format("{}: tested at level {}", count, one_line(open->level, 40));
+    if (moved_) return fmt::format("{}: {} was seen on {} since", count, one_line((*moved_)->first, 60), one_line((*moved_)->second, 60));
     if (!foreign_model_.empty()) return fmt::format("{}: it reports {}, the profile says {}", count, one_line(foreign_model_, 60), one_line(profile.accelerator, 60));
     if (foreign_ > 0) return count + ": verdicts on other devices do not count";
     if (device_of(profile) == "vendor") return fmt::format("{}: kfab has no test of its own for {}", count, profile.vendor);
@@ -313,8 +335,10 @@ class Judge {
   const NodeRules& rules_;
   const NodeEvidence* evidence_;
   const Context& context_;
+  const SeenElsewhere* elsewhere_;   // may be null
   NodeStatus status_;
   int foreign_ = 0;
+  std::optional<SeenElsewhere::const_iterator> moved_;   // one of them
   std::string foreign_model_;
 };
 
@@ -324,6 +348,27 @@ void mark_twin(NodeStatus& node, const std::string& other, std::string_view boar
   node.code = code::duplicate_identity;
   node.validated = false;
   node.reason = fmt::format("reports the same board serial {} as {}", one_line(board_serial, 60), other);
+}
+
+// By node, the accelerators in its evidence that another node has told of since, and which node: they were moved, or are
+// those of one machine under two names, and count where they were seen last. Names of one machine that are declared as
+// such are left out.
+std::map<std::string_view, SeenElsewhere> moved_away(const manifest::Site& site, const EvidenceIndex& index) {
+  struct Seen { const manifest::Node* node; Timestamp at; };
+  std::unordered_map<std::string_view, Seen> last;
+  std::map<std::string_view, SeenElsewhere> moved;
+  for (const bool second_look : {false, true})
+    for (const auto& node : site.nodes) {
+      const NodeEvidence* evidence = node.identity_by_name ? nullptr : index.find(node.name);
+      if (!evidence) continue;
+      for (const auto* record : evidence->accelerators) {
+        const auto [place, fresh] = last.try_emplace(record->id, Seen{&node, record->at});
+        Seen& seen = place->second;
+        if (second_look && seen.node != &node) moved[node.name].emplace(record->id, seen.node->name);
+        if (!second_look && !fresh && record->at >= seen.at) seen = {&node, record->at};
+      }
+    }
+  return moved;
 }
 
 }  // namespace
@@ -340,8 +385,9 @@ std::string_view device_of(const manifest::Profile& profile) {
   return profile.vendor == "cpu" ? "cpu" : "vendor";
 }
 
-NodeStatus judge_node(const manifest::Node& node, const NodeRules& rules, const NodeEvidence* evidence, const Context& context) {
-  return Judge(node, rules, evidence, context).run();
+NodeStatus judge_node(const manifest::Node& node, const NodeRules& rules, const NodeEvidence* evidence, const Context& context,
+                      const SeenElsewhere* elsewhere) {
+  return Judge(node, rules, evidence, context, elsewhere).run();
 }
 
 std::vector<NodeStatus> judge_nodes(const manifest::Site& site, const EvidenceIndex& index, const Context& context) {
@@ -364,9 +410,11 @@ std::vector<NodeStatus> judge_nodes(const manifest::Site& site, const EvidenceIn
   std::vector<NodeStatus> nodes;
   nodes.reserve(site.nodes.size());
   std::unordered_map<std::string_view, std::size_t> boards;
+  const auto moved = moved_away(site, index);
   for (const auto& node : site.nodes) {
     const NodeEvidence* evidence = index.find(node.name);
-    nodes.push_back(judge_node(node, rules_of(node), evidence, context));
+    const auto elsewhere = moved.find(node.name);
+    nodes.push_back(judge_node(node, rules_of(node), evidence, context, elsewhere == moved.end() ? nullptr : &elsewhere->second));
     if (!evidence || node.identity_by_name || !evidence->newest || evidence->newest->board_serial.empty()) continue;
     const auto [place, fresh] = boards.try_emplace(evidence->newest->board_serial, nodes.size() - 1);
     if (fresh) continue;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,11 +18,16 @@ struct NodeRules {
   std::optional<int> evidence_max_age_days;
 };
 
-// Derives the state of one node. The steps stand on each other: what has no inventory that passed is not provisioned,
-// whatever a later step says.
-NodeStatus judge_node(const manifest::Node&, const NodeRules&, const NodeEvidence*, const Context&);
+// Accelerators that another node has told of since, and the name of that node.
+using SeenElsewhere = std::map<std::string_view, std::string_view>;
 
-// All nodes of a site, in order, with duplicate identities found: two nodes with one board serial both fail.
+// Derives the state of one node. The steps stand on each other: what has no inventory that passed is not provisioned,
+// whatever a later step says. A failure of the tests is told all the same. An accelerator that was seen elsewhere since
+// does not count here.
+NodeStatus judge_node(const manifest::Node&, const NodeRules&, const NodeEvidence*, const Context&, const SeenElsewhere* = nullptr);
+
+// All nodes of a site, in order, with duplicate identities found: two nodes with one board serial both fail, and an
+// accelerator counts where it was seen last.
 std::vector<NodeStatus> judge_nodes(const manifest::Site&, const EvidenceIndex&, const Context&);
 
 Counts count_nodes(const std::vector<const NodeStatus*>&);

@@ -290,7 +290,8 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
                                      [&](const auto& row) { return row.device == plan.device && row.level == options.level; });
   const int share = std::max(1, options.share);
   const double fraction = options.memory_fraction.value_or(memory.fraction) / (plan.device == "cpu" ? share : 1);
-  const int cap = options.memory_cap_mib ? *options.memory_cap_mib : memory.cap_mib / share;
+  const int usual_cap = memory.cap_mib / share;   // 0: none
+  const int cap = !options.memory_cap_mib ? usual_cap : usual_cap > 0 ? std::min(*options.memory_cap_mib, usual_cap) : *options.memory_cap_mib;
   const auto list = [](const std::vector<std::string>& words) { return json::Array(words.begin(), words.end()); };
   const int samples = samples_of(options.level);
   plan.members = json::Object{{"device", plan.device},

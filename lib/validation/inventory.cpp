@@ -1,4 +1,7 @@
+#include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -85,6 +88,21 @@ FactVerdict judge_fact(const std::string& path, const json::Value& wanted, const
   return out;
 }
 
+// How many accelerators of the profile's vendor the node shows: by its driver, or on the bus while it has none. Fewer
+// than the profile says are missing; where kfab cannot be sure of what it counts, they are only not seen.
+std::optional<FactVerdict> judge_count(const manifest::Profile& profile, const json::Value& facts) {
+  if (profile.vendor == "cpu" || profile.device == "cpu" || !profile.per_node.known()) return std::nullopt;
+  const auto& cards = facts.array_at("accelerators");
+  const auto on_bus = std::count_if(cards.begin(), cards.end(), [&](const auto& card) { return card.string_or("vendor") == profile.vendor; });
+  const auto by_driver = profile.vendor == "nvidia" ? std::ssize(facts.array_at("gpus")) : 0;
+  const auto found = by_driver > 0 ? by_driver : on_bus;
+  FactVerdict out{"accelerators", fmt::format("min {}", *profile.per_node), std::to_string(found), Verdict::pass, {}};
+  if (found >= *profile.per_node) return out;
+  out.verdict = profile.vendor == "nvidia" || profile.vendor == "amd" ? Verdict::fail : Verdict::not_judged;
+  out.reason = fmt::format("{} of {} accelerators of {} are there{}", found, *profile.per_node, profile.vendor, by_driver > 0 ? ", says the driver" : ", on the PCI bus");
+  return out;
+}
+
 }  // namespace
 
 std::string InventoryJudgement::reason() const {
@@ -101,12 +119,10 @@ std::string InventoryJudgement::reason() const {
 
 InventoryJudgement judge_inventory(const manifest::Profile& profile, const json::Value& facts) {
   InventoryJudgement out;
-  const auto* expected = profile.expect.as_object();
-  if (!expected) return out;
-  for (const auto& [path, wanted] : expected->members()) {
-    out.facts.push_back(judge_fact(path, wanted, at_path(facts, path)));
-    out.verdict = out.facts.size() == 1 ? out.facts.back().verdict : worse(out.verdict, out.facts.back().verdict);
-  }
+  if (auto count = judge_count(profile, facts)) out.facts.push_back(std::move(*count));
+  if (const auto* expected = profile.expect.as_object())
+    for (const auto& [path, wanted] : expected->members()) out.facts.push_back(judge_fact(path, wanted, at_path(facts, path)));
+  for (std::size_t i = 0; i < out.facts.size(); ++i) out.verdict = i == 0 ? out.facts[i].verdict : worse(out.verdict, out.facts[i].verdict);
   return out;
 }
 

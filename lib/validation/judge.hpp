@@ -76,7 +76,8 @@ NodeJudgement judge(const JudgeInput&, const TestReport&);
 
 // Profile::expect against a facts document, by dotted path: {"memory.total_gib": {"min": 64}, "os.arch": {"equal":
 // "x86_64"}}; min, max, equal, one_of. A fact that is missing or of another kind is not_judged. No expectation: pass
-// with nothing to show would be a lie, so not_judged.
+// with nothing to show would be a lie, so not_judged. Beside them, as "accelerators": how many of the profile's vendor are
+// there, held against Profile::per_node.
 struct FactVerdict {
   std::string path, expected, found;
   Verdict verdict = Verdict::not_judged;

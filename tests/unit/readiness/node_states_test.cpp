@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "base/codes/readiness.hpp"
 #include "base/codes/validation.hpp"
 #include "manifest/criteria_choice.hpp"
@@ -394,4 +396,71 @@ TEST_CASE("a GPU profile that names no criteria is held against those it was jud
   s.profiles.begin()->second.vendor = "furiosa";
   s.profiles.begin()->second.device = "vendor";
   CHECK(manifest::criteria_of(s.criteria, s.profiles.begin()->second) == nullptr);
+}
+
+TEST_CASE("a step that is missing does not hide that the tests have failed") {
+  const auto s = site(1);
+  for (const char* missing : {"inventory", "provision"}) {
+    CAPTURE(missing);
+    auto e = evidence(s);
+    std::erase_if(e.nodes, [&](const auto& r) { return r.step == missing; });
+    e.accelerators[3].verdict = Verdict::fail;
+    e.accelerators[3].reason = "three wrong bits";
+    auto n = first(s, e);
+    CHECK(n.state == NodeState::failed);
+    CHECK(n.code == code::node_failed_validation);
+    CHECK(n.accelerators_failed == 1);
+    CHECK(has(n.reason, "three wrong bits"));
+    e.accelerators[3].verdict = Verdict::pass;
+    record(e, "n00001", "validate").verdict = Verdict::fail;
+    record(e, "n00001", "validate").reason = "one is missing";
+    n = first(s, e);
+    CHECK(n.state == NodeState::failed);
+    CHECK(has(n.reason, "one is missing"));
+    record(e, "n00001", "validate").verdict = Verdict::not_judged;
+    CHECK(first(s, e).verdict == Verdict::not_judged);
+  }
+}
+
+TEST_CASE("one machine under two names is one machine, also where it tells no board serial") {
+  auto s = site(0);
+  add_profile(s, profile("cpu", "cpu", "processor", 1, 0.5));
+  add_nodes(s, "p1", "cpu", 2, "x");
+  auto e = evidence(s);
+  for (auto& r : e.nodes) r.board_serial.clear();
+  for (auto& a : e.accelerators) a.id = "cpu-of-the-one-machine";
+  e.accelerators[1].at += std::chrono::minutes(1);
+  auto nodes = judge_nodes(s, EvidenceIndex(e), context());
+  CHECK(nodes[0].verdict == Verdict::not_judged);
+  CHECK(nodes[0].accelerators_validated == 0);
+  CHECK(has(nodes[0].reason, "cpu-of-the-one-machine was seen on x00002 since"));
+  CHECK(nodes[1].state == NodeState::accepted);
+
+  e.accelerators[1].at = e.accelerators[0].at;   // it cannot be on both
+  nodes = judge_nodes(s, EvidenceIndex(e), context());
+  CHECK((nodes[0].state == NodeState::accepted) != (nodes[1].state == NodeState::accepted));
+
+  for (auto& node : s.nodes) node.identity_by_name = true;   // declared to be names of one machine
+  for (const auto& n : judge_nodes(s, EvidenceIndex(e), context())) CHECK(n.state == NodeState::accepted);
+}
+
+TEST_CASE("one accelerator that was moved is missing where it was, until another has passed in its place") {
+  const auto s = site(2);
+  auto e = evidence(s);
+  auto moved = e.accelerators[2];   // of the first node
+  moved.node = "n00002";
+  moved.at += std::chrono::minutes(5);
+  std::erase_if(e.accelerators, [](const auto& a) { return a.node == "n00002" && a.index == 2; });
+  e.accelerators.push_back(moved);
+  auto nodes = judge_nodes(s, EvidenceIndex(e), context());
+  CHECK(nodes[0].verdict == Verdict::not_judged);
+  CHECK(nodes[0].accelerators_validated == 7);
+  CHECK(nodes[1].state == NodeState::accepted);
+  auto replacement = e.accelerators[2];
+  replacement.id = "GPU-new";
+  replacement.at += std::chrono::minutes(6);
+  e.accelerators.push_back(replacement);
+  nodes = judge_nodes(s, EvidenceIndex(e), context());
+  CHECK(nodes[0].state == NodeState::accepted);
+  CHECK(nodes[1].state == NodeState::accepted);
 }

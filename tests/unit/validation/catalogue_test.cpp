@@ -65,6 +65,11 @@ TEST_CASE("a plan says what is sent and how long it takes") {
   CHECK(members.double_or("duration_s", 0) == doctest::Approx(9));
   CHECK(members.int_or("samples", 0) >= 10);
   CHECK(members.int_or("memory_cap_mib", 0) == 768);
+  for (const auto& [asked, taken] : {std::pair{64, 64}, std::pair{768, 768}, std::pair{100'000, 768}}) {   // a cap never adds
+    RequestOptions capped;
+    capped.memory_cap_mib = asked;
+    CHECK(json::Value(plan_tests(cpu, capped)->members).int_or("memory_cap_mib", 0) == taken);
+  }
 
   RequestOptions shared;
   shared.share = 4;

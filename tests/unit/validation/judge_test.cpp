@@ -297,6 +297,46 @@ TEST_CASE("inventory: facts against expectations") {
   CHECK(with("os.arch", json::Object{{"atleast", 3}}).verdict == Verdict::not_judged);
 }
 
+TEST_CASE("inventory: accelerators that are not there") {
+  manifest::Profile profile;
+  profile.vendor = "nvidia";
+  profile.per_node.state = manifest::Stated<int>::State::known;
+  profile.per_node.value = 2;
+  const auto cards = [](const char* vendor, int count) {
+    json::Array all;
+    for (int i = 0; i < count; ++i) all.push_back(json::Object{{"vendor", vendor}});
+    return all;
+  };
+  const auto facts = [&](int on_bus, int by_driver) {
+    return json::Value(json::Object{{"accelerators", cards("nvidia", on_bus)}, {"gpus", cards("", by_driver)}, {"os", json::Object{{"arch", "x86_64"}}}});
+  };
+  CHECK(judge_inventory(profile, json::Object{}).verdict == Verdict::fail);
+  CHECK(judge_inventory(profile, facts(0, 0)).verdict == Verdict::fail);
+  CHECK(judge_inventory(profile, facts(1, 0)).reason() == "1 of 2 accelerators of nvidia are there, on the PCI bus");
+  CHECK(judge_inventory(profile, facts(2, 1)).reason() == "1 of 2 accelerators of nvidia are there, says the driver");
+  CHECK(judge_inventory(profile, facts(2, 0)).verdict == Verdict::pass);   // before the driver is installed
+  CHECK(judge_inventory(profile, facts(2, 2)).verdict == Verdict::pass);
+  profile.expect = json::Object{{"os.arch", "x86_64"}};
+  CHECK(judge_inventory(profile, facts(1, 1)).verdict == Verdict::fail);
+  profile.vendor = "amd";
+  CHECK(judge_inventory(profile, facts(8, 8)).verdict == Verdict::fail);   // another maker's
+  profile.vendor = "rebellions";   // of which kfab is not sure that it sees all
+  CHECK(judge_inventory(profile, facts(0, 0)).verdict == Verdict::not_judged);
+  profile.vendor = "cpu";
+  CHECK(judge_inventory(profile, facts(0, 0)).verdict == Verdict::pass);
+}
+
+TEST_CASE("a criterion that may be skipped is not skipped where no test could ever meet it") {
+  Bench bench;
+  bench.measure("burnin.gemm_fp32.mismatches", 0, "count");
+  bench.criteria.criteria.push_back(criterion("exact", "burnin.gemm_fp32.mismatches", manifest::Direction::equal, 0, "count"));
+  bench.criteria.criteria.push_back(criterion("triad", "bandwidth.stream_triad_gbps", manifest::Direction::min, 1000, "gbps"));
+  bench.criteria.criteria[1].optional = true;
+  CHECK(bench.judged().verdict == Verdict::pass);
+  bench.criteria.criteria[1].metric = "bandwidth.stream_triad_gbs";
+  CHECK(bench.judged().verdict == Verdict::not_judged);
+}
+
 TEST_CASE("a link without a figure is not made good by the other links") {
   Bench bench;
   const std::string metric = "bandwidth.device_to_device_memcpy_read_ce_gbps", test = "device_to_device_memcpy_read_ce";

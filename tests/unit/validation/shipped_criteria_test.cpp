@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <regex>
 
 #include "manifest/load.hpp"
 #include "validation/catalogue.hpp"
+#include "validation/known_metrics.hpp"
 #include "validation/proof.hpp"
 
 using namespace kfab;
@@ -96,38 +96,46 @@ TEST_CASE("whatever is planted into reports is found, for any seed") {
 }
 
 TEST_CASE("every metric that a shipped criterion names is one that the catalogue or the table of XIDs knows") {
-  // <a|b> and <name> stand for a part of a name.
-  std::vector<std::regex> patterns;
-  const auto take = [&](std::string_view id) {
-    std::string text;
-    for (std::size_t i = 0; i < id.size(); ++i) {
-      if (id[i] == '<') {
-        i = id.find('>', i);
-        text += "[a-z0-9_]+";
-      } else {
-        text += id[i] == '.' ? std::string("\\.") : std::string(1, id[i]);
-      }
-    }
-    patterns.emplace_back(text);
-  };
-  for (const auto& one : common_metrics()) take(one.id);
-  for (const auto& check : all_checks())
-    for (const auto& one : check.metrics) take(one.id);
-  std::map<std::string, bool> asked;
-  const auto known = [&](const std::string& metric) {
-    const auto [answer, is_new] = asked.emplace(metric, false);
-    if (is_new) answer->second = std::any_of(patterns.begin(), patterns.end(), [&](const std::regex& one) { return std::regex_match(metric, one); });
-    return answer->second;
-  };
+  const auto known = [](const std::string& metric) { return known_metric(metric) != nullptr; };
   CHECK(known("burnin.gemm_fp8.mismatches"));
   CHECK_FALSE(known("burnin.gemm_fp8.mismatch"));
+  CHECK_FALSE(known("bandwidth.stream_triad_gbs"));
+  CHECK_FALSE(known("health.nosuch"));
+  CHECK(known("health.ecc_volatile_corrected"));
+  CHECK_FALSE(known("health.ecc_volatile"));
+  CHECK(known("xid.79"));
+  CHECK_FALSE(known("xid.79a"));
+  CHECK_FALSE(known("xid."));
+  CHECK_FALSE(known(""));
   for (const auto& one : manifest::built_ins()) {
     if (one.kind != "Criteria") continue;
     const auto set = manifest::built_in_criteria(one.name);
     REQUIRE(set);
+    CHECK(check_metrics(*set).empty());   // units as well
     for (const auto& criterion : set->criteria) {
       CAPTURE(criterion.metric);
       CHECK(known(criterion.metric));
     }
   }
+}
+
+TEST_CASE("a criterion on a figure that no test yields is told, and is an error where it would be skipped") {
+  manifest::CriteriaSet set;
+  manifest::Criterion one;
+  one.id = "triad";
+  one.metric = "bandwidth.stream_triad_gbs";
+  one.unit = "gbps";
+  set.criteria = {one};
+  auto found = check_metrics(set);
+  REQUIRE(found.size() == 1);
+  CHECK(found[0].severity == Severity::warning);
+  CHECK(std::find(found[0].suggestions.begin(), found[0].suggestions.end(), "bandwidth.stream_triad_gbps") != found[0].suggestions.end());
+  set.criteria[0].optional = true;
+  CHECK(check_metrics(set)[0].severity == Severity::error);
+  set.criteria[0].metric = "bandwidth.stream_triad_gbps";
+  CHECK(check_metrics(set).empty());
+  set.criteria[0].unit = "tflops";
+  found = check_metrics(set);
+  REQUIRE(found.size() == 1);
+  CHECK(found[0].message == "criterion triad: bandwidth.stream_triad_gbps is told in gbps, not in tflops");
 }
