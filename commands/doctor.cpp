@@ -207,7 +207,10 @@ fs::path nearest_existing(fs::path path) {
 void look_at_state(DoctorFacts& facts, const Env& env) {
   facts.state_dir = env.state_dir.string();
   const fs::path there = nearest_existing(fs::absolute(env.state_dir));
-  if (::access(there.c_str(), W_OK | X_OK) != 0) facts.state_trouble = there == fs::absolute(env.state_dir) ? "it cannot be written" : "it cannot be made in " + there.string();
+  // Rights alone do not tell: root has them all, also where nothing can be made.
+  std::string probe = (there / ".kfab-doctor-XXXXXX").string();
+  if (::mkdtemp(probe.data()) != nullptr) ::rmdir(probe.c_str());
+  else facts.state_trouble = there == fs::absolute(env.state_dir) ? "it cannot be written" : "it cannot be made in " + there.string();
   struct statvfs space {};
   if (::statvfs(there.c_str(), &space) == 0) {
     facts.state_free_mib = static_cast<std::uint64_t>(space.f_bavail) * space.f_frsize >> 20;

@@ -47,6 +47,11 @@ bool holds(Direction direction, double value, double limit) {
   return false;
 }
 
+// Figures of the tests that count wrong bits: "memory.errors", "burnin.gemm_bf16.random_mismatches".
+bool counts_wrong_bits(std::string_view metric) {
+  return !family_of(metric).empty() && family_of(metric) != "health" && (metric.ends_with("mismatches") || metric.ends_with(".errors"));
+}
+
 // Reasons with their weight, so that the worst is told first.
 class Findings {
  public:
@@ -156,6 +161,11 @@ class Judge {
       // What the accelerator has no arithmetic for is no gap in its test, unless a criterion asks for it.
       if (status.state == TestState::not_run && status.code != kfab::to_string(code::not_supported_by_accelerator)) findings.add(Verdict::not_judged, words);
     }
+
+    // Counted is as good as shown: a wrong bit fails whether a criterion asks for it or not.
+    for (const auto* m : figures_of(accelerator.id, accelerator.device))
+      if (counts_wrong_bits(m->metric) && m->value.value_or(0) > 0 && !wrong_tests.contains(m->test))
+        findings.add(Verdict::fail, fmt::format("{}: {} wrong {} ({})", m->metric, format_number(*m->value), *m->value == 1 ? "value" : "values", kfab::to_string(code::wrong_bits)));
 
     kernel_events(accelerator, findings);
     if (in_run("health.")) versions(accelerator, findings);
@@ -304,7 +314,7 @@ class Judge {
       return;
     }
     // A wrong bit that was found counts, whoever found it; any other figure only from a proven checker that did work.
-    const bool found_fault = *measurement.value > 0 && (criterion.metric.ends_with(".mismatches") || criterion.metric.ends_with(".errors"));
+    const bool found_fault = *measurement.value > 0 && counts_wrong_bits(criterion.metric);
     if (const auto doubt = doubt_about(measurement); !doubt.empty() && !found_fault) {
       out.reason = fmt::format("{} is not judged: {} (criterion {})", named, doubt, criterion.id);
       return;

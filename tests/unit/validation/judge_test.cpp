@@ -337,6 +337,26 @@ TEST_CASE("a criterion that may be skipped is not skipped where no test could ev
   CHECK(bench.judged().verdict == Verdict::not_judged);
 }
 
+TEST_CASE("a wrong bit that is counted fails, whether a criterion asks for it or not and however mild that is") {
+  for (const char* metric : {"burnin.gemm_fp32.random_mismatches", "burnin.gemm_fp32.mismatches", "memory.errors", "bandwidth.stream.mismatches"}) {
+    CAPTURE(metric);
+    Bench bench;
+    bench.criteria.criteria.push_back(criterion("other", "burnin.gemm_fp32.iterations", manifest::Direction::min, 1, "count"));
+    bench.measure(metric, 0, "count");
+    CHECK(bench.judged().verdict == Verdict::pass);
+    set(bench, metric, 1);
+    CHECK(bench.judged().verdict == Verdict::fail);
+    CHECK(bench.judged().reason().find("KF4010") != std::string::npos);
+    bench.criteria.criteria.push_back(criterion("mild", metric, manifest::Direction::equal, 0, "count"));
+    bench.criteria.criteria[1].on_violation = Verdict::degraded;
+    CHECK(bench.judged().verdict == Verdict::fail);
+  }
+  Bench counters;   // what counts errors of links is judged by its own criteria
+  counters.criteria.criteria.push_back(criterion("other", "burnin.gemm_fp32.iterations", manifest::Direction::min, 1, "count"));
+  counters.measure("counters.nvlink_receive_errors", 3, "count");
+  CHECK(counters.judged().verdict == Verdict::pass);
+}
+
 TEST_CASE("a link without a figure is not made good by the other links") {
   Bench bench;
   const std::string metric = "bandwidth.device_to_device_memcpy_read_ce_gbps", test = "device_to_device_memcpy_read_ce";
