@@ -31,7 +31,7 @@ store::MeasurementRecord figure_of(const RecordKey& key, const From& from) {
 }  // namespace
 
 std::string level_of(const std::string& level, const std::vector<std::string>& families) {
-  return families.size() == validation::all_families().size() ? level : join(families, "+");
+  return families.size() == validation::all_families().size() ? level : join(families, "+") + " at " + level;
 }
 
 std::string criteria_name(const manifest::CriteriaSet* set) {

@@ -17,11 +17,12 @@ struct RecordKey {
 
 // By what an accelerator was judged.
 struct JudgedBy {
-  std::string level;             // "standard", or the families that ran: level_of()
+  std::string level;             // "standard", or with the families that ran: level_of()
   std::string criteria, criteria_sha256, profile_sha256;
 };
 
-// What the run counts as for its accelerators: the level where all families ran, else the families themselves.
+// What the run counts as for its accelerators: the level where all families ran, "burnin at quick" where only some did; both
+// may be "(shortened)".
 std::string level_of(const std::string& level, const std::vector<std::string>& families);
 // "name@version"; empty for none.
 std::string criteria_name(const manifest::CriteriaSet*);

@@ -52,20 +52,27 @@ if [ -f "$kf_path" ] && [ -r "$kf_path" ]; then
 fi;
 
 # One copy at a time goes on with what an earlier try left. Another one that comes meanwhile, for the same machine under
-# another name, works beside it and leaves nothing for a next try. A process that is gone holds nothing.
+# another name, works beside it and leaves nothing for a next try. A process that is gone holds nothing, nor does one
+# that nobody has buried yet.
+alive() {
+  case "$1" in ""|*[a-zA-Z/.]*) return 1;; esac;
+  { read -r kf_stat </proc/$1/stat; } 2>/dev/null || return 1;
+  set -- ${kf_stat##*) };
+  case "$1" in Z|X) return 1;; esac;
+};
 claim() { (set -C; printf "%s\n" $$ >"$kf_lock") 2>/dev/null; };
 claimed() {
   claim && return 0;
   kf_other=; { read -r kf_other <"$kf_lock"; } 2>/dev/null;
-  kill -0 "$kf_other" 2>/dev/null && return 1;
+  alive "$kf_other" && return 1;
   rm -f "$kf_lock"; claim;
 };
 kf_lock=$kf_part.lock; kf_drop=;
 for kf_old in "$kf_part".[0-9]*; do
-  kill -0 "${kf_old##*.}" 2>/dev/null || rm -f "$kf_old";
+  alive "${kf_old##*.}" || rm -f "$kf_old";
 done;
 if claimed; then kf_drop=$kf_lock; else kf_part=$kf_part.$$; kf_drop=$kf_part; fi;
-trap "rm -f \"\$kf_drop\"" EXIT; trap "exit 143" HUP INT TERM;
+trap "rm -f \"\$kf_drop\"" EXIT;
 
 # What an earlier try left, if it is ours; whole MiB of it, because of those kfab knows the checksums.
 kf_have=0; kf_sum=-;

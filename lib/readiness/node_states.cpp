@@ -41,6 +41,38 @@ int rank_if_whole(std::string_view level) {
   return level.ends_with(shortened_mark) ? rank_of(level.substr(0, level.size() - shortened_mark.size())) : -1;
 }
 
+// What a record's level says was tested: "standard", "standard (shortened)", "memory+burnin at quick".
+struct Tested {
+  std::vector<std::string> families;   // none: all
+  int rank = -1;                       // of the level; -1 where it is not told
+  bool whole = true;
+};
+
+Tested tested(std::string_view level) {
+  Tested out;
+  if (level.ends_with(shortened_mark)) {
+    out.whole = false;
+    level.remove_suffix(shortened_mark.size());
+  }
+  constexpr std::string_view at = " at ";
+  if (const auto place = level.find(at); place != std::string_view::npos) {
+    out.families = split(std::string(level.substr(0, place)), '+');
+    level.remove_prefix(place + at.size());
+  }
+  out.rank = rank_of(level);
+  if (out.rank < 0 && out.families.empty()) out.families = split(std::string(level), '+');
+  return out;
+}
+
+// Whether a test tries at least what another one did.
+bool covers(const Tested& later, const Tested& earlier) {
+  if (!later.whole || later.rank < earlier.rank) return false;
+  if (later.families.empty()) return true;
+  return !earlier.families.empty() && std::all_of(earlier.families.begin(), earlier.families.end(), [&](const std::string& family) {
+    return std::find(later.families.begin(), later.families.end(), family) != later.families.end();
+  });
+}
+
 bool has_expectations(const manifest::Profile& profile) {
   const auto* object = profile.expect.as_object();
   return object && !object->empty();
@@ -189,10 +221,13 @@ class Judge {
   };
 
   // Whether a later pass takes back an earlier failure: it must have tested at least the same. A single family answers
-  // for itself only, a shorter level never for a longer one.
+  // for itself only, a shorter level never for a longer one, and tests that were cut short for nothing.
   bool makes_good(const store::AcceleratorRecord& pass, const store::AcceleratorRecord& failure) const {
     if (pass.verdict != Verdict::pass || !current(pass) || pass.at <= failure.at) return false;
-    return pass.level == failure.level || (level_reached(pass.level, rules_.level) && rank_of(pass.level) >= rank_of(failure.level));
+    const Tested later = tested(pass.level);
+    Tested earlier = tested(failure.level);
+    if (earlier.rank < 0 && later.rank >= 0) earlier.rank = std::max(rank_of(rules_.level), 0);   // it is not told how long it was
+    return covers(later, earlier);
   }
 
   // A pass holds until the same was tried again and came to no verdict.
@@ -308,6 +343,7 @@ class Judge {
     const std::string count = fmt::format("{} of {} {} accelerators have passed at level {}", status_.accelerators_validated,
                                           status_.accelerators, device_of(profile), rules_.level.empty() ? "quick" : rules_.level);
     if (open && !open->reason.empty()) return fmt::format("{}: {}", count, one_line(open->reason));
+    if (open && !tested(open->level).families.empty()) return fmt::format("{}: only {} was tested", count, one_line(open->level, 60));
     if (open && rank_of(open->level) < std::max(rank_of(rules_.level), 0)) return fmt::format("{}: tested at level {}", count, one_line(open->level, 40));
     if (moved_) return fmt::format("{}: {} was seen on {} since", count, one_line((*moved_)->first, 60), one_line((*moved_)->second, 60));
     if (!foreign_model_.empty()) return fmt::format("{}: it reports {}, the profile says {}", count, one_line(foreign_model_, 60), one_line(profile.accelerator, 60));

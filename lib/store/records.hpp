@@ -45,7 +45,7 @@ struct AcceleratorRecord {
   Timestamp at{};
   Verdict verdict = Verdict::not_judged;
   std::string reason;
-  std::string level;                          // quick standard soak, or the single family that ran
+  std::string level;                          // quick standard soak, "memory+burnin at quick" of some families; with " (shortened)" where it was cut
   std::string criteria;                       // name@version
   std::string criteria_sha256;
   std::string profile_sha256;

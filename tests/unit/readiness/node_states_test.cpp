@@ -333,6 +333,32 @@ TEST_CASE("a failure stands until the same is passed again, whatever else was pa
   }
 }
 
+TEST_CASE("a failure of some tests is made good by at least these tests, at least as long") {
+  const auto s = site(1);
+  struct Row { const char* failed; const char* passed; bool good; };
+  for (const Row row : {Row{"burnin at standard", "burnin at standard", true}, Row{"burnin at standard", "burnin at quick", false},
+                        Row{"burnin at quick", "burnin at soak", true}, Row{"burnin at soak", "standard", false}, Row{"burnin at soak", "soak", true},
+                        Row{"burnin at quick", "memory+burnin at quick", true}, Row{"memory+burnin at quick", "burnin at quick", false},
+                        Row{"burnin at quick", "memory at soak", false}, Row{"quick", "burnin at soak", false}, Row{"quick", "quick", true},
+                        Row{"burnin at standard", "burnin at standard (shortened)", false}, Row{"burnin at standard (shortened)", "burnin at standard", true},
+                        Row{"standard (shortened)", "standard (shortened)", false}, Row{"standard (shortened)", "standard", true}}) {
+    CAPTURE(row.failed);
+    CAPTURE(row.passed);
+    auto e = evidence(s);   // passed at level standard
+    auto r = e.accelerators.front();
+    r.level = row.failed;
+    r.verdict = Verdict::fail;
+    r.at = yesterday + std::chrono::hours(1);
+    e.accelerators.push_back(r);
+    CHECK(first(s, e).state == NodeState::failed);
+    r.level = row.passed;
+    r.verdict = Verdict::pass;
+    r.at = yesterday + std::chrono::hours(2);
+    e.accelerators.push_back(r);
+    CHECK((first(s, e).state == NodeState::accepted) == row.good);
+  }
+}
+
 TEST_CASE("a pass holds until the same was tried again and came to no verdict") {
   const auto s = site(1);
   auto e = evidence(s);
