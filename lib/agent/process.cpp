@@ -331,6 +331,10 @@ ProcessResult run_process(const ProcessSpec& spec, const std::function<bool()>& 
 }
 
 Result<std::string> run_bounded(double timeout_s, const std::function<std::string()>& work) {
+  const auto late = [&] {
+    return error(code::fact_unavailable, fmt::format("no answer within {}", format_duration_s(timeout_s)));
+  };
+  if (timeout_s <= 0) return late();   // no work is done in no time, however quick the machine
   const auto start = Clock::now();
   Descriptor read_end, write_end;
   if (!make_pipe(read_end, write_end))
@@ -359,7 +363,7 @@ Result<std::string> run_bounded(double timeout_s, const std::function<std::strin
     if (!stream.end.open()) break;
     if (seconds_since(start) > timeout_s) {
       kill_group(pid, living);
-      return error(code::fact_unavailable, fmt::format("no answer within {}", format_duration_s(timeout_s)));
+      return late();
     }
     pollfd wait{stream.end.get(), POLLIN, 0};
     ::poll(&wait, 1, 20);

@@ -46,7 +46,8 @@ struct ProcessResult {
 ProcessResult run_process(const ProcessSpec&, const std::function<bool()>& stop = {});
 
 // Runs `work` in a forked copy of this process and returns what it wrote by its return value, or why not: for calls
-// that can hang in the kernel (statvfs on a dead NFS server). `work` must not touch locks other threads may hold.
+// that can hang in the kernel (statvfs on a dead NFS server). `work` must not touch locks other threads may hold. In no time
+// (0 s or less) there is no answer.
 Result<std::string> run_bounded(double timeout_s, const std::function<std::string()>& work);
 
 // Kills every process group that this process started and that still runs. Async-signal-safe.

@@ -141,4 +141,5 @@ TEST_CASE("bounded: the answer, a fault, a hang") {
     CHECK(hang.error().code == code::fact_unavailable);
   });
   CHECK(spent < 5);
+  CHECK_FALSE(run_bounded(0, [] { return std::string("at once"); }));   // nothing is done in no time, on no machine
 }
