@@ -15,6 +15,7 @@ commands::BuildFacts build_facts() {
   facts.cuda = KFAB_CUDA_BUILT_IN != 0;
   if (facts.cuda) {
     facts.cuda_toolkit = KFAB_CUDA_TOOLKIT;
+    facts.cuda_least_driver = KFAB_CUDA_LEAST_DRIVER;
     for (const std::string& arch : split(KFAB_CUDA_ARCH_LIST, ' ')) facts.cuda_archs.push_back("sm_" + arch);
   }
   for (const std::string& row : split(KFAB_LIBRARIES, ' ')) {

@@ -95,7 +95,7 @@ CommandOutput adapt_resume(const Args& args, Env& env) {
   if (tested) return run_resume_tests(*tested, widened(test_options_of(typed.args)), {args.flag("follow"), args.flag("stop")}, env);
   if (watched || provisioned->command == "reboot") {
     CommandOutput output = watched ? run_resume(*provisioned, widened(test_options_of(typed.args)), env) : run_resume(*provisioned, widened(reboot_options(typed.args)), env);
-    output.schema = watched ? "kfab.validate/1.2" : "kfab.reboot/1.1";
+    output.schema = watched ? "kfab.validate/1.3" : "kfab.reboot/1.1";
     return output;
   }
   ProvisionOptions options = widened(provision_options(typed.args, provision::Mode::apply));
@@ -257,7 +257,7 @@ std::vector<CommandSpec> fleet_commands() {
                    {.name = "window", .kind = Kind::integer, .value = "N", .help = "most nodes at work at the same time, instead of the run's", .min = 1, .max = 20000}},
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
        .schema = "kfab.provision/1.3",
-       .other_schemas = {"kfab.reboot/1.1", "kfab.validate/1.2"},
+       .other_schemas = {"kfab.reboot/1.1", "kfab.validate/1.3"},
        .run = adapt_resume},
       {.name = "exec",
        .help = "run a command on many nodes and fold identical output",

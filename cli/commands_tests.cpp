@@ -16,6 +16,11 @@ namespace {
 
 using namespace kfab::commands;
 
+bool has_option(const Args& args, std::string_view name) {
+  const auto& own = args.command()->options;
+  return std::any_of(own.begin(), own.end(), [&](const OptionSpec& option) { return option.name == name; });
+}
+
 ValidateOptions test_options_of(const Args& args, std::string command, std::vector<std::string> families) {
   ValidateOptions options;
   options.site = agent_site_options(args);
@@ -26,6 +31,12 @@ ValidateOptions test_options_of(const Args& args, std::string command, std::vect
   options.dry_run = args.flag("dry-run");
   options.threads = static_cast<int>(args.integer("threads").value_or(0));
   if (const auto cap = args.integer("memory-cap")) options.memory_cap_mib = static_cast<int>(*cap);
+  if (has_option(args, "load")) {
+    options.load.kind = args.text("load");
+    options.load.period_s = args.duration_s("load-period").value_or(options.load.period_s);
+    if (const auto percent = args.percent("load-duty")) options.load.duty = *percent / 100;
+  }
+  if (has_option(args, "start-together")) options.start_together = args.flag("start-together");
   if (args.flag("detach")) options.detach = true;
   if (args.flag("attach")) options.detach = false;
   return options;
@@ -35,9 +46,22 @@ ValidateOptions test_options_of(const Args& args, std::string command, std::vect
 struct TestCommand { std::string_view name; std::string_view family; };
 constexpr TestCommand families_by_command[] = {{"validate", ""}, {"memtest", "memory"}, {"bandwidth", "bandwidth"}, {"burnin", "burnin"}};
 
+// Whether what was said about a load belongs together; commands without a burn-in have none.
+Status sound_load(const Args& args, const validation::LoadOptions& load) {
+  constexpr double least_period_s = 0.02, most_period_s = 3600, least_duty = 0.05, most_duty = 0.95;   // as the agent takes them
+  if (!has_option(args, "load")) return ok();
+  if (args.given("load-period") && !load.shaped()) return error(code::bad_value, "--load-period belongs to --load stepped or pulsed");
+  if (args.given("load-duty") && load.kind != "pulsed") return error(code::bad_value, "--load-duty belongs to --load pulsed");
+  if (load.period_s < least_period_s || load.period_s > most_period_s) return error(code::bad_value, "--load-period is from 20ms to 1h");
+  if (load.duty < least_duty || load.duty > most_duty) return error(code::bad_value, "--load-duty is from 5 to 95 per cent");
+  return ok();
+}
+
 CommandOutput adapt_tests(const Args& args, Env& env) {
   if (args.flag("detach") && args.flag("attach")) return not_started(error(code::bad_value, "--detach and --attach exclude each other"));
-  return run_validate(test_options_of(args), env);
+  ValidateOptions options = test_options_of(args);
+  if (auto sound = sound_load(args, options.load); !sound) return not_started(std::move(sound).error());
+  return run_validate(options, env);
 }
 
 CommandOutput adapt_health(const Args& args, Env& env) {
@@ -66,8 +90,24 @@ CommandOutput adapt_judge(const Args& args, Env& env) {
   return run_judge(options, env);
 }
 
-std::vector<OptionSpec> test_options() {
-  return with_agent({
+// How a burn-in loads the nodes over time.
+std::vector<OptionSpec> load_options() {
+  return {
+      {.name = "load", .kind = Kind::choice, .value = "SHAPE",
+       .help = "load of the burn-in over time: all the time, in rising steps of 25, 50, 75 and 100 %, or in pulses", .fallback = "steady", .choices = {"steady", "stepped", "pulsed"}},
+      {.name = "load-period", .kind = Kind::duration, .value = "TIME", .help = "time of all four steps, or of a pulse and its pause", .fallback = "20s"},
+      {.name = "load-duty", .kind = Kind::percent, .value = "PERCENT", .help = "a pulse's part of the period", .fallback = "50"},
+  };
+}
+
+// Of the burn-in alone.
+OptionSpec start_together() {
+  return {.name = "start-together", .help = "all nodes begin at the same instant, once all are ready; one whose clock is too far off is left out and says so"};
+}
+
+// `own` come after the level and the time.
+std::vector<OptionSpec> test_options(std::vector<OptionSpec> own = {}) {
+  std::vector<OptionSpec> all{
       {.name = "level", .kind = Kind::choice, .value = "LEVEL", .help = "how thorough; default is what the node's tranche asks for",
        .choices = {"quick", "standard", "soak"}},
       {.name = "duration", .kind = Kind::duration, .value = "TIME", .help = "time for the tests of one accelerator, instead of the level's"},
@@ -76,7 +116,9 @@ std::vector<OptionSpec> test_options() {
       {.name = "memory-cap", .kind = Kind::integer, .value = "MIB", .help = "most memory that the cpu device's tests take, in MiB", .min = 16, .max = 1 << 24},
       {.name = "detach", .help = "start the tests and leave them to the nodes; kfab resume judges them; a soak is left to them anyway"},
       {.name = "attach", .help = "stay and watch, also over a soak: the tests end with this command or its connection"},
-  });
+  };
+  all.insert(all.begin() + 2, std::make_move_iterator(own.begin()), std::make_move_iterator(own.end()));   // after the level and the time
+  return with_agent(std::move(all));
 }
 
 }  // namespace
@@ -105,7 +147,7 @@ std::vector<CommandSpec> test_commands() {
                     {"kfab health site.yaml -w gpu007 -o json", "one node, every counter"}},
        .positionals = {site_manifest()},
        .options = with_agent({}),
-       .exit_codes = {0, 1, 2, 3, 4, 130, 143}, .schema = "kfab.validate/1.2", .selects_nodes = true,
+       .exit_codes = {0, 1, 2, 3, 4, 130, 143}, .schema = "kfab.validate/1.3", .selects_nodes = true,
        .run = adapt_health},
       {.name = "memtest",
        .help = "test the memory of the accelerators with patterns",
@@ -116,19 +158,25 @@ std::vector<CommandSpec> test_commands() {
                     {"kfab memtest site.yaml -w gpu007 --duration 10m", "one node for ten minutes"}},
        .positionals = {site_manifest()},
        .options = test_options(),
-       .exit_codes = {0, 1, 2, 3, 4, 130, 143}, .schema = "kfab.validate/1.2", .selects_nodes = true,
+       .exit_codes = {0, 1, 2, 3, 4, 130, 143}, .schema = "kfab.validate/1.3", .selects_nodes = true,
        .run = adapt_tests},
       {.name = "burnin",
        .help = "burn in the accelerators with verified matrix products",
        .description = "Every result is compared bit by bit with the one right answer. A wrong bit fails the accelerator whatever the "
                       "criteria say; a run without an iteration, or whose checker did not find the fault planted for it, is not judged.\n\n"
+                      "For tests of power the load can come in steps or pulses, by the nodes' clocks, and on all nodes from the same instant "
+                      "(--start-together): kfab gets the nodes ready, compares their clocks with its own, leaves out those that are more than "
+                      "half a second off (a tenth of --load-period where that is less), and tells the others when to begin. An accelerator "
+                      "that is not ready by then does not join late. Under a load that is not steady rates are recorded and held against no "
+                      "limit; wrong bits and throttling count as ever. Such a run does not stand for the level.\n\n"
                       "Asks before it loads more than 32 nodes; --yes answers.",
        .examples = {{"kfab burnin site.yaml -t p1 --level standard", "every accelerator of a tranche"},
-                    {"kfab burnin site.yaml -w gpu007 --duration 10m", "one node for ten minutes"}},
+                    {"kfab burnin site.yaml -w gpu007 --duration 10m", "one node for ten minutes"},
+                    {"kfab burnin site.yaml -t p1 --duration 10m --load pulsed --load-period 4s --start-together", "a room's power in pulses of 2 s"}},
        .positionals = {site_manifest()},
-       .options = test_options(),
+       .options = test_options([] { auto own = load_options(); own.push_back(start_together()); return own; }()),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.validate/1.2",
+       .schema = "kfab.validate/1.3",
        .selects_nodes = true,
        .run = adapt_tests},
       {.name = "bandwidth",
@@ -141,7 +189,7 @@ std::vector<CommandSpec> test_commands() {
        .positionals = {site_manifest()},
        .options = test_options(),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.validate/1.2",
+       .schema = "kfab.validate/1.3",
        .selects_nodes = true,
        .run = adapt_tests},
       {.name = "validate",
@@ -152,14 +200,16 @@ std::vector<CommandSpec> test_commands() {
                       "answers.\n\n"
                       "A soak goes on by itself on the nodes, for hours: kfab comes back when it has begun, and neither a lost connection nor the "
                       "end of this machine ends it. `kfab resume` tells how far it is and fetches the result. The same with --detach for other "
-                      "levels; where one of the nodes is to have a soak, all are left to themselves. --attach stays.",
+                      "levels; where one of the nodes is to have a soak, all are left to themselves. --attach stays.\n\n"
+                      "--load gives the burn-in steps or pulses; its rates are then held against no limit, and the run does not stand for the "
+                      "level. A common start of all nodes is `kfab burnin --start-together`.",
        .examples = {{"kfab validate site.yaml -t p1", "the tests of one tranche"},
                     {"kfab validate site.yaml --level quick -o ndjson", "quick tests of all, events as they happen"},
                     {"kfab validate site.yaml -t p1 --level soak --duration 24h", "start a soak of a day; kfab resume judges it"}},
        .positionals = {site_manifest()},
-       .options = test_options(),
+       .options = test_options(load_options()),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.validate/1.2",
+       .schema = "kfab.validate/1.3",
        .selects_nodes = true,
        .run = adapt_tests},
       {.name = "judge",

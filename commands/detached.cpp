@@ -358,6 +358,7 @@ CommandOutput run_resume_tests(const DetachedRun& run, ValidateOptions options, 
   auto recorder = Recorder::begin(env, "resume", session.ref());
   if (!recorder) return not_started(std::move(recorder).error());
 
+  const validation::LoadOptions load = options.load;
   Rounds rounds(run, session, std::move(*tests), options, env, **recorder);
   std::vector<std::size_t> running(session.nodes.size());
   std::iota(running.begin(), running.end(), std::size_t{0});
@@ -369,6 +370,7 @@ CommandOutput run_resume_tests(const DetachedRun& run, ValidateOptions options, 
     running = rounds.ask(rounds.not_over(), false);
   }
   if (!running.empty()) rounds.result.detached_run = run.run_id;
+  rounds.result.load = load;
   CommandOutput output = session.output();
   bool turned = false;
   if (rounds.fetched_any()) {
@@ -395,7 +397,7 @@ CommandOutput run_resume_tests(const DetachedRun& run, ValidateOptions options, 
   add_unanswered(output, rounds.result.summary);
   output = conclude(std::move(rounds.result), std::move(output), env);
   if (turned && output.outcome == Outcome::yes) output.outcome = Outcome::no;
-  output.schema = "kfab.validate/1.2";
+  output.schema = "kfab.validate/1.3";
   (*recorder)->finish(output);
   return output;
 }

@@ -9,10 +9,13 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/agent.hpp"
 #include "base/codes/cli.hpp"
 #include "base/codes/commands.hpp"
+#include "base/codes/validation.hpp"
 #include "base/codes/plan.hpp"
 #include "base/text.hpp"
+#include "commands/common_start.hpp"
 #include "commands/detached.hpp"
 #include "commands/left_work.hpp"
 #include "commands/recorder.hpp"
@@ -124,6 +127,33 @@ ValidateResult run_attached(TestWork& work, double predicted_s, const ValidateOp
   return result;
 }
 
+// A node that was ready and was not given its tests any more, because the run was stopped.
+AgentRun cancelled_run(const SiteSession& session, std::size_t index) {
+  AgentRun run;
+  run.index = index;
+  run.end.node = session.nodes[index]->name;
+  run.end.why = error(code::fleet_cancelled, fmt::format("{}: stopped before the common start", one_line(run.end.node)));
+  run.reason = "stopped before the common start";
+  return run;
+}
+
+// All nodes at the same instant; those that cannot keep to it are left out and say why.
+ValidateResult run_together(TestWork& work, double predicted_s, bool detach, const ValidateOptions& options, Env& env, Recorder& recorder) {
+  CommonStart together = agree_on_start(work.session, work.tests, options, env, recorder);
+  ValidateResult result;
+  result.families = options.families;
+  if (!together.ready.empty() && !env.cancel.requested()) {
+    TestWork ready{part_of(work.session, together.ready), tests_of_ready(together, work.tests, env), {}};
+    ready.to_test.resize(together.ready.size());
+    std::iota(ready.to_test.begin(), ready.to_test.end(), std::size_t{0});
+    result = detach ? start_detached(ready.session, ready.tests, options, env, recorder) : run_attached(ready, predicted_s, options, env, recorder);
+  } else {
+    for (const std::size_t index : together.ready) together.left_out.push_back({index, cancelled_run(work.session, index), "stopped before the common start", {}});
+    together.ready.clear();
+  }
+  return with_left_out(std::move(result), std::move(together), work.session, work.tests, env);
+}
+
 // What would be done, and how long it would take: nobody is reached, nothing is kept.
 CommandOutput only_plan(const SiteSession& session, const std::vector<NodeTest>& tests, double predicted_s, const ValidateOptions& options, const Env& env) {
   ValidateResult result;
@@ -131,6 +161,7 @@ CommandOutput only_plan(const SiteSession& session, const std::vector<NodeTest>&
   result.plans = planned(tests);
   result.predicted_s = predicted_total_s(options.site.reach, tests.size(), predicted_s);
   result.only_planned = true;
+  result.load = options.load;
   CommandOutput output = session.output();
   output.outcome = overall(env, false, false);
   output.data = to_json(result);
@@ -166,15 +197,21 @@ CommandOutput run_validate(const ValidateOptions& options, Env& env) {
     auto agreed = env.confirm(question(options, these.size(), work.session.site->metadata.name, predicted_s));
     if (!agreed || !*agreed) return refuse(agreed ? error(code::confirmation_missing, "not confirmed; nothing was tested") : std::move(agreed).error());
   }
+  const bool detach = options.detach.value_or(std::any_of(these.begin(), these.end(), [](const NodeTest& test) { return test.plan.level == validation::Level::soak; }));
+  if (options.start_together) {
+    if (options.resumed) return refuse(error(code::start_not_together, "some nodes of this run have been loaded already: start it anew"));
+    if (auto may = may_start_together(options, these.size(), detach); !may) return refuse(std::move(may).error());
+  }
   // A node that somebody provisions or reboots meanwhile is no node to be measured.
   auto lock = RunLock::take(env, work.session, options.site.manifest, "kfab " + join(env.command_line, " "), chain_of(options.resumed));
   if (!lock) return refuse(std::move(lock).error());
   auto recorder = Recorder::begin(env, options.command, site, newest_of(options.resumed));
   if (!recorder) return not_started(std::move(recorder).error());
 
-  const bool detach = options.detach.value_or(std::any_of(these.begin(), these.end(), [](const NodeTest& test) { return test.plan.level == validation::Level::soak; }));
   if (!detach && loads) keep_work(work, options, env, **recorder);
-  ValidateResult result = detach ? start_detached(work.session, these, options, env, **recorder) : run_attached(work, predicted_s, options, env, **recorder);
+  ValidateResult result = options.start_together ? run_together(work, predicted_s, detach, options, env, **recorder)
+                          : detach ? start_detached(work.session, these, options, env, **recorder) : run_attached(work, predicted_s, options, env, **recorder);
+  result.load = options.load;
   result.plans = planned(these);
   result.predicted_s = predicted_total_s(options.site.reach, these.size(), predicted_s);
   CommandOutput output = work.session.output();

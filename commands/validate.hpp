@@ -23,6 +23,8 @@ struct ValidateOptions {
   std::optional<int> memory_cap_mib;
   // Whether the tests go on by themselves on the nodes (detached.hpp). Absent: where a node is to have a soak.
   std::optional<bool> detach;
+  validation::LoadOptions load{};               // of the burn-in
+  bool start_together = false;                  // all nodes begin it at the same instant (common_start.hpp); of the burn-in alone
   bool dry_run = false;                         // say what would be done and how long it takes; reach nobody
   std::optional<Resumable> resumed{};           // what this run goes on with: only what that left (resume.hpp)
 };
@@ -60,6 +62,19 @@ struct PlannedTests {
   std::vector<std::pair<std::string, double>> families;   // with seconds
 };
 
+// What was found of a node's clock before a common start: how far it is ahead of this host's, and within what that is known.
+struct NodeClock {
+  std::string node;
+  double offset_s = 0, uncertainty_s = 0;
+};
+
+// The instant at which all nodes began, by this host's clock.
+struct LoadStart {
+  Timestamp at{};
+  double tolerance_s = 0;                       // by which a clock might be off, and an accelerator late
+  std::vector<NodeClock> clocks;                // of the nodes that told theirs, in the order of the run
+};
+
 struct ValidateResult {
   std::vector<std::string> families;
   std::vector<ValidatedNode> nodes;
@@ -68,11 +83,13 @@ struct ValidateResult {
   std::string detached_run;                     // whose tests still go on: what `kfab resume` is to be given; empty: none
   std::vector<PlannedTests> plans;              // what was to be done, and how long it was to take
   double predicted_s = 0;                       // of the whole run
+  validation::LoadOptions load{};               // of the burn-in, where it is one of the families
+  std::optional<LoadStart> start;               // with --start-together
   bool only_planned = false;                    // --dry-run: nothing was started
   validation::FleetFindings fleet;              // accelerators beside their peers of this run
 };
 
-// predicted_s, plans[]{profile, device, level, criteria|null, nodes, predicted_s, families[]{family, predicted_s}}, fleet{} (judge.hpp),
+// load{kind, period_s|null, duty_pct|null, start{at, tolerance_s, clocks[]}|null}|null without a burn-in, predicted_s, plans[]{profile, device, level, criteria|null, nodes, predicted_s, families[]{family, predicted_s}}, fleet{} (judge.hpp),
 // families[], counts{}, failures{}, cost{}, verdicts{pass, degraded, fail, not_judged}, nodes[]: the row's keys, profile, device, level,
 // criteria, verdict, job{id, state, elapsed_s, left_s, progress[]}|null, accelerators[], criteria_verdicts[], tests[], mismatches[].
 json::Value to_json(const ValidateResult&);

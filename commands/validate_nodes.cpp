@@ -41,7 +41,10 @@ json::Value detail_of(const NodeTest& test, const ValidatedNode& node) {
 }  // namespace
 
 std::string level_word(const NodeTest& test) {
-  return std::string(to_string(test.plan.level)) + (test.shortened ? " (shortened)" : "");
+  std::string word(to_string(test.plan.level));
+  if (test.plan.load.shaped()) word += fmt::format(" ({}{})", test.plan.load.kind, test.shortened ? ", shortened" : "");
+  else if (test.shortened) word += " (shortened)";
+  return word;
 }
 
 NodeTest criteria_of(const manifest::Site& site, const manifest::Profile* profile) {
@@ -65,6 +68,7 @@ Result<std::vector<NodeTest>> plan_nodes(const SiteSession& session, const Valid
     request.duration_s = options.duration_s;
     request.threads = options.threads;
     request.memory_cap_mib = options.memory_cap_mib;
+    request.load = options.load;
     request.share = node->identity_by_name ? std::max(1, static_cast<int>(sharing)) : 1;
     const auto* tranche = session.site->find_tranche(node->tranche);
     request.level = options.level ? *options.level
@@ -75,6 +79,7 @@ Result<std::vector<NodeTest>> plan_nodes(const SiteSession& session, const Valid
     if (options.duration_s || options.memory_cap_mib) {
       request.duration_s.reset();
       request.memory_cap_mib.reset();
+      request.load = {};   // its time alone is asked for
       KFAB_TRY(whole, validation::plan_tests(*test.profile, request));
       const auto cap_of = [](const validation::TestPlan& of) { return json::Value(of.members).int_or("memory_cap_mib", 0); };
       test.shortened = cap_of(test.plan) != cap_of(whole) || test.plan.predicted_s < whole.predicted_s;

@@ -24,8 +24,8 @@ struct NodeTest {
   bool shortened = false;                            // less than the level asks for: does not stand for the level
 };
 
-// What the run counts as: a level, or that level cut short by --duration or --memory-cap, which readiness does not take
-// for it.
+// What the run counts as: a level, or that level cut short by --duration or --memory-cap, or with a load in steps or pulses,
+// which readiness does not take for it.
 std::string level_word(const NodeTest&);
 
 // The tests of the session's nodes, in their order. Errors: unknown_reference for a node without a profile, and those of

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <optional>
 
@@ -177,6 +178,38 @@ json::Value plans_json(const ValidateResult& result) {
   return out;
 }
 
+bool burns(const ValidateResult& result) { return std::find(result.families.begin(), result.families.end(), "burnin") != result.families.end(); }
+
+json::Value load_json(const ValidateResult& result) {
+  if (!burns(result)) return {};
+  json::Value start;
+  if (result.start) {
+    json::Array clocks;
+    for (const auto& clock : result.start->clocks)
+      clocks.push_back(json::Object{{"node", clock.node}, {"offset_s", clock.offset_s}, {"uncertainty_s", clock.uncertainty_s}});
+    start = json::Object{{"at", to_rfc3339(result.start->at)}, {"tolerance_s", result.start->tolerance_s}, {"clocks", std::move(clocks)}};
+  }
+  const bool pulsed = result.load.kind == "pulsed";
+  return json::Object{{"kind", result.load.kind}, {"period_s", result.load.shaped() ? json::Value(result.load.period_s) : json::Value()},
+                      {"duty_pct", pulsed ? json::Value(result.load.duty * 100) : json::Value()}, {"start", std::move(start)}};
+}
+
+// One line about a load that is not simply there all the time from whenever a node is ready; nothing else.
+void render_load(const ValidateResult& result, term::Writer& out) {
+  if (!burns(result) || (!result.load.shaped() && !result.start)) return;
+  std::string line = "load: " + result.load.kind;
+  if (result.load.shaped()) line += fmt::format(", period {}", format_duration_s(result.load.period_s));
+  if (result.load.kind == "pulsed") line += fmt::format(", {} % of it work", format_number(result.load.duty * 100, 1));
+  if (result.start) {
+    double farthest = 0;
+    for (const auto& clock : result.start->clocks) farthest = std::max(farthest, std::abs(clock.offset_s) + clock.uncertainty_s);
+    line += fmt::format("; together from {} on, {} of {} nodes told their clocks, the farthest within {}, {} are allowed", to_rfc3339(result.start->at), result.start->clocks.size(),
+                        result.nodes.size(), format_duration_s(farthest), format_duration_s(result.start->tolerance_s));
+  }
+  if (result.load.shaped()) line += "; rates are recorded and not judged, because their limits are meant for a steady load";
+  out.line(line).line();
+}
+
 // What is to be done on the nodes of each profile, and how long each part takes on one of them.
 void render_plans(const ValidateResult& result, term::Writer& out) {
   term::Table table({{"Profile"}, {"Nodes", term::Align::right}, {"Device"}, {"Level"}, {"On each node"}, {"About", term::Align::right}, {"Criteria", term::Align::left, true}});
@@ -204,12 +237,13 @@ json::Value to_json(const ValidateResult& result) {
     nodes.emplace_back(std::move(row));
   }
   const json::Object by_verdict{{"pass", verdicts[0]}, {"degraded", verdicts[1]}, {"fail", verdicts[2]}, {"not_judged", verdicts[3]}};
-  json::Object data{{"families", strings(result.families)}, {"predicted_s", result.predicted_s}, {"plans", plans_json(result)}, {"counts", result.counts.to_json()}};
+  json::Object data{{"families", strings(result.families)}, {"load", load_json(result)}, {"predicted_s", result.predicted_s}, {"plans", plans_json(result)}, {"counts", result.counts.to_json()}};
   add_to(data, result.summary);
   return data.set("verdicts", by_verdict).set("fleet", to_json(result.fleet)).set("nodes", std::move(nodes));
 }
 
 void render(const ValidateResult& result, term::Writer& out) {
+  render_load(result, out);
   if (result.only_planned) return render_plans(result, out);
   out.table(summary_table(result, out.facts())).line();
 

@@ -19,7 +19,7 @@ std::uint64_t unpacked_bytes(std::string_view gz) {
 
 DeviceFact cuda_device(const BuildFacts& build) {
   if (!build.cuda) return {"cuda", false, "not built in (no nvcc at build time)"};
-  return {"cuda", true, "built in for " + join(build.cuda_archs, " ") + ", with nvcc " + build.cuda_toolkit};
+  return {"cuda", true, "built in for " + join(build.cuda_archs, " ") + ", with nvcc " + build.cuda_toolkit + ", for drivers of " + build.cuda_least_driver + " and later"};
 }
 
 json::Array to_json(const std::vector<std::string>& words) {

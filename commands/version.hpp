@@ -22,6 +22,7 @@ struct BuildFacts {
   std::string compiler;
   bool cuda = false;
   std::string cuda_toolkit;                // "13.0"; empty without
+  std::string cuda_least_driver;           // "CUDA 13.0 or R580"; empty without
   std::vector<std::string> cuda_archs;     // "sm_90a"
   std::vector<LibraryVersion> libraries;
 };

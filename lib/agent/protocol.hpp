@@ -10,11 +10,12 @@
 // ignored by the host; anything else that is new needs a new protocol version.
 //
 // Host to agent
-//   {"type":"request","protocol":1,"run_id":"...","deadline_s":600,"heartbeat_s":12,"task":"boot|detach|facts|job|provision|reboot|relay|selftest|test", ...}
+//   {"type":"request","protocol":1,"run_id":"...","deadline_s":600,"heartbeat_s":12,"task":"boot|clock|detach|facts|job|provision|reboot|relay|selftest|test", ...}
 //       the first line; the other members are the task's own
 //   {"type":"heartbeat"}   at least every heartbeat_s; any line counts
 //   {"type":"cancel"}      stop now, in good order
-//   {"type":"turn","name":"..."}   this node may go on with what it asked a turn for
+//   {"type":"turn","name":"...","now":1800000000.0}   this node may go on with what it asked a turn for; the host's clock as
+//       it says so, in seconds since 1970
 //   end of file            the owner is gone: the same, and nothing more is written than the pipe takes
 //
 // Agent to host
@@ -25,7 +26,7 @@
 //       host says that it is this node's turn, and says when that is over. Waiting is no part of deadline_s
 //   task messages:  {"type":"facts","facts":{...}}      (facts.hpp)
 //                   {"type":"resource", ...}            (provision_task.hpp)
-//                   of task "test": tests/test_task.hpp; "selftest": tests/selftest_task.hpp; "relay": relay_task.hpp; "boot" and "reboot": boot_task.hpp;
+//                   of task "test": tests/test_task.hpp; "selftest": tests/selftest_task.hpp; "relay": relay_task.hpp; "clock": clock_task.hpp; "boot" and "reboot": boot_task.hpp;
 //                   "detach" and "job": jobs/job_task.hpp
 //   {"type":"done","ok":true,"error":null}  or  {"type":"done","ok":false,"error":{"code":"KF2101","message":"..."}}
 //       the last line. Without it nothing that the agent said counts as complete.

@@ -136,6 +136,10 @@ class Session final : public TaskContext {
     waiting_.store(false);   // only now: the guard must not see the old deadline again
     return !stop_requested();
   }
+  std::optional<double> host_now() const override {
+    const std::lock_guard lock(turns_lock_);
+    return host_now_ > 0 ? std::optional(host_now_) : std::nullopt;
+  }
   void end_turn(const std::string& name) override { emit(json::Object{{"type", "turn"}, {"name", name}, {"state", "over"}}); }
 
  private:
@@ -246,14 +250,15 @@ class Session final : public TaskContext {
       if (!message) continue;
       const std::string type = message->string_or("type");
       if (type == "cancel") stop(Stop::cancelled);
-      if (type == "turn") give_turn(message->string_or("name"));
+      if (type == "turn") give_turn(message->string_or("name"), message->double_or("now", 0));
     }
   }
 
-  void give_turn(const std::string& name) {
+  void give_turn(const std::string& name, double now) {
     {
       const std::lock_guard lock(turns_lock_);
       turns_.insert(name);
+      host_now_ = now;
     }
     turns_changed_.notify_all();
   }
@@ -322,9 +327,10 @@ class Session final : public TaskContext {
   std::atomic<Clock::rep> deadline_{0};   // of Clock's epoch: the task moves it while the guard looks
   Clock::time_point last_heard_{};
   std::atomic<bool> waiting_{false};      // for a turn
-  std::mutex turns_lock_;
+  mutable std::mutex turns_lock_;
   std::condition_variable turns_changed_;
   std::set<std::string> turns_;           // given and not yet taken
+  double host_now_ = 0;                   // as the last of them was given; 0: not told
 };
 
 }  // namespace

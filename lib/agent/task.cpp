@@ -4,6 +4,7 @@
 #include <array>
 
 #include "agent/boot_task.hpp"
+#include "agent/clock_task.hpp"
 #include "agent/facts_task.hpp"
 #include "agent/jobs/job_task.hpp"
 #include "agent/provision_task.hpp"
@@ -28,6 +29,7 @@ ProcessResult TaskContext::run(ProcessSpec spec) {
 std::span<const TaskRow> all_tasks() {
   static const std::array tasks{
       TaskRow{"boot", [](const json::Value& request, TaskContext& context) { return run_boot_task(request, context); }},
+      TaskRow{"clock", run_clock_task},
       TaskRow{"detach", [](const json::Value& request, TaskContext& context) { return run_detach_task(request, context); }},
       TaskRow{"facts", run_facts_task},
       TaskRow{"job", [](const json::Value& request, TaskContext& context) { return run_job_task(request, context); }},

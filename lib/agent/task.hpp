@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,6 +30,8 @@ class TaskContext {
   // False when the task is to stop. Without a host to ask it is the task's turn at once.
   virtual bool wait_for_turn(const std::string& name) { (void)name; return !stop_requested(); }
   virtual void end_turn(const std::string& name) { (void)name; }
+  // The host's clock as it gave the last turn, in seconds since 1970; nothing where it did not tell.
+  virtual std::optional<double> host_now() const { return std::nullopt; }
 
   // {"type":"progress",...}; `total` 0 when it is not known.
   void progress(std::string_view step, double done, double total, std::string_view message);
@@ -45,7 +48,7 @@ struct TaskRow {
   TaskFunction run;
 };
 
-// What this agent can do: boot, detach, facts, job, provision, reboot, relay, selftest, test.
+// What this agent can do: boot, clock, detach, facts, job, provision, reboot, relay, selftest, test.
 std::span<const TaskRow> all_tasks();
 
 }  // namespace kfab::agent

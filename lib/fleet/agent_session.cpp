@@ -255,7 +255,8 @@ class AgentJob final : public Job, public AgentSeeker {
   void give_turn(const std::string& name) {
     if (waits_for_turn_ && due_) *due_ += clock_.steady_now() - *waits_for_turn_;
     waits_for_turn_.reset();
-    send(json::Object{{"type", "turn"}, {"name", name}});
+    const double now = std::chrono::duration<double>(clock_.now().time_since_epoch()).count();
+    send(json::Object{{"type", "turn"}, {"name", name}, {"now", now}});
   }
 
   void on_message(const std::string& type, const json::Value& message) {

@@ -47,6 +47,7 @@ KFAB_EMBEDDED(schema_text)
 KFAB_EMBEDDED(schema_validate)
 KFAB_EMBEDDED(schema_validate_1_1)
 KFAB_EMBEDDED(schema_validate_1_2)
+KFAB_EMBEDDED(schema_validate_1_3)
 KFAB_EMBEDDED(schema_version)
 
 namespace kfab::json {
@@ -101,6 +102,7 @@ constexpr Source sources[] = {
     {"kfab.validate/1.0", embedded_schema_validate},
     {"kfab.validate/1.1", embedded_schema_validate_1_1},
     {"kfab.validate/1.2", embedded_schema_validate_1_2},
+    {"kfab.validate/1.3", embedded_schema_validate_1_3},
     {"kfab.version/1.0", embedded_schema_version},
 };
 

@@ -41,18 +41,23 @@ int rank_if_whole(std::string_view level) {
   return level.ends_with(shortened_mark) ? rank_of(level.substr(0, level.size() - shortened_mark.size())) : -1;
 }
 
-// What a record's level says was tested: "standard", "standard (shortened)", "memory+burnin at quick".
+// What a record's level says was tested: "standard", "standard (shortened)", "memory+burnin at quick", "quick (pulsed, shortened)".
 struct Tested {
   std::vector<std::string> families;   // none: all
   int rank = -1;                       // of the level; -1 where it is not told
   bool whole = true;
+  std::string load;                    // "pulsed", "stepped"; none: a steady one
 };
 
 Tested tested(std::string_view level) {
   Tested out;
-  if (level.ends_with(shortened_mark)) {
-    out.whole = false;
-    level.remove_suffix(shortened_mark.size());
+  if (const auto open = level.rfind(" ("); open != std::string_view::npos && level.ends_with(')')) {
+    for (const auto& word : split(std::string(level.substr(open + 2, level.size() - open - 3)), ',')) {
+      const auto mark = trim(word);
+      if (mark == "shortened") out.whole = false;
+      else out.load = mark;
+    }
+    level = level.substr(0, open);
   }
   constexpr std::string_view at = " at ";
   if (const auto place = level.find(at); place != std::string_view::npos) {
@@ -64,9 +69,9 @@ Tested tested(std::string_view level) {
   return out;
 }
 
-// Whether a test tries at least what another one did.
+// Whether a test tries at least what another one did. Steps and pulses try what a steady load does not, and the other way round.
 bool covers(const Tested& later, const Tested& earlier) {
-  if (!later.whole || later.rank < earlier.rank) return false;
+  if (!later.whole || later.rank < earlier.rank || later.load != earlier.load) return false;
   if (later.families.empty()) return true;
   return !earlier.families.empty() && std::all_of(earlier.families.begin(), earlier.families.end(), [&](const std::string& family) {
     return std::find(later.families.begin(), later.families.end(), family) != later.families.end();

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "base/codes/validation.hpp"
 #include "base/text.hpp"
 
@@ -58,6 +60,10 @@ constexpr Metric cpu_burnin[] = {
     {"burnin.gemm_<p>.mismatches", "count", "results whose bits differ from the known answer"},
     {"burnin.gemm_<p>.iterations", "count", "products done; without one nothing is judged"},
     {"burnin.gemm_<p>.coverage", "percent", "slices of results that were written and compared"},
+    {"burnin.load.asked_pct", "percent", "the part of the time that the load asks for; 100: a steady one"},
+    {"burnin.load.worked_pct", "percent", "the part of the time in which it worked"},
+    {"burnin.load.off_pct", "percent", "by how much the two differ over the same time"},
+    {"burnin.load.start_late_s", "s", "how late it began after a common start"},
 };
 constexpr Metric cuda_burnin[] = {
     {"burnin.gemm_<p>.tflops", "tflops", "products in fp4, fp8, fp8_e5m2, bf16, fp16, tf32, fp32, fp64 by kfab's own kernels"},
@@ -71,9 +77,13 @@ constexpr Metric cuda_burnin[] = {
     {"burnin.gemm_<p>.kernels_refused", "count", "kernels for this chip that could not prove themselves on it"},
     {"burnin.gemm_<p>.energy_j_per_tflop", "j", "energy for a tera-operation, comparisons included"},
     {"burnin.gemm_<p>.random_<figure>", "", "all of these with full mantissas: wrong is what the other slices outvote"},
+    {"burnin.load.asked_pct", "percent", "the part of the time that the load asks for; 100: a steady one"},
+    {"burnin.load.worked_pct", "percent", "the part of the time in which it worked"},
+    {"burnin.load.off_pct", "percent", "by how much the two differ over the same time"},
     {"burnin.load.<interval>.<figure>", "", "power, temperature, clock and throttling in each step, pulse and pause of a load"},
-    {"burnin.load.start_late_s", "s", "how late a GPU was at a common start"},
+    {"burnin.load.start_late_s", "s", "how late a GPU began after a common start"},
     {"burnin.power_w", "w", "mean power during the burn-in"},
+    {"burnin.power_of_limit_pct", "percent", "mean power by the enforced limit; below 95 the detail says what held it back"},
     {"burnin.temperature_c", "c", "highest temperature"},
     {"burnin.sm_clock_mhz", "mhz", "median clock"},
     {"burnin.throttle.<reason>_pct", "percent", "samples held back by hw_slowdown, hw_thermal, sw_thermal, power_brake, power_cap"},
@@ -256,6 +266,7 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
   TestPlan plan;
   plan.device = device_of(profile);
   plan.level = options.level;
+  plan.load = options.load;
   if (plan.device != "cpu" && plan.device != "cuda" && plan.device != "vendor")
     return error(code::no_tests_for_device, "profile " + profile.name + ": kfab has no test of its own for " +
                                                 (profile.accelerator.empty() ? profile.vendor : profile.accelerator));
@@ -303,7 +314,10 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
                               {"memory_cap_mib", cap},
                               {"precisions", list(options.precisions)},
                               {"accelerators", list(options.accelerators)},
-                              {"samples", samples}};
+                              {"samples", samples},
+                              {"load", options.load.kind},
+                              {"period_s", options.load.period_s},
+                              {"duty", options.load.duty}};
 
   // Accelerators run side by side, but take turns at copying.
   const int accelerators = plan.device == "cuda" ? std::max(1, profile.per_node.get().value_or(1)) : 1;
@@ -326,6 +340,10 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
   }
   if (!plan.family_s.empty() && plan.predicted_s > parts) plan.family_s.front().second += plan.predicted_s - parts;   // the start
   plan.deadline_s = plan.predicted_s * 2 + 120;
+  const auto burnin = std::find_if(plan.family_s.begin(), plan.family_s.end(), [](const auto& part) { return part.first == "burnin"; });
+  if (burnin != plan.family_s.end() && plan.device != "vendor" && plan.load.shaped() && 2 * plan.load.period_s > burnin->second)
+    return error(code::load_too_long, fmt::format("profile {}: a burn-in of about {} holds no two periods of {}", profile.name, format_duration_s(burnin->second),
+                                                  format_duration_s(plan.load.period_s)));
   return plan;
 }
 

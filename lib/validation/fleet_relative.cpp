@@ -18,7 +18,8 @@ namespace {
 using manifest::Direction;
 
 constexpr std::array unit_rows{ComparedUnit{"tflops", Direction::min}, ComparedUnit{"tops", Direction::min}, ComparedUnit{"gbps", Direction::min},
-                               ComparedUnit{"c", Direction::max},      ComparedUnit{"ns", Direction::max},   ComparedUnit{"us", Direction::max}};
+                               ComparedUnit{"ratio", Direction::min},  ComparedUnit{"c", Direction::max},    ComparedUnit{"ns", Direction::max},
+                               ComparedUnit{"us", Direction::max}};
 std::optional<Direction> bad_side(std::string_view unit) {
   const auto row = std::find_if(unit_rows.begin(), unit_rows.end(), [&](const ComparedUnit& r) { return r.unit == unit; });
   return row == unit_rows.end() ? std::nullopt : std::optional(row->good);

@@ -47,9 +47,23 @@ bool holds(Direction direction, double value, double limit) {
   return false;
 }
 
+// What a burn-in shows of an accelerator only while it is loaded all the time: rates, means, and how much was filled in its time.
+// A wrong bit, and whatever has a ceiling, counts at any load.
+bool at_steady_load_only(std::string_view metric) {
+  if (family_of(metric) != "burnin" || metric.rfind("burnin.load.", 0) == 0) return false;
+  for (const std::string_view end : {".tflops", ".tops", "_tflops", "_tops", "own_to_cublaslt", "coverage", "energy_j_per_tflop", ".power_w", ".power_of_limit_pct", ".sm_clock_mhz"})
+    if (metric.ends_with(end)) return true;
+  return false;
+}
+
 // Figures of the tests that count wrong bits: "memory.errors", "burnin.gemm_bf16.random_mismatches".
 bool counts_wrong_bits(std::string_view metric) {
   return !family_of(metric).empty() && family_of(metric) != "health" && (metric.ends_with("mismatches") || metric.ends_with(".errors"));
+}
+
+// Rates of copies between host and accelerator.
+bool of_host_copies(const Criterion& criterion) {
+  return family_of(criterion.metric) == "bandwidth" && criterion.metric.find("host") != std::string::npos && criterion.metric.ends_with("_gbps");
 }
 
 // Reasons with their weight, so that the worst is told first.
@@ -167,6 +181,7 @@ class Judge {
       if (counts_wrong_bits(m->metric) && m->value.value_or(0) > 0 && !wrong_tests.contains(m->test))
         findings.add(Verdict::fail, fmt::format("{}: {} wrong {} ({})", m->metric, format_number(*m->value), *m->value == 1 ? "value" : "values", kfab::to_string(code::wrong_bits)));
 
+    load_followed(accelerator, findings);
     kernel_events(accelerator, findings);
     if (in_run("health.")) versions(accelerator, findings);
     peers_ = input_.peers;
@@ -247,6 +262,8 @@ class Judge {
     std::vector<CriterionVerdict> out;
     std::vector<const Measurement*> without;   // those that came without a value
     std::set<std::string_view> tests;
+    const std::string shaped = at_steady_load_only(criterion.metric) ? shaped_load(accelerator) : std::string();
+    const bool encrypted = of_host_copies(criterion) && confidential(accelerator);
     for (const auto* figure : figures_of(accelerator.id, accelerator.device, criterion.metric)) {
       const Measurement& measurement = *figure;
       tests.insert(measurement.test);
@@ -258,7 +275,14 @@ class Judge {
       one.test = measurement.test;
       one.link = measurement.link;
       one.value = measurement.value;
-      compare(criterion, measurement, one);
+      if (encrypted) {
+        one.reason = fmt::format("{} is not judged: confidential computing is on ({}, criterion {})", criterion.metric, kfab::to_string(code::confidential_computing_on), criterion.id);
+      } else if (shaped.empty()) {
+        compare(criterion, measurement, one);
+      } else {
+        one.counts = false;
+        one.reason = fmt::format("{} is not judged: it is meant for a steady load, and this one was {} (criterion {})", criterion.metric, shaped, criterion.id);
+      }
       if (!derived.empty() && !one.reason.empty()) one.reason += "; its limit: " + derived;
       out.push_back(std::move(one));
     }
@@ -272,7 +296,7 @@ class Judge {
     };
     if (out.empty()) {
       // What no test ever yields is not skipped: it would be a criterion that cannot be missed.
-      if (criterion.optional && known_metric(criterion.metric) != nullptr) base.counts = false;
+      if ((criterion.optional || !shaped.empty()) && known_metric(criterion.metric) != nullptr) base.counts = false;
       missing({}, {}, without.empty() ? std::string() : without.back()->detail);
       return out;
     }
@@ -367,6 +391,33 @@ class Judge {
     if (!measurement.detail.empty() && family_of(criterion.metric) != "burnin" && family_of(criterion.metric) != "memory" && family_of(criterion.metric) != "bandwidth")
       out.reason += ": " + measurement.detail;
     if (!criterion.action.empty()) out.reason += "; " + criterion.action;
+  }
+
+  // On, and the criteria are not those of a site that has it on: theirs say nothing of it, or ask for it.
+  bool confidential(const Accelerator& accelerator) const {
+    const auto& told = figures_of(accelerator.id, accelerator.device, "health.confidential_computing");
+    if (std::none_of(told.begin(), told.end(), [](const auto* m) { return m->value.value_or(0) > 0; })) return false;
+    return input_.criteria && std::any_of(input_.criteria->criteria.begin(), input_.criteria->criteria.end(), [](const auto& c) { return c.metric == "health.confidential_computing" && c.limit == 0.0; });
+  }
+
+  // What load the burn-in put on the accelerator when it was not a steady one, in its own words; empty for a steady one.
+  std::string shaped_load(const Accelerator& accelerator) const {
+    for (const auto* m : figures_of(accelerator.id, accelerator.device, "burnin.load.asked_pct"))
+      if (m->value && *m->value < 100) return m->detail.empty() ? std::string("none") : m->detail;
+    return {};
+  }
+
+  // Steps and pulses are what such a burn-in is for: where they did not come out, it has shown nothing.
+  void load_followed(const Accelerator& accelerator, Findings& findings) const {
+    constexpr double most_off_pct = 15;   // a product is not cut in two, and a busy node is late
+    const std::string shaped = shaped_load(accelerator);
+    if (shaped.empty()) return;
+    const Measurement *off = nullptr, *worked = nullptr;
+    for (const auto* m : figures_of(accelerator.id, accelerator.device, "burnin.load.off_pct")) off = m;
+    for (const auto* m : figures_of(accelerator.id, accelerator.device, "burnin.load.worked_pct")) worked = m;
+    if (off && off->value && *off->value <= most_off_pct) return;
+    findings.add(Verdict::not_judged, worked && worked->value ? fmt::format("the load was to be {}, and it worked {} % {} ({})", shaped, format_number(*worked->value, 1), worked->detail, kfab::to_string(code::load_not_followed))
+                                                              : fmt::format("the load was to be {}, and nobody knows what it was ({})", shaped, kfab::to_string(code::load_not_followed)));
   }
 
   const Measurement* find(const Measurement& of, const std::string& metric) const {

@@ -71,7 +71,8 @@ struct JudgeInput {
 // run, whose checker was not proven, or that made no iteration is not_judged; fewer accelerators than
 // profile.per_node is a fail of the node (not for device cpu); a truncated report, and one of which something was refused, is
 // not_judged at best; figures of another device than the criterion's are never compared. Of a figure that each link or each
-// family's tests have, one that is missing is not made good by the others.
+// family's tests have, one that is missing is not made good by the others. Rates of a burn-in whose load
+// came in steps or pulses are held against no criterion, because those are meant for a steady load.
 NodeJudgement judge(const JudgeInput&, const TestReport&);
 
 // Profile::expect against a facts document, by dotted path: {"memory.total_gib": {"min": 64}, "os.arch": {"equal":

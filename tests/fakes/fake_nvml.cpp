@@ -223,6 +223,13 @@ int nvmlDeviceGetNvLinkErrorCounter(Device device, unsigned link, int counter, u
   *count = link == 0 ? static_cast<unsigned long long>(figure(device, names[counter], 0)) : 0;
   return 0;
 }
+// What is asked for by name alone: not supported where the script does not say it.
+static int scripted(const char* name, unsigned* out) {
+  const auto found = script().words.find(name);
+  return found == script().words.end() ? 3 : (*out = static_cast<unsigned>(std::atoll(found->second.c_str())), 0);
+}
+int nvmlDeviceGetEnforcedPowerLimit(Device, unsigned* milliwatts) { return scripted("power_limit_mw", milliwatts); }
+int nvmlDeviceGetClockInfo(Device, int, unsigned* mhz) { return scripted("clock_mhz", mhz); }
 int nvmlDeviceGetPowerUsage(Device device, unsigned* milliwatts) {
   BEGIN("nvmlDeviceGetPowerUsage");
   *milliwatts = static_cast<unsigned>(figure(device, "power_mw", 300000));

@@ -141,7 +141,7 @@ ended=$(tested)
 run runs "$id"
 expect "the nodes that were tested before the kill are kept" 0 "^$id .*killed +6 +$((6 - ended)) " 'not ended'
 run resume -o json
-expect "resume tests the others, and judges all" 0 '"schema": "kfab.validate/1.2"' '"not_judged": 0'
+expect "resume tests the others, and judges all" 0 '"schema": "kfab.validate/1.3"' '"not_judged": 0'
 check "all six are in the answer" "$(grep -oE '"node": "n[1-6]"' "$work/out" | sort -u | wc -l)" 6
 new=$(newest)
 run runs "$new" -o json

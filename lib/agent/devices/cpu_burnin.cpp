@@ -1,6 +1,7 @@
 #include <atomic>
 #include <cstring>
 #include <mutex>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -8,6 +9,7 @@
 #include "agent/devices/cpu_kernels.hpp"
 #include "agent/devices/cpu_tests.hpp"
 #include "agent/devices/findings.hpp"
+#include "agent/devices/load_clock.hpp"
 #include "base/codes/validation.hpp"
 
 // Burn-in: matrix products in all threads, every result compared bit by bit with the value that is known to be right.
@@ -149,8 +151,25 @@ class Work {
   Pages results_;
 };
 
+// The load of one burn-in, over its precisions.
+struct Load {
+  const LoadShape& shape;
+  LoadClock clock;
+  LoadMeter meter;
+};
+
+// Waits for the next working interval; false when asked to stop, or when the time is over and there is a figure.
+bool wait_for_load(const Load& load, std::string_view test, double seconds, const Stopwatch& whole, bool has_figure, TestSink& sink) {
+  for (auto now = load_at(load.shape, load.clock.elapsed()); !now.on; now = load_at(load.shape, load.clock.elapsed())) {
+    if (sink.stop_requested() || (whole.seconds() >= seconds && has_figure)) return false;
+    std::this_thread::sleep_for(std::chrono::duration<double>(std::min(now.for_s, 0.5)));
+    sink.progress(test, std::min(whole.seconds(), seconds), seconds, "pausing, as the load asks");
+  }
+  return !sink.stop_requested();
+}
+
 template <class Operand, class Accumulator>
-void burn(exact::Precision precision, const TestRequest& request, double seconds, TestSink& sink) {
+void burn(exact::Precision precision, const TestRequest& request, double seconds, Load& load, TestSink& sink) {
   const std::string test = fmt::format("gemm_{}", exact::shapes[precision].name);
   const std::string metric = "burnin." + test;
   const Stopwatch whole;
@@ -165,10 +184,12 @@ void burn(exact::Precision precision, const TestRequest& request, double seconds
   exact::CheckState total = exact::empty_check_state();
   std::vector<double> rates;
   std::uint64_t iterations = 0;
-  double busy = 0;
+  double busy = 0, worked = 0;
   bool slice_done[slices] = {};
   int planted = 0, found = 0;
-  while (!stopped()) {
+  const double began = load.clock.elapsed();
+  while (wait_for_load(load, test, seconds, whole, !rates.empty(), sink)) {
+    const Stopwatch working;
     const int slice = int(iterations % slices), shift = work.shift_of(slice);
     const Stopwatch one;
     if (!work.multiply(slice, shift, threads, isa, stopped)) break;
@@ -199,9 +220,12 @@ void burn(exact::Precision precision, const TestRequest& request, double seconds
     ++iterations;
     slice_done[slice] = true;
     busy += took;
+    worked += working.seconds();
     sink.progress(test, std::min(whole.seconds(), seconds), seconds, fmt::format("{} products", iterations));
     if (whole.seconds() >= seconds && !rates.empty()) break;
   }
+
+  load.meter.over(began, load.clock.elapsed(), worked);
 
   int covered = 0;
   for (const bool done : slice_done) covered += done;
@@ -224,7 +248,7 @@ void burn(exact::Precision precision, const TestRequest& request, double seconds
 }  // namespace
 
 void run_burnin(const TestRequest& request, double seconds, TestSink& sink) {
-  struct Row { exact::Precision precision; void (*run)(exact::Precision, const TestRequest&, double, TestSink&); };
+  struct Row { exact::Precision precision; void (*run)(exact::Precision, const TestRequest&, double, Load&, TestSink&); };
   constexpr Row rows[] = {{exact::fp32, burn<float, float>}, {exact::fp64, burn<double, double>}, {exact::int8, burn<std::int8_t, std::int32_t>}};
   std::vector<Row> chosen;
   for (const auto& row : rows) {
@@ -238,7 +262,10 @@ void run_burnin(const TestRequest& request, double seconds, TestSink& sink) {
     if (!known)
       sink.test_done("gemm_" + name, "not_run", 0, "the cpu device has no burn-in in " + name, to_string(code::not_supported_by_accelerator));
   }
-  for (const auto& row : chosen) row.run(row.precision, request, seconds / double(chosen.size()), sink);
+  if (chosen.empty() || !wait_for_start(request.load, sink)) return;
+  Load load{request.load, LoadClock(request.load.start_at), LoadMeter(request.load)};
+  for (const auto& row : chosen) row.run(row.precision, request, seconds / double(chosen.size()), load, sink);
+  load.meter.report(sink);
 }
 
 namespace {

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cstring>
-#include <ctime>
 #include <optional>
 #include <thread>
 
@@ -9,6 +8,7 @@
 #include "agent/devices/cublaslt.hpp"
 #include "agent/devices/cuda_products.hpp"
 #include "agent/devices/findings.hpp"
+#include "agent/devices/load_clock.hpp"
 #include "agent/devices/nvml_sampler.hpp"
 #include "base/codes/validation.hpp"
 #include "base/text.hpp"
@@ -23,22 +23,6 @@ constexpr int most_in_batch = 64;
 constexpr double batch_seconds = 0.25;      // products between two comparisons
 constexpr double exact_share = 0.6;         // of a precision's time; the rest is for full mantissas
 
-double wall_seconds() {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  return double(now.tv_sec) + double(now.tv_nsec) * 1e-9;
-}
-
-// The load's clock: from the start that all nodes were given, or from now.
-class Clock {
- public:
-  explicit Clock(double start_at) : start_(start_at > 0 ? start_at : wall_seconds()) {}
-  double elapsed() const { return wall_seconds() - start_; }
-
- private:
-  double start_;
-};
-
 enum Engine : std::size_t { own, library, engine_count };
 
 struct Context {   // of one burn-in, over its precisions
@@ -46,7 +30,8 @@ struct Context {   // of one burn-in, over its precisions
   const TestRequest& request;
   TestSink& sink;
   NvmlSampler& telemetry;
-  const Clock& clock;
+  const LoadClock& clock;
+  LoadMeter& meter;
   CublasLt* library;          // nullptr: not there, `library_missing` says why
   std::string library_missing;
 };
@@ -64,7 +49,11 @@ class Burn {
     const Stopwatch whole;
     const auto energy = context_.telemetry.energy_j();
     auto status = prepare();
-    if (status) status = loop(seconds, whole);
+    if (status) {
+      const double began = context_.clock.elapsed();
+      status = loop(seconds, whole);
+      context_.meter.over(began, context_.clock.elapsed(), worked_s_);
+    }
     if (const auto after = context_.telemetry.energy_j(); energy && after) energy_j_ = *after - *energy;
     report(whole, status);
     return status || !is_broken(status.error().code);
@@ -227,6 +216,7 @@ class Burn {
     const std::uint64_t elements = products_->elements();
     std::size_t turn = 0;
     for (std::uint64_t batch = 0; wait_for_load(seconds, whole); ++batch) {
+      const Stopwatch working;
       const Engine engine = engine_of(batch);
       const int size = batch_size(engine, std::max(seconds - whole.seconds(), 0.0));
       KFAB_TRY_VOID(session_.record(start, session_.stream()));
@@ -253,6 +243,7 @@ class Burn {
       warmed_up_[engine] = true;
       iterations_ += std::uint64_t(size);
       turn += std::size_t(size);
+      worked_s_ += working.seconds();
       sink_.progress(test_, std::min(whole.seconds(), seconds), seconds, fmt::format("{} products, {:.1f} {}", iterations_, rate, unit()));
       if (whole.seconds() >= seconds && !rates_[own].empty() && (!library_ || !rates_[library].empty())) break;
       each_s_[engine] = std::max(took / size, 1e-6);
@@ -356,24 +347,10 @@ class Burn {
   bool library_ = false, warmed_up_[engine_count] = {};
   std::string library_missing_;
   std::vector<double> rates_[engine_count];
-  double busy_ = 0, each_s_[engine_count] = {};
+  double busy_ = 0, worked_s_ = 0, each_s_[engine_count] = {};
   std::optional<double> energy_j_;
   int planted_ = 0, found_ = 0;
 };
-
-// Waits for the common start; false when asked to stop before it.
-bool wait_for_start(const LoadShape& load, TestSink& sink) {
-  if (load.start_at <= 0) return true;
-  const double late = wall_seconds() - load.start_at;
-  sink.measurement("load", "burnin.load.start_late_s", std::max(late, 0.0), "s",
-                   late > 0 ? "the common start had passed when this GPU was ready" : fmt::format("ready {:.1f} s before the common start", -late));
-  for (double left = -late; left > 0; left = load.start_at - wall_seconds()) {
-    if (sink.stop_requested()) return false;
-    sink.progress("load", 0, left, fmt::format("starting in {:.0f} s", left));
-    std::this_thread::sleep_for(std::chrono::duration<double>(std::min(left, 0.5)));
-  }
-  return true;
-}
 
 }  // namespace
 
@@ -409,12 +386,14 @@ void run_burnin(Session& session, const TestRequest& request, double seconds, Nv
       sink.test_done("gemm_" + name, "not_run", 0, "there is no burn-in in " + name, to_string(code::not_supported_by_accelerator));
   if (rows.empty() || !wait_for_start(request.load, sink)) return;
 
-  const Clock clock(request.load.start_at);
+  const LoadClock clock(request.load.start_at);
+  LoadMeter meter(request.load);
   auto library = CublasLt::load(session.libraries().cublaslt, session.driver());
-  Context context{session, request, sink, telemetry, clock, library ? library->get() : nullptr,
+  Context context{session, request, sink, telemetry, clock, meter, library ? library->get() : nullptr,
                   library ? std::string() : fmt::format("{} {}", to_string(code::second_engine_missing), one_line(library.error().message, 300))};
   for (auto& row : rows)
     if (!Burn(context, *row.kernel, row.data, row.refused).run(seconds / precisions * row.share)) break;
+  meter.report(sink);
 }
 
 }  // namespace kfab::agent::devices::cuda

@@ -96,6 +96,14 @@ std::string cuda_built_with() {
 #endif
 }
 
+std::string cuda_least_driver() {
+#if defined(KFAB_CUDA_LEAST_DRIVER)
+  return KFAB_CUDA_LEAST_DRIVER;
+#else
+  return {};
+#endif
+}
+
 std::string cuda_architectures() {
 #if defined(KFAB_CUDA_ARCHS)
   return KFAB_CUDA_ARCHS;

@@ -116,7 +116,9 @@ Status Session::start() {
     auto why = std::move(loaded).error();
     int version = 0;
     driver_->driver_version(&version);
-    why.message += fmt::format("; the driver offers {}, the kernels were built with CUDA {} for {}", driver_words(version), cuda_built_with(), cuda_architectures());
+    // What an older driver says of a newer file is that it is damaged, or made for another GPU.
+    why.message += fmt::format("; the driver offers {}, the least that loads kfab's kernels is {}; they were built with CUDA {} for {}", driver_words(version),
+                               cuda_least_driver().empty() ? "not known" : cuda_least_driver(), cuda_built_with(), cuda_architectures());
     return why;
   }
   // Without this one the general kernels do: whoever wants it sees that it is not there.

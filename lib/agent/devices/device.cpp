@@ -96,6 +96,7 @@ json::Value to_json(const TestRequest& request) {
                       {"period_s", request.load.period_s},
                       {"duty", request.load.duty},
                       {"start_at", request.load.start_at},
+                      {"start_tolerance_s", request.load.start_tolerance_s},
                       {"families", families},
                       {"duration_s", request.duration_s},
                       {"threads", request.threads},

@@ -94,6 +94,7 @@ std::unique_ptr<Device> make_cuda_device(CudaLibraries = {});
 bool cuda_built_in();
 std::string cuda_architectures();
 std::string cuda_built_with();   // "13.0", empty without nvcc
+std::string cuda_least_driver(); // "CUDA 13.0 or R580": the oldest driver that loads them; empty without nvcc
 
 // null when the kind is unknown.
 std::unique_ptr<Device> make_device(std::string_view kind);

@@ -205,6 +205,17 @@ void NvmlSampler::report(std::string_view family, TestSink& sink) {
       say(fmt::format("{}throttle.{}_pct", prefix, reasons[k].name), of.looks > 0, of.looks ? 100 * of.held[k] / of.reasons_weight : 0, "percent", fmt::format("of {} samples", of.looks));
   };
   say_all("", state_->all, std::nullopt);
+  // Whether it drew what it may, and if not, what held it back.
+  if (const Totals& all = state_->all; limited && limit > 0 && all.powers > 0) {
+    constexpr double enough_pct = 95;
+    const double share = 100 * (all.power / all.power_weight) / (limit / 1000.0);
+    std::string why;
+    for (std::size_t k = 0; k < std::size(reasons); ++k)
+      if (all.looks > 0 && all.held[k] > 0) why += fmt::format("{}{} {:.0f} % of the time", why.empty() ? "held back by " : ", ", reasons[k].name, 100 * all.held[k] / all.reasons_weight);
+    if (why.empty()) why = "nothing held it back as far as the driver tells: the load draws no more";
+    sink.measurement(test, fmt::format("{}.power_of_limit_pct", family), share, "percent",
+                     fmt::format("mean of the enforced limit of {:.0f} W{}", limit / 1000.0, share >= enough_pct ? std::string() : "; " + why));
+  }
   const auto named = std::count_if(state_->of_interval.begin(), state_->of_interval.end(), [](const auto& one) { return !one.first.empty(); });
   if (named > 1)
     for (const auto& [name, totals] : state_->of_interval)

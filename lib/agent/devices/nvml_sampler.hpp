@@ -25,7 +25,8 @@ class NvmlSampler {
   // Energy since the driver was loaded in joules, or since sampling began where NVML gives power alone; nothing without either.
   std::optional<double> energy_j() const;
 
-  // Stops and emits <family>.power_w (mean; detail: most and limit), .temperature_c (most), .sm_clock_mhz (median),
+  // Stops and emits <family>.power_w (mean; detail: most and limit), .power_of_limit_pct (below 95 with what held it back; nothing
+  // where no limit is told), .temperature_c (most), .sm_clock_mhz (median),
   // .throttle.<reason>_pct (share of samples) and .ecc_uncorrected (difference over the test), each as null with a reason
   // where the GPU or driver does not tell it; test "telemetry". Where there were several intervals, power, temperature, clock
   // and reasons of each as <family>.load.<interval>.*.

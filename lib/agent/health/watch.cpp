@@ -181,7 +181,7 @@ void CounterWatch::emit_events(std::string_view family, devices::TestSink& sink)
   }
   const bool known = log_tells || driver_tells_;
   const std::string why = !log_.readable() ? "the kernel's log may not be read: " + log_.why_not()
-                          : log_lost_     ? std::string("lines of the kernel's log were lost before they could be read")
+                          : log_lost_     ? fmt::format("{} lines of the kernel's log were lost before they could be read", to_string(code::kernel_log_gap))
                                           : std::string("the accelerator's place on the bus is not known, by which the kernel's log names it");
   if (!is_cpu)
     sink.measurement(family, "counters.xids", known || xids > 0 ? json::Value(xids) : json::Value(), "count",
@@ -259,7 +259,7 @@ void finish_for_dead(const devices::Accelerator& accelerator, const Before& befo
   }
   const bool whole = xids > 0 || (!log.cut() && !slot.empty());
   if (accelerator.device != "cpu")
-    sink.measurement(family, "counters.xids", whole ? json::Value(xids) : json::Value(), "count", whole ? fmt::format("by {}", log.from()) : std::string("lines of the kernel's log were lost before they could be read"));
+    sink.measurement(family, "counters.xids", whole ? json::Value(xids) : json::Value(), "count", whole ? fmt::format("by {}", log.from()) : fmt::format("{} lines of the kernel's log were lost before they could be read", to_string(code::kernel_log_gap)));
   for (const auto& [metric, group] : groups)
     sink.measurement(family, metric, group.first, "count", fmt::format("during {}, which broke off: {}", family, group.second));
 }

@@ -97,6 +97,28 @@ TEST_CASE("the comparison of results finds single bits, NaN and infinity, and sa
   }
 }
 
+TEST_CASE("the processor pulses as it is told, and joins no common start late") {
+  TestRequest request = small();
+  request.precisions = {"int8"};
+  request.load.kind = LoadShape::Kind::pulsed;
+  request.load.period_s = 1;
+  Collected said;
+  cpu::run_burnin(request, 2, said);
+  CHECK(said.status("gemm_int8") == "ran");
+  CHECK(said.value("burnin.load.asked_pct") == 50);
+  CHECK(said.value("burnin.load.worked_pct") < 95);   // it paused
+  CHECK(said.value("burnin.load.worked_pct") > 5);
+  CHECK(said.measured("burnin.load.asked_pct").string_or("detail") == "pulsed: 1 s, of which 0.5 s work");
+  request.load.start_at = 1000;
+  Collected late;
+  cpu::run_burnin(request, 2, late);
+  CHECK(late.code("load") == "KF4071");
+  CHECK_FALSE(late.has("burnin.gemm_int8.iterations"));
+  Collected steady;
+  cpu::run_burnin(small(), 0.1, steady);
+  CHECK(steady.value("burnin.load.asked_pct") == 100);
+}
+
 TEST_CASE("every memory pattern finds a stuck bit of either kind") {
   constexpr std::uint64_t words = exact::window_words;
   // A bit that sticks is right in about half the rounds: all rounds together must find it.

@@ -339,6 +339,7 @@ TEST_CASE("an XID that may have been lost is not none") {
       node.log("NVRM: Xid (PCI:0000:3b:00): 48, DBE");
     });
     CHECK(said.measured("counters.xids")["value"].is_null());
+    CHECK(detail(said, "counters.xids").find("KF4074") == 0);
     CHECK(detail(said, "counters.xids").find("lost") != std::string::npos);
   }
   SUBCASE("when the log can no longer be read, the driver's events are not forgotten") {

@@ -53,12 +53,24 @@ TEST_CASE("steps rise to all of the time") {
   CHECK(interval_at(shape, 8.5) == "step_25");   // and again
 }
 
+TEST_CASE("the work that a load asks for is what it does") {
+  for (const auto& shape : {LoadShape{LoadShape::Kind::pulsed, 4, 0.25, 0}, LoadShape{LoadShape::Kind::stepped, 8, 0.5, 0}, LoadShape{}}) {
+    CAPTURE(describe(shape));
+    for (const double at : {0.0, 0.7, 1.0, 3.9, 8.0, 41.3})
+      CHECK(work_until(shape, at) == doctest::Approx(at > 0 ? work_in(shape, 0, at) * at : 0).epsilon(0.03));
+    CHECK(asked_percent(shape) == doctest::Approx(shape.kind == LoadShape::Kind::pulsed ? 25 : shape.kind == LoadShape::Kind::stepped ? 62.5 : 100));
+  }
+  CHECK(describe({}) == "steady");
+  CHECK(describe({LoadShape::Kind::pulsed, 4, 0.25, 0}) == "pulsed: 4 s, of which 1 s work");
+}
+
 TEST_CASE("loads are read with bounds, and unknown ones refused") {
   const auto shape = read_load_shape(json::Object{{"load", "pulsed"}, {"period_s", 1e9}, {"duty", -3.0}, {"start_at", 17.5}});
   REQUIRE(shape);
   CHECK(shape->period_s == 3600);
   CHECK(shape->duty == 0.05);
   CHECK(shape->start_at == 17.5);
+  CHECK(read_load_shape(json::Object{{"start_tolerance_s", 0.0}})->start_tolerance_s == 0.01);
   CHECK(read_load_shape(json::Object{})->kind == LoadShape::Kind::steady);
   CHECK(read_load_shape(json::Object{{"load", "noisy"}}).error().code == code::unknown_load);
 }

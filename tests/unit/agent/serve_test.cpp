@@ -1,6 +1,8 @@
 #include "agent/serve.hpp"
 
 #include <doctest/doctest.h>
+
+#include "agent/clock_task.hpp"
 #include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -330,6 +332,38 @@ TEST_CASE("serve: a task waits for its turn, and what it waited is no part of it
     if (message.string_or("type") == "answer") CHECK(message.double_or("remaining_s", 0) > 0.3);
   }
   CHECK(said == std::vector<std::string>{"mirror wanted", "mirror over", "disk wanted", "disk over"});
+}
+
+TEST_CASE("the clock of a node is compared within the shortest of several round trips") {
+  struct Host final : TaskContext {
+    std::vector<json::Value> said;
+    double ahead = 0, now = 0;   // the host's clock before this one's
+    int asked = 0;
+    bool tells = true;
+    void emit(const json::Value& message) override { said.push_back(message); }
+    bool stop_requested() const override { return false; }
+    double remaining_s() const override { return 10; }
+    bool wait_for_turn(const std::string&) override {
+      ++asked;
+      now = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count() + ahead;
+      return true;
+    }
+    std::optional<double> host_now() const override { return tells ? std::optional(now) : std::nullopt; }
+  };
+  for (const double ahead : {0.0, 7.0, -3600.0}) {
+    Host host;
+    host.ahead = ahead;
+    REQUIRE(run_clock_task({}, host));
+    REQUIRE(host.said.size() == 1);
+    CHECK(host.asked >= 3);
+    const double uncertainty = host.said[0].double_or("uncertainty_s", -1);
+    CHECK(uncertainty >= 0.001);
+    CHECK(std::abs(host.said[0].double_or("offset_s", 1e9) + ahead) <= uncertainty);
+  }
+  Host silent;
+  silent.tells = false;
+  REQUIRE(run_clock_task({}, silent));
+  CHECK(silent.said[0]["offset_s"].is_null());
 }
 
 TEST_CASE("serve: a task that waits for its turn ends when its owner cancels, and when he is gone") {

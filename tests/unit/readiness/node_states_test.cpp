@@ -341,7 +341,11 @@ TEST_CASE("a failure of some tests is made good by at least these tests, at leas
                         Row{"burnin at quick", "memory+burnin at quick", true}, Row{"memory+burnin at quick", "burnin at quick", false},
                         Row{"burnin at quick", "memory at soak", false}, Row{"quick", "burnin at soak", false}, Row{"quick", "quick", true},
                         Row{"burnin at standard", "burnin at standard (shortened)", false}, Row{"burnin at standard (shortened)", "burnin at standard", true},
-                        Row{"standard (shortened)", "standard (shortened)", false}, Row{"standard (shortened)", "standard", true}}) {
+                        Row{"standard (shortened)", "standard (shortened)", false}, Row{"standard (shortened)", "standard", true},
+                        // steps and pulses try what a steady load does not, and the other way round
+                        Row{"burnin at quick", "burnin at quick (pulsed)", false}, Row{"burnin at quick (pulsed)", "burnin at quick", false},
+                        Row{"quick (stepped)", "quick (pulsed)", false}, Row{"burnin at quick (pulsed)", "burnin at standard (pulsed)", true},
+                        Row{"quick (pulsed, shortened)", "quick (pulsed)", true}, Row{"quick (pulsed)", "quick (pulsed, shortened)", false}}) {
     CAPTURE(row.failed);
     CAPTURE(row.passed);
     auto e = evidence(s);   // passed at level standard

@@ -95,6 +95,20 @@ TEST_CASE("a plan says what is sent and how long it takes") {
   CHECK(plan_tests(gpu, {})->device == "cuda");
   CHECK(plan_tests(gpu, {})->predicted_s > plan_tests(cpu, {})->predicted_s);
 
+  RequestOptions pulses;
+  pulses.families = {"burnin"};
+  pulses.duration_s = 10;
+  pulses.load = {"pulsed", 2, 0.3};
+  const auto pulsed = plan_tests(cpu, pulses);
+  REQUIRE(pulsed);
+  CHECK(json::Value(pulsed->members).string_or("load") == "pulsed");
+  CHECK(json::Value(pulsed->members).double_or("period_s", 0) == 2);
+  CHECK(json::Value(pulsed->members).double_or("duty", 0) == 0.3);
+  pulses.load.period_s = 30;   // what holds no two periods shows no pulses
+  CHECK(plan_tests(cpu, pulses).error().code == code::load_too_long);
+  pulses.families = {"memory"};
+  CHECK(plan_tests(cpu, pulses));
+
   RequestOptions wrong;
   wrong.families = {"burn"};
   CHECK(plan_tests(cpu, wrong).error().code == code::unknown_test_family);

@@ -60,6 +60,11 @@ TEST_CASE("sound fleets have no outliers, and faster is no fault") {
   Hall heat;
   for (int n = 0; n < 8; ++n) heat.node(n, [&](int slot) { return n == 1 && slot == 1 ? 91.0 : 60 + (n + slot) % 3; }, {}, "c", "burnin.temperature_c");
   CHECK(heat.fleet.findings().outliers.size() == 1);
+  // A kernel that is slow beside the library's, on one GPU only.
+  Hall beside;
+  for (int n = 0; n < 8; ++n) beside.node(n, [&](int slot) { return n == 2 && slot == 0 ? 0.5 : 0.9 + (n + slot) % 3 * 0.01; }, {}, "ratio", "burnin.gemm_bf16.own_to_cublaslt");
+  REQUIRE(beside.fleet.findings().outliers.size() == 1);
+  CHECK(beside.fleet.findings().outliers[0].node == "n2");
   // What is in no unit that has a bad side is not compared.
   Hall odd;
   for (int n = 0; n < 8; ++n) odd.node(n, [&](int slot) { return n + slot == 0 ? 1e9 : 1.0; }, {}, "count", "counters.x");

@@ -76,6 +76,87 @@ TEST_CASE("every shape of criterion can pass and can fail") {
   }
 }
 
+TEST_CASE("a wrong bit that is counted fails, whether a criterion asks for it or not and however mild that is") {
+  for (const char* metric : {"burnin.gemm_fp32.random_mismatches", "burnin.gemm_fp32.mismatches", "memory.errors", "bandwidth.stream.mismatches"}) {
+    CAPTURE(metric);
+    Bench bench;
+    bench.criteria.criteria.push_back(criterion("other", "burnin.gemm_fp32.iterations", manifest::Direction::min, 1, "count"));
+    bench.measure(metric, 0, "count");
+    CHECK(bench.judged().verdict == Verdict::pass);
+    set(bench, metric, 1);
+    CHECK(bench.judged().verdict == Verdict::fail);
+    CHECK(bench.judged().reason().find("KF4010") != std::string::npos);
+    bench.criteria.criteria.push_back(criterion("mild", metric, manifest::Direction::equal, 0, "count"));
+    bench.criteria.criteria[1].on_violation = Verdict::degraded;
+    CHECK(bench.judged().verdict == Verdict::fail);
+  }
+  Bench counters;   // what counts errors of links is judged by its own criteria
+  counters.criteria.criteria.push_back(criterion("other", "burnin.gemm_fp32.iterations", manifest::Direction::min, 1, "count"));
+  counters.measure("counters.nvlink_receive_errors", 3, "count");
+  CHECK(counters.judged().verdict == Verdict::pass);
+}
+
+TEST_CASE("a load in steps or pulses is not held against what is meant for a steady one") {
+  Bench bench;
+  bench.criteria.criteria.push_back(criterion("floor", "burnin.gemm_fp32.tflops", manifest::Direction::min, 30, "tflops"));
+  bench.criteria.criteria.push_back(criterion("ratio", "burnin.gemm_fp32.own_to_cublaslt", manifest::Direction::min, 0.5, "ratio"));
+  bench.criteria.criteria.push_back(criterion("exact", "burnin.gemm_fp32.mismatches", manifest::Direction::equal, 0, "count"));
+  bench.criteria.criteria.push_back(criterion("throttle", "burnin.throttle.hw_slowdown_pct", manifest::Direction::max, 0, "percent"));
+  bench.measure("burnin.gemm_fp32.tflops", 1, "tflops");
+  bench.measure("burnin.gemm_fp32.own_to_cublaslt", 0.1, "ratio");
+  bench.measure("burnin.gemm_fp32.mismatches", 0, "count");
+  bench.measure("burnin.throttle.hw_slowdown_pct", 0, "percent", "telemetry");
+  bench.measure("burnin.load.asked_pct", 100, "percent", "telemetry");
+  bench.measure("burnin.load.worked_pct", 52, "percent", "telemetry");
+  bench.measure("burnin.load.off_pct", 2, "percent", "telemetry");
+  CHECK(bench.judged().verdict == Verdict::fail);   // a steady load: too slow
+  set(bench, "burnin.load.asked_pct", 50);
+  const auto pulsed = bench.judged();
+  CHECK(pulsed.verdict == Verdict::pass);           // right to the last bit and not held back: what it is for
+  for (const auto& one : pulsed.criteria) {
+    const bool rate = one.criterion == "floor" || one.criterion == "ratio";
+    CAPTURE(one.criterion);
+    CHECK(one.counts == !rate);
+    CHECK((one.verdict == Verdict::not_judged) == rate);
+    CHECK((one.reason.find("meant for a steady load") != std::string::npos) == rate);
+    CHECK(one.value.has_value());
+  }
+  // It is judged on that, and fails by it.
+  set(bench, "burnin.throttle.hw_slowdown_pct", 4);
+  CHECK(bench.judged().verdict == Verdict::fail);
+  set(bench, "burnin.throttle.hw_slowdown_pct", 0);
+  set(bench, "burnin.gemm_fp32.mismatches", 1);
+  CHECK(bench.judged().verdict == Verdict::fail);
+  set(bench, "burnin.gemm_fp32.mismatches", 0);
+  // Pulses that did not come out have shown nothing.
+  set(bench, "burnin.load.off_pct", 40);
+  CHECK(bench.judged().verdict == Verdict::not_judged);
+  CHECK(bench.judged().reason().find("KF4075") != std::string::npos);
+  set(bench, "burnin.load.off_pct", std::nullopt);
+  CHECK(bench.judged().verdict == Verdict::not_judged);
+  // Where nothing but rates would be judged, nothing is.
+  bench.criteria.criteria.resize(2);
+  set(bench, "burnin.load.off_pct", 1);
+  CHECK(bench.judged().verdict == Verdict::not_judged);
+}
+
+TEST_CASE("under confidential computing copies from and to the host are not held against floors made without it") {
+  Bench bench;
+  bench.tested("health");
+  bench.tested("host_to_device_memcpy_ce");
+  bench.criteria.criteria.push_back(criterion("floor", "bandwidth.host_to_device_memcpy_ce_gbps", manifest::Direction::min, 48, "gbps"));
+  bench.criteria.criteria.push_back(criterion("confidential-off", "health.confidential_computing", manifest::Direction::equal, 0, "count"));
+  bench.criteria.criteria[1].on_violation = Verdict::degraded;
+  bench.measure("bandwidth.host_to_device_memcpy_ce_gbps", 9, "gbps", "host_to_device_memcpy_ce");
+  bench.measure("health.confidential_computing", 0, "count", "health");
+  CHECK(bench.judged().verdict == Verdict::fail);
+  set(bench, "health.confidential_computing", 1);
+  CHECK(bench.judged().verdict == Verdict::not_judged);
+  CHECK(bench.judged().reason().find("KF4076") != std::string::npos);
+  bench.criteria.criteria.pop_back();   // the site's own floors, for nodes that have it on
+  CHECK(bench.judged().verdict == Verdict::fail);
+}
+
 TEST_CASE("a reason has the number, the limit and the criterion") {
   Bench bench;
   bench.tested("stream");

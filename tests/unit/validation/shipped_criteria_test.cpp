@@ -8,6 +8,7 @@
 
 #include "manifest/load.hpp"
 #include "validation/catalogue.hpp"
+#include "validation/fleet_relative.hpp"
 #include "validation/known_metrics.hpp"
 #include "validation/proof.hpp"
 
@@ -114,6 +115,9 @@ TEST_CASE("every metric that a shipped criterion names is one that the catalogue
     CHECK(check_metrics(*set).empty());   // units as well
     for (const auto& criterion : set->criteria) {
       CAPTURE(criterion.metric);
+      // Peers are only compared in units of which a bad side is known: in another one the criterion could never be judged.
+      const auto units = compared_units();
+      CHECK((criterion.basis != Basis::fleet_relative || std::any_of(units.begin(), units.end(), [&](const auto& row) { return row.unit == criterion.unit; })));
       CHECK(known(criterion.metric));
     }
   }
