@@ -48,6 +48,12 @@ EvidenceIndex::EvidenceIndex(const store::Evidence& evidence) {
     if (newest.find({scope, record.id})->second->node == record.node) nodes_[record.node].accelerators.push_back(&record);
   }
 
+  for (const auto& record : evidence.links) {
+    LinkEvidence& links = nodes_[record.node].links[record.accelerator_id];
+    if (record.looked_at && (!links.looked || links.looked->at <= record.at)) links.looked = &record;
+    if (record.copies_judged > 0 && (!links.copied || links.copied->at <= record.at)) links.copied = &record;
+  }
+
   std::map<std::pair<std::string_view, std::string_view>, double> watts;   // (node, accelerator)
   for (const auto& figure : evidence.measurements) {
     if (!figure.value || figure.unit != "w") continue;

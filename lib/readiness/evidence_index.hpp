@@ -9,6 +9,13 @@
 
 namespace kfab::readiness {
 
+// What is known of the links of one accelerator to the others of its node: the newest look at them, and the newest copies over
+// them that were judged. Null where there was none.
+struct LinkEvidence {
+  const store::LinkRecord* looked = nullptr;
+  const store::LinkRecord* copied = nullptr;
+};
+
 // The evidence about one node, by step. Pointers into the Evidence, null where there is none.
 struct NodeEvidence {
   const store::NodeRecord* inventory = nullptr;
@@ -16,6 +23,7 @@ struct NodeEvidence {
   const store::NodeRecord* validate = nullptr;
   const store::NodeRecord* newest = nullptr;              // of all steps
   std::vector<const store::AcceleratorRecord*> accelerators;
+  std::unordered_map<std::string_view, LinkEvidence> links;   // by accelerator
   std::optional<double> measured_kw;                      // of the whole node
   std::optional<double> measured_accelerators_kw;
 };

@@ -8,6 +8,7 @@
 
 #include "base/codes/readiness.hpp"
 #include "base/text.hpp"
+#include "nodeset/nodeset.hpp"
 #include "readiness/blocks.hpp"
 #include "readiness/words.hpp"
 
@@ -263,7 +264,26 @@ class Gates {
       if (const auto* profile = scope_.plan.profile(share.profile); profile && profile->nvlinks.known() && *profile->nvlinks > 0)
         names.push_back(fmt::format("{} ({} links per accelerator)", profile->name, *profile->nvlinks));
     if (names.empty()) return not_required("no links between accelerators are declared");
-    return {Verdict::not_judged, fmt::format("links are declared for {}, and kfab has no fabric test yet", join(names, ", "))};
+    struct Kind { std::vector<std::string> nodes; std::string_view example; };
+    std::map<NodeLinks::State, Kind> found;
+    for (const auto* node : scope_.nodes) {
+      Kind& kind = found[node->links.state];
+      if (kind.nodes.empty()) kind.example = node->links.reason;
+      kind.nodes.push_back(node->name);
+    }
+    const auto told = [&](NodeLinks::State state, std::string_view what) {
+      const Kind& kind = found[state];
+      const auto count = static_cast<std::int64_t>(kind.nodes.size());
+      return fmt::format("{} {} ({}): {}{}", what, count_text(count, "node"), one_line(nodeset::fold_names(kind.nodes), 80), count > 1 ? "for example " : "", kind.example);
+    };
+    const std::string declared = fmt::format("links are declared for {}", join(names, ", "));
+    if (found.contains(NodeLinks::State::broken)) return {Verdict::fail, told(NodeLinks::State::broken, declared + ", and not all are up at rate on")};
+    if (found.contains(NodeLinks::State::unknown)) return {Verdict::not_judged, told(NodeLinks::State::unknown, declared + ", and it is not known whether they are up at rate on")};
+    const auto proven = count_text(static_cast<std::int64_t>(found[NodeLinks::State::proven].nodes.size()), "accepted node");
+    // Those that nobody has accepted yet have links as well.
+    if (const Verdict accepted = verdict_of("accepted"); accepted != Verdict::pass && accepted != Verdict::degraded)
+      return {Verdict::not_judged, fmt::format("{}; they are up at rate on {}, and further nodes are needed", declared, proven)};
+    return {Verdict::pass, fmt::format("{}; they are up at rate on {}", declared, proven)};
   }
 
   Answer facility() {

@@ -129,6 +129,7 @@ class Judge {
       status_.state = NodeState::accepted;
       status_.verdict = Verdict::pass;
       status_.reason.clear();
+      status_.links = links();
     } else if (status_.reached && status_.state != NodeState::failed && status_.state != NodeState::revoked) {
       tell_failure();
     }
@@ -355,6 +356,37 @@ class Judge {
     if (foreign_ > 0) return count + ": verdicts on other devices do not count";
     if (device_of(profile) == "vendor") return fmt::format("{}: kfab has no test of its own for {}", count, profile.vendor);
     return count;
+  }
+
+  NodeLinks links() {
+    using enum NodeLinks::State;
+    if (!rules_.profile->nvlinks.known() || *rules_.profile->nvlinks <= 0) return {};
+    NodeLinks worst{proven, {}};
+    for (const Device& device : devices()) {
+      NodeLinks one = links_of(device.newest->id);
+      if (one.state == broken) return one;
+      if (one.state == unknown && worst.state == proven) worst = std::move(one);
+    }
+    return worst;
+  }
+
+  NodeLinks links_of(const std::string& id) const {
+    using enum NodeLinks::State;
+    const std::string name = one_line(id, 60);
+    const int declared = *rules_.profile->nvlinks;
+    const auto found = evidence_->links.find(id);
+    const auto* looked = found == evidence_->links.end() ? nullptr : found->second.looked;
+    if (!looked || !looked->active) return {unknown, fmt::format("how many links of {} are up has not been told", name)};
+    if (*looked->active < declared) return {broken, fmt::format("{} of {} links of {} are up", static_cast<int>(*looked->active), declared, name)};
+    if (*looked->active > declared) return {unknown, fmt::format("{} has {} links, and its profile declares {}", name, static_cast<int>(*looked->active), declared)};
+    if (looked->down.value_or(0) > 0) return {broken, fmt::format("{} of the links of {} are down", static_cast<int>(*looked->down), name)};
+    if (looked->fabric_incomplete.value_or(0) > 0) return {broken, fmt::format("the fabric of {} is not complete", name)};
+    if (looked->fabric_unhealthy.value_or(0) > 0) return {broken, fmt::format("the fabric manager finds the fabric of {} ill", name)};
+    if (status_.accelerators == 1) return {proven, {}};   // there is nobody in its node to copy to
+    const auto* copied = found->second.copied;
+    if (!copied) return {unknown, fmt::format("no criterion has judged a copy between {} and its peers", name)};
+    if (copied->copies_short > 0) return {broken, fmt::format("copies between {} and its peers fall short of their criteria", name)};
+    return {proven, {}};
   }
 
   bool fresh(Timestamp at) {

@@ -36,6 +36,14 @@ struct Counts {
   std::int64_t declared = 0, reachable = 0, provisioned = 0, validated = 0, accepted = 0, failed = 0, not_judged = 0;
 };
 
+// The links between the accelerators of an accepted node: proven when all that the profile declares are up and copies over them
+// reached what the criteria ask for; broken when one is not; else unknown. Of a node that is not accepted nobody asks.
+struct NodeLinks {
+  enum class State { not_asked, proven, broken, unknown };
+  State state = State::not_asked;
+  std::string reason;                      // why it is not proven, one sentence
+};
+
 // One node as the evidence shows it. `reason` says in one sentence why it is not accepted; empty when it is.
 struct NodeStatus {
   std::string name, group, profile, rack, slot, tranche;
@@ -47,6 +55,7 @@ struct NodeStatus {
   std::int64_t accelerators_validated = 0; // that passed everything under the criteria of today
   std::int64_t accelerators_failed = 0;
   std::optional<Timestamp> evidence_at;    // of the newest record
+  NodeLinks links;
   bool reached = false, provisioned = false, validated = false;
 };
 

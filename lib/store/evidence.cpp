@@ -34,6 +34,14 @@ constexpr const char* accelerators_then = KFAB_ACCELERATOR_COLUMNS
   "SELECT accelerator, device, test, metric, unit, value, at, verdict, criterion, bound, detail FROM measurement_records "
 constexpr const char* figures_of_node = KFAB_FIGURE_COLUMNS "WHERE run = ? AND node = ? ORDER BY seq";
 constexpr const char* powers_of_node = KFAB_FIGURE_COLUMNS "INDEXED BY powers_of_node WHERE run = ? AND node = ? AND unit = 'w'";
+// The condition is that of the index, word for word: only then it may be used.
+constexpr const char* links_of_node =
+    "SELECT accelerator, max(at), max(metric = 'health.nvlinks_active'), min(CASE metric WHEN 'health.nvlinks_active' THEN value END), "
+    "max(CASE metric WHEN 'health.nvlinks_down' THEN value END), max(CASE metric WHEN 'health.fabric_incomplete' THEN value END), "
+    "max(CASE metric WHEN 'health.fabric_unhealthy' THEN value END), sum(metric GLOB 'bandwidth.*'), "
+    "sum(metric GLOB 'bandwidth.*' AND verdict <> 'pass') FROM measurement_records INDEXED BY links_of_node WHERE run = ? AND node = ? AND "
+    "(metric IN ('health.nvlinks_active', 'health.nvlinks_down', 'health.fabric_incomplete', 'health.fabric_unhealthy') "
+    "OR (criterion <> '' AND metric GLOB 'bandwidth.device_to_device_memcpy_*')) GROUP BY accelerator";
 
 }  // namespace
 
@@ -111,44 +119,78 @@ Result<std::vector<AcceleratorRecord>> Store::Impl::accelerators(std::string_vie
   }
 }
 
-Result<std::vector<MeasurementRecord>> Store::Impl::figures(const std::vector<AcceleratorRecord>& kept, bool power_only) {
-  std::vector<MeasurementRecord> out;
-  KFAB_TRY(select, db->prepare(power_only ? powers_of_node : figures_of_node));
+Status Store::Impl::each_tested(const std::vector<AcceleratorRecord>& kept, const std::function<Status(std::string_view run, std::int64_t seq, const std::string& node, const WantedIds&)>& read) {
   // The accelerators come sorted by node; of each node, the runs that its records are from and what they are about.
   for (auto begin = kept.begin(); begin != kept.end();) {
     const auto end = std::find_if(begin, kept.end(), [&](const AcceleratorRecord& other) { return other.node != begin->node; });
     std::set<std::string_view> runs;
-    std::set<std::pair<std::string_view, std::string_view>> wanted;   // run, id
+    WantedIds wanted;
     for (auto record = begin; record != end; ++record) {
       runs.insert(record->run_id);
       wanted.emplace(record->run_id, record->id);
     }
     for (const std::string_view id : runs) {
       KFAB_TRY(run, find_run(id));
-      select->bind(run.seq).bind(begin->node);
-      for (;;) {
-        KFAB_TRY(row, select->next());
-        if (!row) break;
-        std::string accelerator = select->text(0);
-        if (!accelerator.empty() && !wanted.contains({id, accelerator})) continue;
-        MeasurementRecord& record = out.emplace_back();
-        record.run_id = id;
-        record.node = begin->node;
-        record.accelerator_id = std::move(accelerator);
-        record.device = select->text(1);
-        record.test = select->text(2);
-        record.metric = select->text(3);
-        record.unit = select->text(4);
-        record.value = select->number(5);
-        record.at = from_ms(select->integer(6));
-        record.verdict = read_verdict(select->text(7));
-        record.criterion = select->text(8);
-        record.limit = select->number(9);
-        record.detail = select->text(10);
-      }
+      KFAB_TRY_VOID(read(id, run.seq, begin->node, wanted));
     }
     begin = end;
   }
+  return ok();
+}
+
+Result<std::vector<MeasurementRecord>> Store::Impl::figures(const std::vector<AcceleratorRecord>& kept, bool power_only) {
+  std::vector<MeasurementRecord> out;
+  KFAB_TRY(select, db->prepare(power_only ? powers_of_node : figures_of_node));
+  KFAB_TRY_VOID(each_tested(kept, [&](std::string_view id, std::int64_t run, const std::string& node, const WantedIds& wanted) -> Status {
+    select->bind(run).bind(node);
+    for (;;) {
+      KFAB_TRY(row, select->next());
+      if (!row) return ok();
+      std::string accelerator = select->text(0);
+      if (!accelerator.empty() && !wanted.contains({id, accelerator})) continue;
+      MeasurementRecord& record = out.emplace_back();
+      record.run_id = id;
+      record.node = node;
+      record.accelerator_id = std::move(accelerator);
+      record.device = select->text(1);
+      record.test = select->text(2);
+      record.metric = select->text(3);
+      record.unit = select->text(4);
+      record.value = select->number(5);
+      record.at = from_ms(select->integer(6));
+      record.verdict = read_verdict(select->text(7));
+      record.criterion = select->text(8);
+      record.limit = select->number(9);
+      record.detail = select->text(10);
+    }
+  }));
+  return out;
+}
+
+Result<std::vector<LinkRecord>> Store::Impl::links(const std::vector<AcceleratorRecord>& kept) {
+  std::vector<LinkRecord> out;
+  KFAB_TRY(select, db->prepare(links_of_node));
+  KFAB_TRY_VOID(each_tested(kept, [&](std::string_view id, std::int64_t run, const std::string& node, const WantedIds& wanted) -> Status {
+    select->bind(run).bind(node);
+    for (;;) {
+      KFAB_TRY(row, select->next());
+      if (!row) return ok();
+      std::string accelerator = select->text(0);
+      if (!wanted.contains({id, accelerator})) continue;
+      LinkRecord& record = out.emplace_back();
+      record.run_id = id;
+      record.node = node;
+      record.accelerator_id = std::move(accelerator);
+      record.at = from_ms(select->integer(1));
+      record.looked_at = select->integer(2) != 0;
+      record.active = select->number(3);
+      record.down = select->number(4);
+      record.fabric_incomplete = select->number(5);
+      record.fabric_unhealthy = select->number(6);
+      record.copies_judged = static_cast<int>(select->integer(7));
+      record.copies_short = static_cast<int>(select->integer(8));
+    }
+  }));
   return out;
 }
 

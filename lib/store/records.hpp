@@ -63,12 +63,23 @@ struct MeasurementRecord {
   std::string detail;
 };
 
+// What one run measured about an accelerator's links to others. Figures: health.nvlinks_active and its kin, absent where the
+// accelerator did not tell; copies: those to and from its peers that a criterion judged.
+struct LinkRecord {
+  std::string run_id, node, accelerator_id;
+  Timestamp at{};
+  bool looked_at = false;                     // the run asked for the links' state
+  std::optional<double> active, down, fabric_incomplete, fabric_unhealthy;
+  int copies_judged = 0, copies_short = 0;    // short: of any verdict but pass
+};
+
 // The newest evidence about a site: per node and step the newest record, per accelerator the newest verdict with its
-// measurements.
+// measurements, and what its links were in the runs of these verdicts.
 struct Evidence {
   std::vector<NodeRecord> nodes;
   std::vector<AcceleratorRecord> accelerators;
   std::vector<MeasurementRecord> measurements;
+  std::vector<LinkRecord> links{};
 };
 
 }  // namespace kfab::store

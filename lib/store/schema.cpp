@@ -14,7 +14,7 @@ namespace {
 // Step n brings a database of version n to n + 1. Never changed once released: databases out there went through it.
 // Times are milliseconds since 1970 in UTC. The records are only ever inserted; newest_* are an index over them that
 // says which one counts today and can be made again from them.
-constexpr std::array<const char*, 3> steps{R"sql(
+constexpr std::array<const char*, 4> steps{R"sql(
 CREATE TABLE runs (
   seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, command TEXT NOT NULL, argv TEXT NOT NULL, site TEXT NOT NULL,
   manifest_sha256 TEXT NOT NULL, who TEXT NOT NULL, kfab_version TEXT NOT NULL, started_at INTEGER NOT NULL) STRICT;
@@ -67,6 +67,12 @@ R"sql(
 CREATE TABLE run_links (
   run INTEGER PRIMARY KEY REFERENCES runs, continues INTEGER NOT NULL REFERENCES runs) STRICT;
 CREATE INDEX links_to_run ON run_links(continues);
+)sql",
+// What a reader of accelerators' links needs, as powers_of_node holds the powers.
+R"sql(
+CREATE INDEX links_of_node ON measurement_records(run, node, accelerator, metric, value, at, verdict)
+  WHERE metric IN ('health.nvlinks_active', 'health.nvlinks_down', 'health.fabric_incomplete', 'health.fabric_unhealthy')
+     OR (criterion <> '' AND metric GLOB 'bandwidth.device_to_device_memcpy_*');
 )sql"};
 
 }  // namespace

@@ -228,6 +228,8 @@ Result<Evidence> Store::evidence(std::string_view site, std::optional<Timestamp>
   if (scope.figures != EvidenceScope::Figures::none) {
     KFAB_TRY(figures, impl_->figures(evidence.accelerators, scope.figures == EvidenceScope::Figures::power));
     evidence.measurements = std::move(figures);
+    KFAB_TRY(links, impl_->links(evidence.accelerators));
+    evidence.links = std::move(links);
   }
   return evidence;
 }

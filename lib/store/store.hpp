@@ -36,7 +36,7 @@ struct StoredEvent {
 };
 
 // How much of the evidence a reader needs. Of a site of 260,000 accelerators the whole is gigabytes; readiness needs
-// neither the full documents nor figures other than power.
+// neither the full documents nor figures other than power. What is known of links comes with either kind of figures.
 struct EvidenceScope {
   // false: NodeRecord::detail has only those members of the document's top level that are no arrays or objects.
   bool full_details = true;

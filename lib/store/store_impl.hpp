@@ -1,8 +1,12 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "store/database.hpp"
@@ -26,12 +30,17 @@ class Store::Impl {
   Result<std::vector<NodeRecord>> nodes(std::string_view site, std::optional<Timestamp> as_of, bool full_details);
   Result<std::vector<AcceleratorRecord>> accelerators(std::string_view site, std::optional<Timestamp> as_of);
   Result<std::vector<MeasurementRecord>> figures(const std::vector<AcceleratorRecord>&, bool power_only);
+  Result<std::vector<LinkRecord>> links(const std::vector<AcceleratorRecord>&);
 
   std::unique_ptr<Database> db;
   std::string site;
   std::vector<PendingEvent> pending;
 
  private:
+  using WantedIds = std::set<std::pair<std::string_view, std::string_view>>;   // run, accelerator
+  // Calls `read` for each node of these records and each run that they are from.
+  Status each_tested(const std::vector<AcceleratorRecord>&,
+                     const std::function<Status(std::string_view run, std::int64_t seq, const std::string& node, const WantedIds&)>& read);
   Result<bool> has_later(const char* sql, std::string_view wanted_site, Timestamp as_of);
   std::map<std::string, Run, std::less<>> runs_by_id_;
   std::map<std::int64_t, std::string> ids_by_run_;

@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "fixture.hpp"
 #include "readiness/json.hpp"
 
@@ -266,13 +268,62 @@ TEST_CASE("power: rack caps") {
   CHECK(verdict_of(p1(s, evidence(s)), "power") == Verdict::fail);
 }
 
-TEST_CASE("fabric is a gate only where links are declared, and then open") {
+TEST_CASE("fabric is a gate only where links are declared, and asks for all of them, up and at rate") {
   auto s = site(2);
   CHECK(gate(p1(s, evidence(s)), "fabric") == nullptr);
   s.profiles.begin()->second.nvlinks = known(18);
-  const auto t = p1(s, evidence(s));
-  CHECK(verdict_of(t, "fabric") == Verdict::not_judged);
-  CHECK_FALSE(t.ready);
+  auto e = evidence(s);
+  {
+    const auto t = p1(s, e);
+    CHECK(verdict_of(t, "fabric") == Verdict::not_judged);   // nobody has looked
+    CHECK_FALSE(t.ready);
+  }
+  for (const auto& a : e.accelerators)
+    e.links.push_back({a.run_id, a.node, a.id, a.at, true, 18, 0, 0, 0, 14, 0});
+  {
+    const auto t = p1(s, e);
+    CHECK(verdict_of(t, "fabric") == Verdict::pass);
+    CHECK(t.ready);
+    CHECK(gate(t, "fabric")->detail.find("up at rate on 2 accepted nodes") != std::string::npos);
+    CHECK(std::any_of(t.not_tested.begin(), t.not_tested.end(), [](const auto& row) { return row.what == "the network between nodes"; }));
+  }
+  const auto with = [&](auto change) {
+    auto other = e;
+    change(other.links[11]);
+    const auto t = p1(s, other);
+    CHECK(t.ready == (verdict_of(t, "fabric") == Verdict::pass));
+    return verdict_of(t, "fabric");
+  };
+  CHECK(with([](auto& l) { l.active = 17; }) == Verdict::fail);
+  CHECK(with([](auto& l) { l.active = 20; }) == Verdict::not_judged);   // then the profile is wrong
+  CHECK(with([](auto& l) { l.active.reset(); }) == Verdict::not_judged);
+  CHECK(with([](auto& l) { l.looked_at = false; }) == Verdict::not_judged);
+  CHECK(with([](auto& l) { l.down = 1; }) == Verdict::fail);
+  CHECK(with([](auto& l) { l.down.reset(); }) == Verdict::pass);
+  CHECK(with([](auto& l) { l.fabric_incomplete = 1; }) == Verdict::fail);
+  CHECK(with([](auto& l) { l.fabric_unhealthy = 1; }) == Verdict::fail);
+  CHECK(with([](auto& l) { l.copies_short = 1; }) == Verdict::fail);
+  CHECK(with([](auto& l) { l.copies_judged = 0; }) == Verdict::not_judged);
+  CHECK(with([](auto& l) { l.accelerator_id = "another"; }) == Verdict::not_judged);
+  SUBCASE("the newest look counts") {
+    auto later = e.links[3];
+    later.run_id = "run-2";
+    later.at += std::chrono::hours(1);
+    later.copies_judged = 0;   // health alone
+    later.active = 16;
+    e.links.push_back(later);
+    CHECK(verdict_of(p1(s, e), "fabric") == Verdict::fail);
+    e.links.back().active = 18;
+    CHECK(verdict_of(p1(s, e), "fabric") == Verdict::pass);   // the copies are those of before
+    e.links.back().active.reset();
+    CHECK(verdict_of(p1(s, e), "fabric") == Verdict::not_judged);
+  }
+  SUBCASE("what is not accepted has links as well") {
+    record(e, "n00002", "validate").verdict = Verdict::not_judged;
+    const auto t = p1(s, e);
+    CHECK(verdict_of(t, "fabric") == Verdict::not_judged);
+    CHECK(gate(t, "fabric")->detail.find("1 accepted node, and further nodes are needed") != std::string::npos);
+  }
 }
 
 TEST_CASE("facility gates: closed needs evidence, open fails, unknown is open") {

@@ -173,6 +173,46 @@ TEST_CASE("evidence as of an earlier moment, and in a smaller scope") {
   CHECK(store->evidence("seoul", {}, {true, EvidenceScope::Figures::none})->measurements.empty());
 }
 
+TEST_CASE("links: the least that were up, and the copies that criteria judged, by run and accelerator") {
+  const TempDir dir;
+  const auto store = open_store(dir);
+  REQUIRE(store->begin_run(run_record("r1")));
+  const auto told = [](const std::string& id, const std::string& metric, std::optional<double> value, Verdict verdict = Verdict::not_judged, const std::string& criterion = {}) {
+    auto record = figure("r1", "n1", id, 0, "count");
+    record.metric = metric;
+    record.value = value;
+    record.verdict = verdict;
+    record.criterion = criterion;
+    return record;
+  };
+  REQUIRE(store->put(Findings{{}, {accelerator("r1", "n1", "a", 10, "standard", Verdict::pass), accelerator("r1", "n1", "b", 10, "standard", Verdict::pass),
+                                   accelerator("r1", "n1", "c", 10, "standard", Verdict::pass)},
+                              {told("a", "health.nvlinks_active", 18), told("a", "health.nvlinks_down", 0), told("a", "health.fabric_unhealthy", 1),
+                               told("a", "bandwidth.device_to_device_memcpy_read_ce_gbps", 370, Verdict::pass, "peer-read"),
+                               told("a", "bandwidth.device_to_device_memcpy_read_ce_gbps", 12, Verdict::fail, "peer-read"),
+                               told("a", "bandwidth.device_to_device_memcpy_read_sm_gbps", 12),            // nobody judged it
+                               told("a", "bandwidth.host_to_device_memcpy_ce_gbps", 50, Verdict::pass, "h2d"), told("b", "health.nvlinks_active", std::nullopt),
+                               told("stranger", "health.nvlinks_active", 18), told("c", "burnin.power_w", 700)}}));
+  const auto evidence = store->evidence("seoul", {}, {false, EvidenceScope::Figures::power});
+  REQUIRE(evidence);
+  REQUIRE(evidence->links.size() == 2);
+  const auto& a = evidence->links[0];
+  CHECK(a.accelerator_id == "a");
+  CHECK(a.looked_at);
+  CHECK(a.active == 18);
+  CHECK(a.down == 0);
+  CHECK_FALSE(a.fabric_incomplete);
+  CHECK(a.fabric_unhealthy == 1);
+  CHECK(a.copies_judged == 2);
+  CHECK(a.copies_short == 1);
+  const auto& b = evidence->links[1];
+  CHECK(b.accelerator_id == "b");
+  CHECK(b.looked_at);
+  CHECK_FALSE(b.active);
+  CHECK(b.copies_judged == 0);
+  CHECK(store->evidence("seoul", {}, {false, EvidenceScope::Figures::none})->links.empty());
+}
+
 TEST_CASE("a short test does not hide a long one, and figures belong to the run of the verdict") {
   const TempDir dir;
   const auto store = open_store(dir);
@@ -302,7 +342,7 @@ TEST_CASE("damaged, foreign, newer and unreachable stores are told and left as t
     { const auto store = open_store(dir); }
     raw_sql(dir, "PRAGMA user_version = 99");
     CHECK(code_of(dir.path()) == "store_newer");
-    raw_sql(dir, "PRAGMA user_version = 3");
+    raw_sql(dir, "PRAGMA user_version = 4");
     CHECK(code_of(dir.path()) == "opened");
   }
   SUBCASE("older") {
@@ -311,7 +351,7 @@ TEST_CASE("damaged, foreign, newer and unreachable stores are told and left as t
       const auto store = open_store(dir);
       REQUIRE(store->begin_run(run_record("r1")));
     }
-    raw_sql(dir, "DROP TABLE locks; DROP TABLE lock_ends; DROP TABLE run_work; DROP TABLE run_links; PRAGMA user_version = 1");   // as the first version left it
+    raw_sql(dir, "DROP TABLE locks; DROP TABLE lock_ends; DROP TABLE run_work; DROP TABLE run_links; DROP INDEX links_of_node; PRAGMA user_version = 1");   // as the first version left it
     const auto store = open_store(dir);
     CHECK(store->locks("seoul", Timestamp{})->empty());
     CHECK(store->put_work("r1", json::Object{}));
