@@ -97,6 +97,33 @@ void check_tranches(const std::vector<Tranche>& tranches, const Document& docume
                "earlier than its dependency");
 }
 
+void check_targets(const std::vector<Tranche>& tranches, const std::map<std::string, Profile>& profiles, const Document& document) {
+  for (std::size_t i = 0; i < tranches.size(); ++i) {
+    const Tranche& tranche = tranches[i];
+    std::int64_t nodes = 0;
+    bool counted = !tranche.targets.empty();   // in nodes, all of them
+    for (std::size_t k = 0; k < tranche.targets.size(); ++k) {
+      const Target& target = tranche.targets[k];
+      const auto profile = profiles.find(target.profile);
+      const auto per_node = profile == profiles.end() || !profile->second.per_node || *profile->second.per_node <= 0 ? std::nullopt : std::optional(*profile->second.per_node);
+      if (target.accelerators && target.nodes && per_node && *target.nodes * *per_node != *target.accelerators)
+        report(document, code::target_contradicts, fmt::format("spec.tranches[{}].targets[{}].nodes", i, k), target.nodes.span,
+               fmt::format("{} with {} each are {} accelerators, and the target states {}", plural(*target.nodes, "node"), *per_node,
+                           with_thousands(*target.nodes * *per_node), with_thousands(*target.accelerators)),
+               "does not agree with accelerators");
+      if (target.nodes) nodes += *target.nodes;
+      else if (target.accelerators && per_node) nodes += (*target.accelerators + *per_node - 1) / *per_node;
+      else counted = false;
+    }
+    std::int64_t wanted = 0;
+    for (const int block : tranche.ready_when.contiguous) wanted += block;
+    if (counted && wanted > nodes)
+      report(document, code::blocks_over_target, fmt::format("spec.tranches[{}].ready_when.contiguous", i), tranche.span,
+             fmt::format("the blocks of tranche '{}' take {}, its targets are {}", tranche.name, plural(wanted, "node"), plural(nodes, "node")),
+             "can never be ready");
+  }
+}
+
 void check_allocations(const std::vector<Tranche>& tranches, const std::vector<Allocation>& allocations,
                        const std::map<std::string, Profile>& profiles, const Document& document) {
   for (const Tranche& tranche : tranches) {

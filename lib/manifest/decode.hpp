@@ -62,6 +62,7 @@ void read_role(const Cursor& root, Library&, Role&);
 
 // checks.cpp: what only the whole document shows.
 void check_tranches(const std::vector<Tranche>&, const Document&);
+void check_targets(const std::vector<Tranche>&, const std::map<std::string, Profile>&, const Document&);
 void check_allocations(const std::vector<Tranche>&, const std::vector<Allocation>&, const std::map<std::string, Profile>&,
                        const Document&);
 void check_program_total(const Program&, const Document&);

@@ -280,6 +280,7 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
     if (std::find(plan.families.begin(), plan.families.end(), family) == plan.families.end()) plan.families.push_back(family);
   }
 
+  if (options.duration_s && *options.duration_s <= 0) return error(code::no_time_to_test, "--duration leaves no time for any test");
   double duration = 0, bandwidth = 0, shares = 0, fixed = 0;
   const double soak = options.duration_s.value_or(soak_default_s);
   for (const auto& check : checks) {

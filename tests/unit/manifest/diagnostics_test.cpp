@@ -63,6 +63,9 @@ TEST_CASE("every code of manifests is found at its token") {
        site(tranche + tenant + "  allocations: [{tenant: a, tranche: t1, percent: 60 %}, {tenant: b, tranche: t1, percent: 50 %}]\n"), "50 %"},
       {code::due_before_dependency,
        site("  tranches: [{name: t1, due: 2027-03}, {name: t2, due: 2027-02, depends_on: [t1]}]\n"), "2027-02"},
+      {code::target_contradicts, site("  tranches: [{name: t1, targets: [{profile: dgx-b200, accelerators: 20, nodes: 3}]}]\n"), "3"},
+      {code::blocks_over_target,
+       site("  tranches: [{name: t1, targets: [{profile: dgx-b200, accelerators: 20}], ready_when: {contiguous: [2, 2]}}]\n"), "t1"},
       {code::overlapping_groups,
        site(tranche + "  nodes:\n    - {group: g, tranche: t1, profile: dgx-b200, range: 'n[1-4]'}\n"
                       "    - {group: h, tranche: t1, profile: dgx-b200, range: 'n[3-8]'}\n"), "'n[3-8]'"},

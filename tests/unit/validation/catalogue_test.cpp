@@ -82,6 +82,10 @@ TEST_CASE("a plan says what is sent and how long it takes") {
   CHECK(memory->families == std::vector<std::string>{"memory"});
   CHECK(json::Value(memory->members).double_or("duration_s", 0) == 100);
 
+  only.duration_s = 0;   // nothing would be tested, and nothing would be wrong
+  REQUIRE_FALSE(plan_tests(cpu, only));
+  CHECK(plan_tests(cpu, only).error().code == code::no_time_to_test);
+
   RequestOptions soak;
   soak.level = Level::soak;
   CHECK(plan_tests(cpu, soak)->predicted_s >= 8 * 3600);
