@@ -112,11 +112,12 @@ class SysctlResource final : public Resource {
     const auto it = find_line(lines);
     if (it == lines.end()) lines.push_back(line);
     else *it = line;
-    errno = 0;
-    auto written = write_file_atomically(context_.node.sysctl_file, join(lines, "\n") + "\n", 0644);
-    if (written) return ok();
-    // The reason is in errno still: the last thing that failed was a system call.
-    return errno == 0 ? written : Status(system_failure(errno, "write", context_.node.sysctl_file));
+    NewFile file;   // with its mode, whatever the umask of whoever started the agent
+    file.path = context_.node.sysctl_file;
+    file.bytes = join(lines, "\n") + "\n";
+    file.ownership = own_file_ownership(0644);
+    file.backup = false;
+    return replace_disk_file(file, context_);
   }
 
   ResourceContext context_;

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "unit/agent/fake_apt.hpp"
 #include "unit/agent/support.hpp"
 
 #include "base/codes/agent.hpp"
@@ -14,33 +15,6 @@ namespace {
 const json::Value& only(const std::vector<json::Value>& records) {
   REQUIRE(records.size() == 1);
   return records.front();
-}
-
-// dpkg and apt over $FAKE/packages: lines of "name<TAB>status<TAB>version". $FAKE/apt-says makes apt fail with that
-// text.
-void install_fake_apt(Provisioner& node) {
-  node.program("dpkg-query", R"(
-for last in "$@"; do :; done
-status=0; seen=""
-for name in "$@"; do case $name in -*) continue;; esac
-  grep "^$name	" "$FAKE/packages" 2>/dev/null || { echo "dpkg-query: no packages found matching $name" >&2; status=1; }
-done
-exit $status)");
-  node.program("apt-get", R"(
-echo "$@" >> "$FAKE/apt-log"
-if [ -f "$FAKE/apt-says" ]; then cat "$FAKE/apt-says" >&2; exit 100; fi
-verb=""; names=""
-while [ $# -gt 0 ]; do case $1 in -o) shift;; -*) ;; install|remove|update) verb=$1;; *) names="$names $1";; esac; shift; done
-for name in $names; do
-  version=1.0; case $name in *=*) version=${name#*=}; name=${name%%=*};; esac
-  grep -v "^$name	" "$FAKE/packages" > "$FAKE/packages.new" 2>/dev/null
-  [ $verb = install ] && printf '%s\tii \t%s\n' "$name" "$version" >> "$FAKE/packages.new"
-  mv "$FAKE/packages.new" "$FAKE/packages"
-done
-exit 0)");
-  node.program("apt-mark", R"(
-verb=$1; shift; [ $verb = hold ] && mark=hi || mark=ii
-for name in "$@"; do sed -i "s/^$name	../$name	$mark/" "$FAKE/packages"; done)");
 }
 
 }  // namespace
@@ -236,6 +210,17 @@ TEST_CASE("sysctl: live and for the next boot; other lines stay") {
   CHECK(changes_of(open_to_all.front()) == "at boot file mode: 0666 -> 0644");
   CHECK(said(node.run("apply", changed)) == "changed");
   CHECK(said(node.run("plan", changed)) == "in_sync");
+}
+
+TEST_CASE("sysctl: the file for the next boot is everybody's to read, also where it is written under a narrow umask, as over SSH") {
+  const TemporaryDirectory directory;
+  Provisioner node(directory);
+  write(directory / "proc-sys/vm/swappiness", "60\n");
+  const mode_t before = ::umask(077);
+  const auto applied = node.run("apply", resource("sysctl", R"({"name":"vm.swappiness","value":"10"})"));
+  ::umask(before);
+  CHECK(said(applied) == "changed");
+  CHECK(mode_of(directory / "sysctl.d/60-kfab.conf") == 0644);
 }
 
 TEST_CASE("sysctl: an unknown parameter, and a name that leads elsewhere") {
