@@ -45,6 +45,7 @@ struct TestWork {
   std::vector<std::size_t> to_test;                                 // places in the session
   std::vector<std::pair<std::size_t, store::NodeRecord>> done{};
   std::vector<std::string> left_out{};                              // nodes that are left and would be tested by something else now
+  std::optional<std::pair<int, int>> shared{};                      // of these: how many names shared their machine then, and do now
 };
 
 Result<TestWork> work_of(SiteSession session, std::vector<NodeTest> tests, const ValidateOptions& options, const Env& env) {
@@ -62,7 +63,12 @@ Result<TestWork> work_of(SiteSession session, std::vector<NodeTest> tests, const
     const std::string& name = work.session.nodes[i]->name;
     const auto left = run.left.find(name);
     if (left != run.left.end()) {
-      if (left->second != digest_of(work.tests[i])) continue;
+      if (left->second != digest_of(work.tests[i])) {
+        const int now = names_sharing(work.session);
+        if (const auto then = work.shared ? std::nullopt : share_of_digest(work.session, i, work.tests[i], options, left->second, now + static_cast<int>(run.nodes)); then && *then != now)
+          work.shared = std::pair(*then, now);
+        continue;
+      }
       found.insert(name);
       work.to_test.push_back(about.size());
       about.push_back(i);
@@ -83,12 +89,18 @@ Result<TestWork> work_of(SiteSession session, std::vector<NodeTest> tests, const
 }
 
 // Why nodes are left out, or nothing where none is.
-std::optional<Diagnostic> left_out_of(const TestWork& work) {
+std::optional<Diagnostic> left_out_of(const TestWork& work, const ValidateOptions& options) {
   if (work.left_out.empty()) return std::nullopt;
   const bool one = work.left_out.size() == 1;
   Diagnostic why = error(code::resume_tests_changed, fmt::format("{} left out: the tests are not those that the run was started with", one ? "the node is" : "nodes are"));
   if (one) why.node = work.left_out.front();
   else why.help.push_back(fmt::format("{}: {}", plural(static_cast<long long>(work.left_out.size()), "node"), nodeset::fold_names(work.left_out)));
+  // Each name of a shared machine is tested with its part of the memory, so other names make other tests.
+  if (work.shared)
+    why.help.push_back(fmt::format("when the run was started {} one machine (identity: name), now {}: to go on with it put that back as it was",
+                                   work.shared->first == 1 ? "one name had" : fmt::format("{} names shared", work.shared->first),
+                                   work.shared->second == 1 ? "one name has it" : fmt::format("{} do", work.shared->second)));
+  why.help.push_back(fmt::format("to test them anew instead: kfab {} {} -w '{}'", options.command, one_line(options.site.manifest, 160), nodeset::fold_names(work.left_out)));
   return why;
 }
 
@@ -185,7 +197,7 @@ CommandOutput run_validate(const ValidateOptions& options, Env& env) {
   auto found = work_of(std::move(std::get<SiteSession>(opened)), std::move(*tests), options, env);
   if (!found) return refuse(std::move(found).error());
   TestWork& work = *found;
-  auto left_out = left_out_of(work);
+  auto left_out = left_out_of(work, options);
   if (work.to_test.empty()) return refuse(left_out ? std::move(*left_out) : error(code::no_target, "no node is to be tested"));
   std::vector<NodeTest> these;
   for (const std::size_t i : work.to_test) these.push_back(work.tests[i]);

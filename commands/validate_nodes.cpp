@@ -55,25 +55,48 @@ NodeTest criteria_of(const manifest::Site& site, const manifest::Profile* profil
   return test;
 }
 
+// Several names of one machine share its memory and processors.
+int names_sharing(const SiteSession& session) {
+  return static_cast<int>(std::count_if(session.nodes.begin(), session.nodes.end(), [](const auto* node) { return node->identity_by_name; }));
+}
+
+namespace {
+
+validation::RequestOptions request_for(const SiteSession& session, const manifest::Node& node, const ValidateOptions& options, int sharing) {
+  validation::RequestOptions request;
+  request.families = options.families;
+  request.duration_s = options.duration_s;
+  request.threads = options.threads;
+  request.memory_cap_mib = options.memory_cap_mib;
+  request.load = options.load;
+  request.share = node.identity_by_name ? std::max(1, sharing) : 1;
+  const auto* tranche = session.site->find_tranche(node.tranche);
+  request.level = options.level ? *options.level
+                  : tranche     ? validation::parse_level(tranche->ready_when.level).value_or(validation::Level::standard)
+                                : validation::Level::standard;
+  return request;
+}
+
+}  // namespace
+
+std::optional<int> share_of_digest(const SiteSession& session, std::size_t at, const NodeTest& test, const ValidateOptions& options, const std::string& digest, int most) {
+  const manifest::Node& node = *session.nodes[at];
+  if (!node.identity_by_name) return std::nullopt;
+  for (int sharing = 1; sharing <= most; ++sharing) {
+    const auto plan = validation::plan_tests(*test.profile, request_for(session, node, options, sharing));
+    if (plan && sha256_hex(json::dump(plan->members)) == digest) return sharing;
+  }
+  return std::nullopt;
+}
+
 Result<std::vector<NodeTest>> plan_nodes(const SiteSession& session, const ValidateOptions& options) {
-  // Several names of one machine share its memory and processors.
-  const auto sharing = std::count_if(session.nodes.begin(), session.nodes.end(), [](const auto* node) { return node->identity_by_name; });
+  const int sharing = names_sharing(session);
   std::vector<NodeTest> tests;
   for (const manifest::Node* node : session.nodes) {
     const auto* profile = session.site->find_profile(node->profile);
     if (!profile) return error(code::unknown_reference, fmt::format("node {} has no profile, so nothing says how to test it", node->name));
     NodeTest test = criteria_of(*session.site, profile);
-    validation::RequestOptions request;
-    request.families = options.families;
-    request.duration_s = options.duration_s;
-    request.threads = options.threads;
-    request.memory_cap_mib = options.memory_cap_mib;
-    request.load = options.load;
-    request.share = node->identity_by_name ? std::max(1, static_cast<int>(sharing)) : 1;
-    const auto* tranche = session.site->find_tranche(node->tranche);
-    request.level = options.level ? *options.level
-                    : tranche     ? validation::parse_level(tranche->ready_when.level).value_or(validation::Level::standard)
-                                  : validation::Level::standard;
+    validation::RequestOptions request = request_for(session, *node, options, sharing);
     KFAB_TRY(plan, validation::plan_tests(*test.profile, request));
     test.plan = std::move(plan);
     if (options.duration_s || options.memory_cap_mib) {

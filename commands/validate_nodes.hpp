@@ -32,6 +32,13 @@ std::string level_word(const NodeTest&);
 // validation::plan_tests.
 Result<std::vector<NodeTest>> plan_nodes(const SiteSession&, const ValidateOptions&);
 
+// How many names of the session are of one machine (identity: name), of which each is tested with its part.
+int names_sharing(const SiteSession&);
+
+// By how many names, up to `most`, a machine must be shared for the tests of that node to have this digest; nothing where by no number,
+// so that something else is different.
+std::optional<int> share_of_digest(const SiteSession&, std::size_t at, const NodeTest&, const ValidateOptions&, const std::string& digest, int most);
+
 // Why a report is not the whole of what was to be tested: it may still fail the node, but can no longer pass it.
 struct Cut {
   std::string why;
