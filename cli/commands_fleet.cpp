@@ -46,6 +46,10 @@ ProvisionOptions provision_options(const Args& args, provision::Mode mode) {
   options.manifest = args.text("manifest");
   options.show_review = args.text("output") == "table";
   options.unattended = args.flag("yes");
+  if (mode == provision::Mode::apply) {
+    options.reboot = args.flag("reboot");
+    options.reboot_timeout_s = args.duration_s("reboot-timeout").value_or(1800);
+  }
   return options;
 }
 
@@ -57,6 +61,7 @@ CommandOutput adapt_plan(const Args& args, Env& env) {
 }
 
 CommandOutput adapt_provision(const Args& args, Env& env) {
+  if (args.flag("check") && args.flag("reboot")) return not_started(error(code::bad_value, "--check changes nothing, so it cannot reboot"));
   return run_provision(provision_options(args, args.flag("check") ? provision::Mode::plan : provision::Mode::apply), env);
 }
 
@@ -82,6 +87,8 @@ CommandOutput adapt_resume(const Args& args, Env& env) {
     return not_started(error(code::bad_value, fmt::format("{} is a run of {}: --follow and --stop are for tests that were left to the nodes by --detach", run_id, provisioned->command)));
   Parsed typed = parse(argv, env.getenv);
   const std::string name = typed.wish == Parsed::Wish::run ? std::string(typed.args.command()->name) : std::string();
+  if (args.flag("reboot") && !(provisioned && provisioned->command == "provision"))
+    return not_started(error(code::bad_value, fmt::format("{} is no run of provision: --reboot is for nodes whose roles ask for a reboot", run_id)));
   const bool watched = provisioned && is_test_command(provisioned->command);
   if (provisioned ? name != provisioned->command : !is_test_command(name))
     return not_started(error(code::nothing_to_resume, fmt::format("what was typed for {} cannot be read any more: kfab {}", run_id, one_line(join(argv, " "), 200))));
@@ -95,11 +102,12 @@ CommandOutput adapt_resume(const Args& args, Env& env) {
   if (tested) return run_resume_tests(*tested, widened(test_options_of(typed.args)), {args.flag("follow"), args.flag("stop")}, env);
   if (watched || provisioned->command == "reboot") {
     CommandOutput output = watched ? run_resume(*provisioned, widened(test_options_of(typed.args)), env) : run_resume(*provisioned, widened(reboot_options(typed.args)), env);
-    output.schema = watched ? "kfab.validate/1.3" : "kfab.reboot/1.1";
+    output.schema = watched ? "kfab.validate/1.3" : "kfab.reboot/1.2";
     return output;
   }
   ProvisionOptions options = widened(provision_options(typed.args, provision::Mode::apply));
   options.unattended = args.flag("yes");
+  options.reboot = options.reboot || args.flag("reboot");
   return run_resume(*provisioned, std::move(options), env);
 }
 
@@ -180,7 +188,7 @@ std::vector<CommandSpec> fleet_commands() {
                               manifest_of_plan(),
                               {.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "1h"}}),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.plan/1.3",
+       .schema = "kfab.plan/1.4",
        .selects_nodes = true,
        .run = adapt_plan},
       {.name = "provision",
@@ -191,21 +199,27 @@ std::vector<CommandSpec> fleet_commands() {
                       "Of a plan that `kfab plan --out` saved it applies exactly that. Each node is compared with the plan first, in the same "
                       "session: one that has changed since, or is another machine, is refused and left as it is; the others go on. What is "
                       "already as planned is no drift. A plan whose manifest has changed is refused as a whole.\n\n"
+                      "Where a role asks for a reboot before the rest (kfab-roles(7), type reboot) the node stops there: what stands behind is not "
+                      "applied, the node is not done, and the exit code is 3. With --reboot those nodes are rebooted as `kfab reboot` does it, in its "
+                      "batches and with its proof, and then gone on with in the same run. Of a plan only those reboots are done that it holds.\n\n"
                       "More than 32 nodes are not changed at once: one goes first and must be ok, then 2, 4, 8 and so on, each batch when the one "
                       "before has ended, and a batch of which more than half fails is the last. --canary, --batch and --ramp say otherwise; "
                       "--canary 0 takes all at once. The nodes that were not started are reported, with how to go on.",
        .examples = {{"kfab provision site.yaml", "all nodes, after a review"},
                     {"kfab provision p1.plan --yes", "a plan that was saved and reviewed"},
+                    {"kfab provision site.yaml --reboot", "the same, rebooting where a role asks for it"},
                     {"kfab provision site.yaml --check", "the same as plan: changes nothing"},
                     {"kfab provision site.yaml -w 'gpu[001-004]' --yes", "four nodes, without asking"},
                     {"kfab provision site.yaml --yes --canary 2 --max-fail 2%", "two first, then 4, 8, ...; stop when more than 2 % have failed"}},
        .positionals = {plan_or_manifest("the site's manifest, or a plan that was saved; - is standard input")},
        .options = with_agent({{.name = "check", .help = "only plan: say what would change, and change nothing"},
+                              {.name = "reboot", .help = "reboot nodes where a role asks for it before the rest, and go on with them"},
+                              {.name = "reboot-timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time from the order of a reboot until the node is back", .fallback = "30m"},
                               manifest_of_plan(),
                               {.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "1h"}},
                             pace_options("start with N nodes, all of which must be ok before the others begin; default is 1 above 32 nodes, 0 is none")),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.provision/1.3",
+       .schema = "kfab.provision/1.4",
        .selects_nodes = true,
        .run = adapt_provision},
       {.name = "reboot",
@@ -229,13 +243,14 @@ std::vector<CommandSpec> fleet_commands() {
                              {.name = "no-check", .help = "do not hold the nodes against their roles afterwards"}},
                             pace_options("start with N nodes, all of which must be well before the others begin; default is 1, 0 is none")),
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.reboot/1.1",
+       .schema = "kfab.reboot/1.2",
        .selects_nodes = true,
        .run = adapt_reboot},
       {.name = "resume",
        .help = "go on where a run stopped, or fetch tests left to the nodes",
        .description = "What was recorded decides. Of a run of provision: nodes that were brought into their declared state are neither asked nor "
-                      "touched again; the others go on from where they are, as the run was typed, with the plan that it applied. Nothing is done "
+                      "touched again; the others go on from where they are, as the run was typed, with the plan that it applied. Nodes that were told to "
+                      "reboot on the way are waited for and proven, not told again. Nothing is done "
                       "twice, because each resource is checked before it is applied. For when kfab was killed, the control host went down, or "
                       "nodes failed and were repaired. A node whose declared state has changed since is left alone.\n\n"
                       "Of a run of reboot: nodes that run another boot than before are not told to reboot again, but waited for and checked.\n\n"
@@ -254,10 +269,11 @@ std::vector<CommandSpec> fleet_commands() {
        .positionals = {{.name = "RUN", .kind = Kind::text, .help = "id of the run; default is the last one that can be gone on with", .required = false}},
        .options = {{.name = "follow", .help = "tests: stay until all nodes are done, and tell from time to time how far they are"},
                    {.name = "stop", .help = "tests: end those that still go on"},
+                   {.name = "reboot", .help = "provision: reboot nodes where a role asks for it, also if the run was typed without"},
                    {.name = "window", .kind = Kind::integer, .value = "N", .help = "most nodes at work at the same time, instead of the run's", .min = 1, .max = 20000}},
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
-       .schema = "kfab.provision/1.3",
-       .other_schemas = {"kfab.reboot/1.1", "kfab.validate/1.3"},
+       .schema = "kfab.provision/1.4",
+       .other_schemas = {"kfab.reboot/1.2", "kfab.validate/1.3"},
        .run = adapt_resume},
       {.name = "exec",
        .help = "run a command on many nodes and fold identical output",

@@ -84,6 +84,10 @@ Result<std::optional<Resumable>> left_of_chain(const std::string& run_id, const 
     KFAB_TRY(records, store.node_records(id, step_of(out.command)));
     for (auto& record : records)
       if (out.left.contains(record.node)) out.records.insert_or_assign(record.node, std::move(record));
+    if (out.command != "provision") continue;
+    KFAB_TRY(reboots, store.node_records(id, "reboot"));
+    for (auto& record : reboots)
+      if (out.left.contains(record.node)) out.reboots.insert_or_assign(record.node, std::move(record));
   }
   if (out.command.empty()) return std::optional<Resumable>();
   for (const auto& [node, record] : out.records)

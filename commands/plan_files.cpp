@@ -173,6 +173,7 @@ CommandOutput show_plan(const provision::PlanFile& plan, const ProvisionOptions&
   result.turns = provision::turn_limits(states);
   result.summary.failures = fleet::summarize_failures(ends);
   result.summary.ends = std::move(ends);
+  result.manifest = options.manifest.empty() ? plan.manifest : options.manifest;
   CommandOutput output;
   output.site = {plan.site, plan.manifest_sha256};
   output = conclude(std::move(result), std::move(output), options, env);

@@ -15,6 +15,7 @@
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "commands/provision_pass.hpp"
+#include "commands/provision_reboots.hpp"
 #include "commands/run_lock.hpp"
 #include "commands/left_work.hpp"
 #include "commands/secrets.hpp"
@@ -93,6 +94,11 @@ std::string what_is_asked(const ProvisionWork& work, const ProvisionOptions& opt
   return fmt::format("{} {} of {}", what, nodes, work.session.site->metadata.name);
 }
 
+// Of a question whose nodes are not planned yet.
+std::string_view with_reboots(const ProvisionOptions& options) {
+  return options.reboot ? ", and reboot those whose roles ask for it? What runs there ends." : "?";
+}
+
 std::vector<std::size_t> nodes_to_change(const ProvisionResult& planned) {
   std::vector<std::size_t> indices;
   for (std::size_t i = 0; i < planned.nodes.size(); ++i) {
@@ -124,7 +130,7 @@ CommandOutput provision_reviewed(ProvisionWork& work, CommandOutput output, cons
     review.line();
     env.out << env.redactor->text(text.str()) << std::flush;
   }
-  if (auto stopped = refused(env, fmt::format("{}. Apply exactly this?", folded_changes(result)))) {
+  if (auto stopped = refused(env, fmt::format("{}{}. Apply exactly this?", folded_changes(result), reboots_text(result, options)))) {
     stopped->site = output.site;
     recorder.finish(*stopped);
     return std::move(*stopped);
@@ -137,7 +143,7 @@ CommandOutput provision_reviewed(ProvisionWork& work, CommandOutput output, cons
     recorder.finish(stopped);
     return stopped;
   }
-  replace(result, run_pass(part, Mode::apply, options, env, recorder));
+  replace(result, apply_past_reboots(part, options, env, recorder));
   return finished(std::move(result), std::move(output), options, env, recorder);
 }
 
@@ -153,7 +159,7 @@ CommandOutput provision_manifest(const ProvisionOptions& options, Env& env) {
   if (resumes) work = still_wanted(std::move(work), options);
   if (work.states.empty()) return nothing_left(work.left_out, work.session.ref());
   if (apply && !review)
-    if (auto stopped = refused(env, resumes ? what_is_asked(work, options, "") : what_is_asked(work, options, "Bring") + " into the declared state?")) return std::move(*stopped);
+    if (auto stopped = refused(env, resumes ? what_is_asked(work, options, "") : fmt::format("{} into the declared state{}", what_is_asked(work, options, "Bring"), with_reboots(options)))) return std::move(*stopped);
   std::unique_ptr<RunLock> lock;
   if (apply)
     if (auto stopped = take_lock(lock, work, options.site.manifest, options, env)) return std::move(*stopped);
@@ -164,7 +170,7 @@ CommandOutput provision_manifest(const ProvisionOptions& options, Env& env) {
   if (review) return provision_reviewed(work, std::move(output), options, env, **recorder);
   if (apply)
     if (auto kept = keep_work(work, "", options, env, **recorder); !kept) return not_started(std::move(kept).error());
-  ProvisionResult result = run_pass(work, options.mode, options, env, **recorder);
+  ProvisionResult result = apply ? apply_past_reboots(work, options, env, **recorder) : run_pass(work, options.mode, options, env, **recorder);
   append(result, std::move(work.left_out));
   if (!options.out_file.empty() && !env.cancel.requested()) {
     provision::PlanFile plan = plan_file_of(work, result, options, env);
@@ -187,13 +193,14 @@ CommandOutput provision_plan(const provision::PlanFile& plan, const std::string&
   output.site = {plan.site, plan.manifest_sha256};
   if (work.session.nodes.empty()) return nothing_left(work.left_out, output.site);
   const std::string what = fmt::format("Apply the plan of {} by {} to", to_rfc3339(plan.created_at), one_line(plan.created_by, 80));
-  if (auto stopped = refused(env, what_is_asked(work, options, what) + (options.resumed ? "" : "?"))) return std::move(*stopped);
+  if (auto stopped = refused(env, what_is_asked(work, options, what) + std::string(options.resumed ? "" : with_reboots(options)))) return std::move(*stopped);
   std::unique_ptr<RunLock> lock;
   if (auto stopped = take_lock(lock, work, options.manifest.empty() ? plan.manifest : options.manifest, options, env)) return std::move(*stopped);
   auto recorder = Recorder::begin(env, "provision", output.site, newest_of(options.resumed));
   if (!recorder) return not_started(std::move(recorder).error());
   if (auto kept = keep_work(work, text, options, env, **recorder); !kept) return not_started(std::move(kept).error());
-  ProvisionResult result = run_pass(work, Mode::apply, options, env, **recorder);
+  ProvisionResult result = apply_past_reboots(work, options, env, **recorder);
+  result.manifest = options.manifest.empty() ? plan.manifest : options.manifest;
   append(result, std::move(work.left_out));
   return finished(std::move(result), std::move(output), options, env, **recorder);
 }

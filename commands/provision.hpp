@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "commands/agent_runs.hpp"
+#include "commands/reboot.hpp"
 #include "commands/resumable.hpp"
 #include "provision/node_plan.hpp"
 
@@ -20,8 +21,16 @@ struct ProvisionOptions {
   std::string out_file{};        // plan: where the plan is saved
   std::string manifest{};        // with a plan file: the manifest it was made from, where that has moved
   bool unattended = false;       // provision: apply without a review (--yes); a plan file was reviewed before
+  bool reboot = false;           // provision: reboot nodes where a role asks for it, and go on behind it (provision_reboots.hpp)
+  double reboot_timeout_s = 1800;   // of one reboot, from the order until the node has answered, settled
   bool show_review = false;      // write the plan to `out` before asking: the output is for people
   std::optional<Resumable> resumed{};   // what this run goes on with: only what that left (resume.hpp)
+};
+
+// A reboot in the middle of a run: for which resource, null where a run before this one knew, and what came of it.
+struct NodeReboot {
+  std::string resource;
+  RebootedNode result;
 };
 
 struct ProvisionedNode {
@@ -30,6 +39,7 @@ struct ProvisionedNode {
   NodeOutcome outcome = NodeOutcome::unreachable;
   std::string reason;            // why the session was not ok, without the node's name; empty when it was
   provision::NodePlan plan;      // of a node that never answered: nothing reported
+  std::vector<NodeReboot> reboots{};
 };
 
 struct ProvisionResult {
@@ -40,9 +50,11 @@ struct ProvisionResult {
   int changes = 0;               // resources that would change, or were changed, over all nodes
   std::map<std::string, std::size_t> turns{};   // what only so many nodes do at the same time (provision::Turn)
   std::string saved{};           // where the plan was saved; empty: nowhere
+  std::string manifest{}, run_id{};   // as they are typed in commands that go on from here
 };
 
-// mode, changes, counts{}, failures{}, cost{}, turns[]{name, limit}, nodes[]: the row's keys and the plan's (provision/node_plan.hpp).
+// mode, changes, counts{}, failures{}, cost{}, turns[]{name, limit}, nodes[]: the row's keys, the plan's (provision/node_plan.hpp), and
+// reboots[]{resource, verdict, code, reason, boot_id_before, boot_id_after, back_after_s}.
 json::Value to_json(const ProvisionResult&);
 void render(const ProvisionResult&, term::Writer&);   // nodes with the same changes once, with their diffs
 // "128 nodes: the same 14 changes", of a plan.

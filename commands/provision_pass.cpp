@@ -60,7 +60,7 @@ ProvisionWork part_of(const ProvisionWork& work, const std::vector<std::size_t>&
   return part;
 }
 
-ProvisionResult run_pass(ProvisionWork& work, Mode mode, const ProvisionOptions& options, Env& env, Recorder& recorder) {
+ProvisionResult run_pass(ProvisionWork& work, Mode mode, const ProvisionOptions& options, Env& env, Recorder& recorder, const SeenWhole& seen_whole) {
   const bool apply = mode == Mode::apply;
   ProvisionResult result;
   result.mode = mode;
@@ -79,6 +79,7 @@ ProvisionResult run_pass(ProvisionWork& work, Mode mode, const ProvisionOptions&
     if (!env.redactor->empty())
       for (auto& message : run.messages) message = json::redacted(message, *env.redactor);
     ProvisionedNode node = judged(work.states[run.index], mode, run);
+    if (seen_whole) node.plan = seen_whole(run.index, std::move(node.plan));
     // A plan that was cut off says nothing; an apply that was may have left the node half way, and that must be known.
     if (!was_cancelled(run.end)) recorder.put({{reach_record(env, run.end), provision_record(env, run.end, node)}, {}, {}});
     else if (apply && reached(run.end)) {
@@ -146,9 +147,11 @@ CommandOutput conclude(ProvisionResult result, CommandOutput output, const Provi
   count(result);
   for (const auto& node : result.nodes) {
     if (node.plan.verdict == Verdict::fail) no = true;
-    else if (node.outcome != NodeOutcome::ok || node.plan.not_reported > 0 || node.plan.cancelled > 0) incomplete = true;
+    else if (node.outcome != NodeOutcome::ok || node.plan.not_reported > 0 || node.plan.cancelled > 0 || node.plan.waiting > 0) incomplete = true;
   }
   if (options.exit_code && result.changes > 0) no = true;
+  if (result.manifest.empty()) result.manifest = options.site.manifest;
+  result.run_id = env.run_id;
   add_unanswered(output, result.summary);
   add_to(output, result.summary);
   output.outcome = overall(env, incomplete, no);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <variant>
 #include <vector>
@@ -29,8 +30,10 @@ std::variant<ProvisionWork, CommandOutput> work_of_site(SiteSession, Env&, Diagn
 ProvisionWork part_of(const ProvisionWork&, const std::vector<std::size_t>& indices);
 
 // Runs the agent on every node of the work and records what came of it, node by node. Neither counts nor changes are
-// set in the result: count().
-ProvisionResult run_pass(ProvisionWork&, provision::Mode, const ProvisionOptions&, Env&, Recorder&);
+// set in the result: count(). `seen_whole` makes of what a node came to, by its place in the work, what is recorded and
+// returned: with what an earlier pass did there.
+using SeenWhole = std::function<provision::NodePlan(std::size_t, provision::NodePlan)>;
+ProvisionResult run_pass(ProvisionWork&, provision::Mode, const ProvisionOptions&, Env&, Recorder&, const SeenWhole& seen_whole = {});
 
 // A node to which nothing is done. It has no verdict.
 ProvisionedNode left_out_node(const std::string& node, Diagnostic why);

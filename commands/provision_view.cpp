@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/reboot.hpp"
 #include "base/text.hpp"
 #include "commands/provision.hpp"
 #include "fleet/fold.hpp"
@@ -51,20 +52,24 @@ std::string headline(const ProvisionedNode& node) {
   add(plan.failed, "failed");
   add(plan.skipped, "skipped");
   add(plan.cancelled, "cancelled");
+  add(plan.waiting, "waiting for a reboot");
   add(plan.not_reported, "not reported");
   add(plan.in_sync, "in sync");
-  if (plan.reboot_required) parts.emplace_back("reboot needed");
+  const auto proven = std::count_if(node.reboots.begin(), node.reboots.end(), [](const NodeReboot& one) { return one.result.back_after_s.has_value(); });
+  if (proven > 0) parts.push_back(proven == 1 ? "rebooted" : fmt::format("rebooted {} times", proven));
+  if (plan.reboot_required && plan.stopped_at.empty()) parts.emplace_back("reboot needed");
   return parts.empty() ? "no resources" : join(parts, ", ");
 }
 
 void render_resource(const provision::ResourceRecord& resource, term::Writer& out) {
   if (resource.status == ResourceStatus::in_sync && resource.reboot_reason.empty()) return;
+  if (resource.status == ResourceStatus::waiting && resource.type != "reboot") return;   // the reboot's line has their number
   const auto style = style_of_status(resource.status);
   out.text("  ").text(style, fmt::format("{} {}", sign_of(resource.status), resource.id));
   out.text(term::Style::faint, "  " + words(resource.status)).line();
   if (!resource.message.empty())
     out.line(style, fmt::format("      {}{}", resource.code.empty() ? "" : resource.code + ": ", one_line(resource.message, 400)));
-  if (!resource.reboot_reason.empty())
+  if (!resource.reboot_reason.empty() && resource.type != "reboot")
     out.line(term::Style::warning, "      reboot needed: " + one_line(resource.reboot_reason, 200));
   if (!resource.diff.empty()) {
     for (const auto line : split_lines(resource.diff)) {
@@ -78,9 +83,18 @@ void render_resource(const provision::ResourceRecord& resource, term::Writer& ou
                          change.after.empty() ? "(none)" : one_line(change.after)));
 }
 
+// Why a node is not well, where none of its resources tells it.
+std::string reason_of_node(const ProvisionedNode& node) {
+  const auto& plan = node.plan;
+  const bool undone = plan.verdict == Verdict::fail && plan.failed == 0 && plan.skipped == 0;
+  const bool not_gone_on = !plan.stopped_at.empty() && plan.code == to_string(code::reboot_not_planned);
+  if (node.outcome != NodeOutcome::ok || !(undone || not_gone_on) || plan.reason.empty()) return {};
+  return fmt::format("{}{}", plan.code.empty() ? "" : plan.code + ": ", one_line(plan.reason, 400));
+}
+
 // What two nodes must have in common to be shown as one: all but names, times and durations.
 std::string fold_key(const ProvisionedNode& node) {
-  std::string key = fmt::format("{}\1{}\1{}", to_string(node.outcome), headline(node), node.plan.reboot_reason);
+  std::string key = fmt::format("{}\1{}\1{}\1{}", to_string(node.outcome), headline(node), node.plan.reboot_reason, reason_of_node(node));
   for (const auto& resource : node.plan.resources) {
     key += fmt::format("\2{}\1{}\1{}\1{}", resource.id, to_string(resource.status), resource.message, resource.diff) + resource.reboot_reason;
     for (const auto& change : resource.changes) key += fmt::format("\3{}\1{}\1{}", change.what, change.before, change.after);
@@ -96,11 +110,51 @@ std::string summary(const ProvisionResult& result) {
   const long long unknown = all - std::count_if(result.nodes.begin(), result.nodes.end(), [](const auto& node) {
                               return node.plan.complete && node.plan.not_reported == 0 && node.plan.cancelled == 0;
                             });
-  std::string text = result.mode == Mode::plan ? "Plan: " : unknown + failed > 0 ? "Not done: " : "Done: ";
+  const auto not_gone_on = std::count_if(result.nodes.begin(), result.nodes.end(), [](const auto& node) { return node.plan.waiting > 0 || node.plan.verdict == Verdict::fail; });
+  std::string text = result.mode == Mode::plan ? "Plan: " : unknown + failed + not_gone_on > 0 ? "Not done: " : "Done: ";
   text += fmt::format("{} on {}", plural(result.changes, "change"), plural(all, "node"));
   if (failed > 0) text += fmt::format("; {} failed or skipped", plural(failed, "resource"));
   if (unknown > 0) text += fmt::format("; of {} nothing, or not all, is known", plural(unknown, "node"));
+  const auto waiting = std::count_if(result.nodes.begin(), result.nodes.end(), [](const auto& node) { return !node.plan.stopped_at.empty(); });
+  if (waiting > 0) text += fmt::format("; {} for a reboot", waiting == 1 ? "1 node waits" : fmt::format("{} nodes wait", waiting));
   return text + (result.mode == Mode::plan ? ". Nothing was changed." : ".");
+}
+
+// "128 nodes: reboot before nvidia-driver (another kernel runs)", once for all nodes that would do the same.
+void render_planned_reboots(const ProvisionResult& result, term::Writer& out) {
+  std::vector<std::pair<std::string, long long>> lines;
+  for (const auto& node : result.nodes)
+    for (const auto& reboot : provision::planned_reboots(node.plan)) {
+      const std::string what = fmt::format("reboot {} ({})", reboot.before.empty() ? "at the end, by " + one_line(reboot.resource, 80) : "before " + one_line(reboot.before, 80), one_line(reboot.reason, 200));
+      const auto same = std::find_if(lines.begin(), lines.end(), [&](const auto& line) { return line.first == what; });
+      if (same == lines.end()) lines.emplace_back(what, 1);
+      else ++same->second;
+    }
+  for (const auto& [what, nodes] : lines) out.line(term::Style::warning, fmt::format("{}: {}", plural(nodes, "node"), what));
+  if (!lines.empty()) out.line("Reboots are done only with --reboot; without it nodes stop there, and the rest waits.");
+}
+
+// What to type next, where nodes stopped for a reboot or say that one is due.
+void render_next(const ProvisionResult& result, term::Writer& out) {
+  std::vector<std::string> stopped, due;
+  for (const auto& node : result.nodes)
+    if (!node.plan.stopped_at.empty()) stopped.push_back(node.name);
+    else if (node.plan.reboot_required) due.push_back(node.name);
+  const std::string manifest = result.manifest.empty() || result.manifest == "-" ? "MANIFEST" : one_line(result.manifest, 200);
+  if (!stopped.empty())
+    out.line(term::Style::warning, fmt::format("{} wait{} for a reboot before the rest is applied: kfab reboot {} --needed, then kfab resume {}; or both by kfab resume {} --reboot",
+                                               nodeset::fold_names(stopped), stopped.size() == 1 ? "s" : "", manifest, result.run_id, result.run_id));
+  if (!due.empty()) out.line(term::Style::warning, fmt::format("A reboot is due on {}: kfab reboot {} --needed", nodeset::fold_names(due), manifest));
+}
+
+json::Value reboots_json(const std::vector<NodeReboot>& reboots) {
+  const auto or_null = [](const std::string& text) { return text.empty() ? json::Value() : json::Value(text); };
+  json::Array list;
+  for (const auto& [resource, one] : reboots)
+    list.emplace_back(json::Object{{"resource", or_null(resource)}, {"verdict", to_string(one.verdict)}, {"code", or_null(one.code)}, {"reason", or_null(one.reason)},
+                                   {"boot_id_before", one.before ? or_null(one.before->boot_id) : json::Value()},
+                                   {"boot_id_after", one.after ? or_null(one.after->boot_id) : json::Value()}, {"back_after_s", json::Value(one.back_after_s)}});
+  return list;
 }
 
 }  // namespace
@@ -129,6 +183,7 @@ json::Value to_json(const ProvisionResult& result) {
       if (key != "node" && key != "code" && key != "reason") row.set(key, value);
     if (row.find("reason")->is_null() && !node.plan.reason.empty()) row.set("reason", node.plan.reason);
     if (row.find("code")->is_null() && !node.plan.code.empty()) row.set("code", node.plan.code);
+    row.set("reboots", reboots_json(node.reboots));
     nodes.emplace_back(std::move(row));
   }
   json::Object data{{"mode", result.mode == Mode::plan ? "plan" : "apply"}, {"changes", result.changes}, {"counts", result.counts.to_json()}};
@@ -150,21 +205,17 @@ void render(const ProvisionResult& result, term::Writer& out) {
     out.text(term::Style::strong, nodeset::fold_names(group.nodes));
     if (group.nodes.size() > 1) out.text(term::Style::faint, fmt::format(" ({}, all the same)", plural(static_cast<long long>(group.nodes.size()), "node")));
     out.text(": ").line(headline(node));
+    if (const std::string reason = reason_of_node(node); !reason.empty()) out.line(term::Style::bad, "  " + reason);
     const bool resource_asks = std::any_of(node.plan.resources.begin(), node.plan.resources.end(), [](const auto& one) { return !one.reboot_reason.empty(); });
     if (node.plan.reboot_required && !resource_asks) out.line(term::Style::warning, "  reboot needed: " + one_line(node.plan.reboot_reason, 200));
     for (const auto& resource : node.plan.resources) render_resource(resource, out);
   }
-  std::vector<std::string> waiting;
-  for (const auto& node : result.nodes)
-    if (node.plan.reboot_required) waiting.push_back(node.name);
-  if (!waiting.empty()) {
-    const std::string who = nodeset::fold_names(waiting);
-    out.line(term::Style::warning, fmt::format("A reboot is due on {}: kfab reboot MANIFEST --needed", who));
-  }
+  render_next(result, out);
   render(result.summary, out);
   out.line(summary(result));
   if (result.mode == Mode::plan && result.changes > 0) {
     out.line(folded_changes(result) + ".");
+    render_planned_reboots(result, out);
     for (const auto& [name, limit] : result.turns)
       out.line(fmt::format("{} is applied on {} at a time.", one_line(name, 80), plural(static_cast<long long>(limit), "node")));
   }

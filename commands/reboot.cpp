@@ -18,6 +18,7 @@ struct Due {
   std::vector<RebootedNode> unknown;                // that could not be asked
   std::vector<fleet::NodeEnd> ends;                 // of those
   std::size_t not_needed = 0;
+  std::map<std::string, std::set<std::string>> to_apply;   // of nodes that stopped half way, which is why a reboot is due
 };
 
 Due nodes_due(ProvisionWork& work, const RebootOptions& options, Env& env, Recorder& recorder) {
@@ -29,7 +30,11 @@ Due nodes_due(ProvisionWork& work, const RebootOptions& options, Env& env, Recor
   Due due;
   for (std::size_t i = 0; i < planned.nodes.size(); ++i) {
     ProvisionedNode& node = planned.nodes[i];
-    if (node.plan.reboot_required) due.nodes.push_back(i);
+    if (node.plan.reboot_required) {
+      due.nodes.push_back(i);
+      for (const auto& resource : node.plan.resources)
+        if (resource.status != provision::ResourceStatus::in_sync) due.to_apply[node.name].insert(resource.id);
+    }
     else if (node.plan.complete) ++due.not_needed;
     else {
       RebootedNode row;
@@ -119,7 +124,9 @@ CommandOutput run_reboot(const RebootOptions& options, Env& env) {
   }
   keep_work(work, options, env, **recorder);
   if (!options.check) work.states.assign(work.session.nodes.size(), {});
-  RebootResult result = reboot_in_waves(work.session, env, options, work.states, work.secrets, **recorder);
+  RebootOptions waves = options;
+  waves.to_apply = std::move(due.to_apply);
+  RebootResult result = reboot_in_waves(work.session, env, waves, work.states, work.secrets, **recorder);
   result.not_needed = due.not_needed;
   for (auto& node : due.unknown) result.nodes.push_back(std::move(node));
   if (!due.ends.empty()) {

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,6 +21,7 @@ struct RebootOptions {
   bool check = true;         // afterwards hold the node against its declared state
   bool needed = false;       // only nodes that, asked now, say that a reboot is due
   std::optional<Resumable> resumed{};   // what this run goes on with: only what that left (resume.hpp)
+  std::map<std::string, std::set<std::string>> to_apply{};   // of nodes, the resources that were not as declared before the reboot
 };
 
 struct RebootedNode {
@@ -31,6 +34,7 @@ struct RebootedNode {
   provision::RebootProof proof{};
   std::optional<double> back_after_s{};         // from the order until the proof; absent without one
   std::optional<provision::NodePlan> check{};   // absent when it was not made
+  int to_apply = 0;                             // of its resources that differ: those that did so before the reboot
 };
 
 struct RebootResult {
@@ -42,7 +46,7 @@ struct RebootResult {
 
 // counts{pass, degraded, fail, not_judged}, failures{}, cost{}, not_needed, nodes[]: node, verdict, outcome, phase, code, reason,
 // ordered, boot_id_before, boot_id_after, back_after_s, proofs{boot_id_changed, started_after_order, same_machine,
-// same_host_key}, system_state, failed_units[], check{changes, failed, resources} or null.
+// same_host_key}, system_state, failed_units[], check{complete, changes, failed, to_apply, resources} or null.
 json::Value to_json(const RebootResult&);
 void render(const RebootResult&, term::Writer&);
 

@@ -15,20 +15,22 @@ namespace {
 
 json::Value text_or_null(const std::string& text) { return text.empty() ? json::Value() : json::Value(text); }
 
-json::Value check_json(const std::optional<provision::NodePlan>& check) {
+json::Value check_json(const RebootedNode& node) {
+  const auto& check = node.check;
   if (!check) return {};
   json::Array wrong;
   for (const auto& resource : check->resources)
     if (resource.status != provision::ResourceStatus::in_sync)
       wrong.emplace_back(json::Object{{"id", resource.id}, {"status", to_string(resource.status)}, {"message", text_or_null(resource.message)}});
-  return json::Object{{"complete", check->complete}, {"changes", check->would_change}, {"failed", check->failed + check->skipped}, {"resources", std::move(wrong)}};
+  return json::Object{{"complete", check->complete}, {"changes", check->would_change}, {"failed", check->failed + check->skipped}, {"to_apply", node.to_apply}, {"resources", std::move(wrong)}};
 }
 
 std::string check_words(const RebootedNode& node) {
   if (!node.back_after_s) return "-";
   if (!node.check) return "nothing declared";
   if (!node.check->complete) return "not complete";
-  const int wrong = node.check->would_change + node.check->failed + node.check->skipped;
+  const int wrong = node.check->would_change + node.check->failed + node.check->skipped - node.to_apply;
+  if (wrong == 0 && node.to_apply > 0) return fmt::format("{} to apply", node.to_apply);
   return wrong == 0 ? "0 changes" : fmt::format("{} differ", wrong);
 }
 
@@ -51,7 +53,7 @@ json::Value to_json(const RebootResult& result) {
     json::Array units;
     if (node.after)
       for (const auto& unit : node.after->failed_units) units.emplace_back(unit);
-    row.set("failed_units", std::move(units)).set("check", check_json(node.check));
+    row.set("failed_units", std::move(units)).set("check", check_json(node));
     nodes.emplace_back(std::move(row));
   }
   json::Object data{{"counts", json::Object{{"pass", counts[Verdict::pass]}, {"degraded", counts[Verdict::degraded]}, {"fail", counts[Verdict::fail]},

@@ -181,9 +181,23 @@ class Reboots {
     record.board_serial = before.board_serial;
     record.outcome = NodeOutcome::ok;
     record.reason = "told to reboot";
-    record.detail = json::Object{{"boot_id_before", before.boot_id}, {"machine_id", before.machine_id}, {"ordered_at", to_rfc3339(ordered_at)}};
+    record.detail = json::Object{{"boot_id_before", before.boot_id}, {"machine_id", before.machine_id}, {"ordered_at", to_rfc3339(ordered_at)}, {"to_apply", number_to_apply(record.node)}};
     nodes_[i].kept = record;
     recorder_.put({{std::move(record)}, {}, {}});
+  }
+
+  // How many resources were known to differ before. Of a run that is gone on with, as that one kept it.
+  std::size_t number_to_apply(const std::string& node) const {
+    if (const auto known = options_.to_apply.find(node); known != options_.to_apply.end()) return known->second.size();
+    const store::NodeRecord* kept = kept_of(node);
+    return kept == nullptr ? 0 : static_cast<std::size_t>(std::max<std::int64_t>(0, kept->detail.int_or("to_apply", 0)));
+  }
+
+  // Whether the resource was not as declared before the reboot either. After a run that was cut it is not known which
+  // those were, and then nothing that differs is laid to the reboot.
+  bool was_to_apply(const std::string& node, const std::string& resource) const {
+    if (const auto known = options_.to_apply.find(node); known != options_.to_apply.end()) return known->second.count(resource) > 0;
+    return number_to_apply(node) > 0;
   }
 
   // One round of agents over some nodes, without the events of single sessions: a node is one piece of work from the
@@ -306,11 +320,18 @@ class Reboots {
     plan.complete = answer.end.outcome == NodeOutcome::ok;
     node.end = answer.end;
     if (!plan.complete && answer.end.why) node.why = answer.end.why;
-    if (plan.would_change > 0 || plan.failed > 0 || plan.skipped > 0) {
-      std::vector<std::string> ids;
-      for (const auto& resource : plan.resources)
-        if (resource.status != provision::ResourceStatus::in_sync && ids.size() < 5) ids.push_back(one_line(resource.id, 80));
-      const int wrong = plan.would_change + plan.failed + plan.skipped;
+    std::vector<std::string> ids;
+    int wrong = 0;
+    for (const auto& resource : plan.resources) {
+      if (resource.status != provision::ResourceStatus::would_change && resource.status != provision::ResourceStatus::failed && resource.status != provision::ResourceStatus::skipped) continue;
+      if (was_to_apply(node.row.name, resource.id)) {
+        ++node.row.to_apply;
+        continue;
+      }
+      ++wrong;
+      if (ids.size() < 5) ids.push_back(one_line(resource.id, 80));
+    }
+    if (wrong > 0) {
       plan.verdict = Verdict::fail;
       node.why = error(code::reboot_did_not_hold, fmt::format("{}: {} not as declared: {}{}", one_line(session_.targets[i].node),
                                                               wrong == 1 ? "1 resource is" : fmt::format("{} resources are", wrong), join(ids, ", "),
@@ -325,6 +346,8 @@ class Reboots {
       record.detail = provision::to_json(plan);
       recorder_.put({{reach_record(env_, answer.end), std::move(record)}, {}, {}});
     }
+    // What was still to be applied before the reboot is no fault of it; the record says that the node is not provisioned.
+    if (wrong == 0 && node.row.to_apply > 0 && plan.complete && plan.not_reported + plan.cancelled == 0) plan.verdict = Verdict::pass;
     node.row.check = std::move(plan);
   }
 

@@ -22,6 +22,7 @@ struct Resumable {
   std::size_t nodes = 0;
   std::map<std::string, std::string> left;             // nodes and the digests of what they are to become, or to be tested by
   std::map<std::string, store::NodeRecord> records;    // of nodes, what the chain kept of them last: of those that are done, too
+  std::map<std::string, store::NodeRecord> reboots{};  // of provision: of nodes that were told to reboot on the way, what was kept of that
 };
 
 // The runs that one which goes on with that belongs to, and the one that it follows; none for a run of its own.

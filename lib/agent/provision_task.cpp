@@ -5,6 +5,7 @@
 #include <chrono>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -12,9 +13,11 @@
 #include <fmt/format.h>
 
 #include "agent/facts_sections.hpp"
+#include "agent/reboot_due.hpp"
 #include "base/codes/agent.hpp"
 #include "base/codes/plan.hpp"
 #include "base/codes/provision.hpp"
+#include "base/codes/reboot.hpp"
 #include "base/file.hpp"
 #include "base/sha256.hpp"
 #include "base/text.hpp"
@@ -24,15 +27,18 @@ namespace {
 
 constexpr std::size_t max_resources = 20'000;
 
-enum class ResourceStatus { in_sync, would_change, changed, failed, skipped, cancelled };
+enum class ResourceStatus { in_sync, would_change, changed, failed, skipped, cancelled, waiting };
 
-constexpr std::array<std::string_view, 6> status_words{"in_sync", "would_change", "changed",
-                                                       "failed",  "skipped",      "cancelled"};
+constexpr std::array<std::string_view, 7> status_words{"in_sync", "would_change", "changed", "failed",
+                                                       "skipped", "cancelled",    "waiting"};
+
+constexpr std::string_view reboot_type = "reboot";
 
 struct Declared {
   std::string id, type;
   json::Value attributes;
   std::vector<std::string> after, restart_on, turns;
+  bool is_reboot() const { return type == reboot_type; }
 };
 
 struct Outcome {
@@ -53,6 +59,12 @@ Outcome failed(Diagnostic problem, std::vector<Change> changes = {}, std::string
   outcome.diff = std::move(diff);
   outcome.problem = std::move(problem);
   return outcome;
+}
+
+// What a reboot does not mend, whatever else it may.
+bool outlasts_a_reboot(Code code) {
+  static constexpr std::array codes{code::agent_bad_request, code::agent_cancelled, code::provision_no_rights};
+  return std::find(codes.begin(), codes.end(), code) != codes.end();
 }
 
 // Codes that may mean no more than that an earlier resource, not applied in plan mode, will bring what is missing.
@@ -117,11 +129,12 @@ struct Planned {
 struct Expectation {
   json::Value board_serial, machine_id;
   std::map<std::string, Planned> resources;
+  std::string stopped_boot_id;   // the boot in which a run by this plan stopped for a reboot; empty: none did
 };
 
 Expectation read_expectation(const json::Value& said) {
   static const std::string open = digest_of({"state", not_known_yet, "as declared"});
-  Expectation expected{said["board_serial"], said["machine_id"], {}};
+  Expectation expected{said["board_serial"], said["machine_id"], {}, said.string_or("stopped_boot_id")};
   for (const auto& item : said.array_at("resources")) {
     Planned planned{item.bool_or("failed", false), false, string_list(item["digests"])};
     planned.open = std::find(planned.digests.begin(), planned.digests.end(), open) != planned.digests.end();
@@ -130,10 +143,25 @@ Expectation read_expectation(const json::Value& said) {
   return expected;
 }
 
-bool has_drifted(const Outcome& found, const Planned* planned) {
+// What a boot makes anew from what is on the disk: units run or do not, modules are loaded, parameters have their values.
+bool is_made_at_boot(const Declared& resource, const Change& change) {
+  if (resource.type == "service") return change.what == "state";
+  if (resource.type == "raid0") return change.what == "array" && change.before == "not running";
+  return change.what == "live" || change.what == "mounted";
+}
+
+// `rebooted`: the plan was followed until it asked for a reboot, and another boot runs now. Then what a boot makes, and what only a
+// boot could tell, is no drift; what is on the disk is held against the plan as before.
+bool has_drifted(const Declared& resource, Outcome found, const Planned* planned, bool rebooted) {
   if (planned == nullptr) return true;
-  if (found.status == ResourceStatus::failed || found.status == ResourceStatus::skipped) return !planned->failed && !planned->open;
+  if (resource.is_reboot() && !planned->digests.empty()) return false;   // one that was reviewed; whether it is due still, the run tells
+  if (found.status == ResourceStatus::failed || found.status == ResourceStatus::skipped) return !planned->failed && !planned->open && !rebooted;
   if (planned->open) return false;
+  if (rebooted) {
+    std::erase_if(found.changes, [&](const Change& change) { return is_made_at_boot(resource, change); });
+    if (found.changes.empty()) return false;
+    if (planned->failed) return false;   // it could not be looked at before the boot
+  }
   const auto digests = digests_of(found);
   return !std::all_of(digests.begin(), digests.end(), [&](const std::string& digest) {
     return std::find(planned->digests.begin(), planned->digests.end(), digest) != planned->digests.end();
@@ -154,24 +182,14 @@ Identity identity_of(const NodeEnvironment& node) {
   return identity;
 }
 
-// Why the system asks for a reboot, by Debian's and Ubuntu's own mark; null where it does not.
-json::Value reboot_due(const NodeEnvironment& node) {
-  if (!read_file(node.at("/run/reboot-required"), 4096)) return {};
-  const auto packages = read_file(node.at("/run/reboot-required.pkgs"), 65536);
-  std::vector<std::string> names;
-  if (packages)
-    for (const auto line : split_lines(*packages))
-      if (!trim(line).empty() && names.size() < 10) names.push_back(one_line(trim(line), 60));
-  return "packages wait for it" + (names.empty() ? std::string() : ": " + join(names, ", "));
-}
-
 class Run {
  public:
-  Run(TaskContext& task, const NodeEnvironment& node, bool apply) : task_(task), context_{task, node}, apply_(apply) {}
+  Run(TaskContext& task, const NodeEnvironment& node, bool apply) : task_(task), context_{task, node}, apply_(apply), noted_(node) {}
 
   // The outcome of each, in order; nothing is told of them.
   std::vector<Outcome> look(const std::vector<Declared>& resources) {
     std::vector<Outcome> outcomes;
+    find_watched(resources);
     for (std::size_t i = 0; i < resources.size(); ++i) {
       const auto& resource = resources[i];
       if (!task_.stop_requested()) task_.progress(resource.id, static_cast<double>(i), static_cast<double>(resources.size()), "comparing with the plan");
@@ -183,6 +201,7 @@ class Run {
   }
 
   void all(const std::vector<Declared>& resources) {
+    find_watched(resources);
     for (std::size_t i = 0; i < resources.size(); ++i) {
       const auto& resource = resources[i];
       if (!task_.stop_requested())
@@ -194,6 +213,13 @@ class Run {
       report(resource, outcome, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
       give_back_turns(resources, i);
     }
+  }
+
+  // {"resource", "reason", "boot_id"} of the reboot at which the run stopped; null where it did not.
+  json::Value stopped() const {
+    if (stopped_at_.empty()) return {};
+    const std::string boot = boot_id_of(context_.node);
+    return json::Object{{"resource", stopped_at_}, {"reason", stop_reason_}, {"boot_id", boot.empty() ? json::Value() : json::Value(boot)}};
   }
 
   // Says of each of them that nothing was done, because some are not as they were planned.
@@ -232,16 +258,76 @@ class Run {
     });
   }
 
+  // Those whose change a reboot waits for: that must be known also to the run after this one.
+  void find_watched(const std::vector<Declared>& resources) {
+    for (const auto& resource : resources)
+      if (resource.is_reboot() && resource.attributes.string_or("when") == "changed") watched_.insert(resource.after.begin(), resource.after.end());
+  }
+
   void remember(const Declared& resource, const Outcome& outcome) {
     status_[resource.id] = outcome.status;
-    something_would_change_ = something_would_change_ || outcome.status == ResourceStatus::would_change;
+    const bool would_change = outcome.status == ResourceStatus::would_change;
+    something_would_change_ = something_would_change_ || would_change;
+    if (would_change || outcome.status == ResourceStatus::changed) before_.changed.insert(resource.id);
+    if (!outcome.reboot.empty() && !resource.is_reboot()) before_.reasons.push_back(outcome.reboot);
+    const bool unknown = !outcome.note.empty();
+    if (would_change && (unknown || resource.type == "package" || resource.type == "command")) before_.packages_would_change = true;
+    if (outcome.status == ResourceStatus::failed && failed_before_.empty()) failed_before_ = resource.id;
+  }
+
+  // Nothing behind a reboot that is due is applied before it was.
+  std::optional<Outcome> behind_a_reboot() const {
+    Outcome outcome;
+    if (!stopped_at_.empty()) {
+      outcome.status = ResourceStatus::waiting;
+      outcome.note = "waits for the reboot " + stopped_at_;
+      return outcome;
+    }
+    if (barred_by_.empty()) return std::nullopt;
+    outcome.status = ResourceStatus::skipped;
+    outcome.problem = error(code::resource_skipped, fmt::format("it stands behind {}, which was not done", barred_by_));
+    return outcome;
+  }
+
+  Outcome reboot(const Declared& declared) {
+    auto found = reboot_due(declared.attributes, declared.after, before_, noted_, context_);
+    if (!found) {
+      Outcome outcome = not_checked(std::move(found).error());
+      if (apply_) barred_by_ = declared.id;
+      return outcome;
+    }
+    Outcome outcome;
+    if (!found->due && !(found->open && !apply_)) return outcome;
+    outcome.note = found->due ? found->reason : "only if what is applied before it asks for one";
+    if (!apply_) {
+      reboot_before_ = reboot_before_ || found->due;
+      outcome.status = ResourceStatus::would_change;
+      outcome.changes.push_back(found->due ? Change{"boot", "this one", "a new one"} : Change{"state", std::string(not_known_yet), "as declared"});
+      if (found->due && !something_would_change_) outcome.reboot = found->reason;   // else it is only to be expected
+      return outcome;
+    }
+    if (!failed_before_.empty()) {
+      barred_by_ = declared.id;
+      outcome.status = ResourceStatus::skipped;
+      outcome.problem = error(code::reboot_after_failure, fmt::format("{} failed before it; it is due because {}", one_line(failed_before_, 80), found->reason));
+      return outcome;
+    }
+    outcome.status = ResourceStatus::waiting;
+    outcome.reboot = stop_reason_ = found->reason;
+    stopped_at_ = declared.id;
+    return outcome;
   }
 
   Outcome one(const Declared& declared) {
     if (task_.stop_requested()) return failed(error(code::agent_cancelled, "the run was stopped before it"));
+    if (auto waits = behind_a_reboot()) return *waits;
     for (const auto* list : {&declared.after, &declared.restart_on})
       for (const auto& id : *list)
-        if (auto skipped = skipped_because_of(id)) return *skipped;
+        if (auto skipped = skipped_because_of(id)) {
+          if (declared.is_reboot() && skipped->status == ResourceStatus::skipped && apply_) barred_by_ = declared.id;
+          return *skipped;
+        }
+    if (declared.is_reboot()) return reboot(declared);
     auto created = create_resource(declared.type, declared.attributes, context_);
     if (!created) return failed(std::move(created).error());
     Resource& resource = **created;
@@ -250,7 +336,7 @@ class Run {
     if (!found) return not_checked(std::move(found).error());
     const bool restart = restart_due(declared, resource, *found);
     Outcome outcome{ResourceStatus::in_sync, {}, {}, {}, {}, {}, resource.reboot_reason()};
-    if (found->in_sync() && !restart) return outcome;
+    if (found->in_sync() && !restart) return reboot_before_ && !apply_ && declared.type == "command" ? known_after_the_reboot(std::move(outcome)) : outcome;
     outcome.status = apply_ ? ResourceStatus::changed : ResourceStatus::would_change;
     outcome.changes = found->changes;
     outcome.diff = found->diff;
@@ -258,7 +344,17 @@ class Run {
     if (restart) outcome.changes.push_back({"restart", "running with what was before", "restarted"});
     if (!apply_) return outcome;
     if (!take_turns(declared)) return failed(error(code::agent_cancelled, "the run was stopped while it waited for its turn"));
+    if (watched_.count(declared.id) > 0)
+      if (auto noted = noted_.add(declared.id); !noted) return failed(std::move(noted).error(), outcome.changes, outcome.diff);
     return apply(resource, *found, restart, std::move(outcome));
+  }
+
+  // A guard that holds may not do so under another kernel: whether the command is run is not to be foretold.
+  static Outcome known_after_the_reboot(Outcome outcome) {
+    outcome.status = ResourceStatus::would_change;
+    outcome.changes = {{"state", std::string(not_known_yet), "as declared"}};
+    outcome.note = "its guard holds now, and is asked again after the reboot";
+    return outcome;
   }
 
   std::optional<Outcome> skipped_because_of(const std::string& id) const {
@@ -275,8 +371,8 @@ class Run {
   }
 
   Outcome not_checked(Diagnostic problem) const {
-    if (apply_ || !something_would_change_ || !may_come_with_an_earlier_one(problem.code))
-      return failed(std::move(problem));
+    const bool after_reboot = reboot_before_ && !outlasts_a_reboot(problem.code);
+    if (apply_ || !(after_reboot || (something_would_change_ && may_come_with_an_earlier_one(problem.code)))) return failed(std::move(problem));
     Outcome outcome{ResourceStatus::would_change, {{"state", std::string(not_known_yet), "as declared"}}, {}, {}, {}, {}, {}};
     outcome.note = "can be told only when earlier resources are applied: " + problem.message;
     return outcome;
@@ -345,6 +441,13 @@ class Run {
   std::map<std::string, ResourceStatus> status_;
   std::map<std::string, std::string> file_;   // path by id
   std::vector<std::string> held_turns_;
+  ChangedSinceBoot noted_;
+  BeforeReboot before_;
+  std::set<std::string> watched_;
+  std::string failed_before_;               // the first that failed
+  std::string stopped_at_, stop_reason_;    // the reboot at which the run stopped, and why it is due
+  std::string barred_by_;                   // one that is due, or may be, and cannot be asked for
+  bool reboot_before_ = false;              // a plan has come past one that is due
 };
 
 std::string shown(const json::Value& value) { return value.as_string() == nullptr ? "none" : one_line(*value.as_string(), 64); }
@@ -361,11 +464,12 @@ Status compare_with_plan(const Expectation& expected, const std::vector<Declared
   Run look(context, node, false);
   std::vector<Outcome> found = look.look(resources);
   if (context.stop_requested()) return error(code::agent_cancelled, "the run was stopped while it compared the node with the plan; nothing was applied");
+  const bool rebooted = !expected.stopped_boot_id.empty() && boot_id_of(node) != expected.stopped_boot_id;
   std::vector<bool> drifted;
   std::vector<std::string> ids;
   for (std::size_t i = 0; i < resources.size(); ++i) {
     const auto planned = expected.resources.find(resources[i].id);
-    drifted.push_back(has_drifted(found[i], planned == expected.resources.end() ? nullptr : &planned->second));
+    drifted.push_back(has_drifted(resources[i], found[i], planned == expected.resources.end() ? nullptr : &planned->second, rebooted));
     if (drifted.back()) ids.push_back(one_line(resources[i].id, 80));
   }
   if (ids.empty()) return ok();
@@ -385,7 +489,8 @@ Status run_provision_task(const json::Value& request, TaskContext& context, cons
     KFAB_TRY_VOID(compare_with_plan(read_expectation(request["expect"]), resources, context, node));
   Run run(context, node, mode == "apply");
   run.all(resources);
-  context.emit(json::Object{{"type", "system"}, {"reboot_due", reboot_due(node)}});
+  const std::string system = system_reboot_reason(node);
+  context.emit(json::Object{{"type", "system"}, {"reboot_due", system.empty() ? json::Value() : json::Value(system)}, {"stopped_for_reboot", run.stopped()}});
   if (mode == "plan") {
     Identity identity = identity_of(node);
     context.emit(json::Object{{"type", "identity"}, {"board_serial", std::move(identity.board_serial)}, {"machine_id", std::move(identity.machine_id)}});

@@ -28,15 +28,18 @@ KFAB_EMBEDDED(schema_plan)
 KFAB_EMBEDDED(schema_plan_1_1)
 KFAB_EMBEDDED(schema_plan_1_2)
 KFAB_EMBEDDED(schema_plan_1_3)
+KFAB_EMBEDDED(schema_plan_1_4)
 KFAB_EMBEDDED(schema_plan_file)
 KFAB_EMBEDDED(schema_plan_file_1_1)
 KFAB_EMBEDDED(schema_provision)
 KFAB_EMBEDDED(schema_provision_1_1)
 KFAB_EMBEDDED(schema_provision_1_2)
 KFAB_EMBEDDED(schema_provision_1_3)
+KFAB_EMBEDDED(schema_provision_1_4)
 KFAB_EMBEDDED(schema_readiness)
 KFAB_EMBEDDED(schema_reboot)
 KFAB_EMBEDDED(schema_reboot_1_1)
+KFAB_EMBEDDED(schema_reboot_1_2)
 KFAB_EMBEDDED(schema_report)
 KFAB_EMBEDDED(schema_runs)
 KFAB_EMBEDDED(schema_runs_1_1)
@@ -85,13 +88,16 @@ constexpr Source sources[] = {
     {"kfab.plan/1.1", embedded_schema_plan_1_1},
     {"kfab.plan/1.2", embedded_schema_plan_1_2},
     {"kfab.plan/1.3", embedded_schema_plan_1_3},
+    {"kfab.plan/1.4", embedded_schema_plan_1_4},
     {"kfab.provision/1.0", embedded_schema_provision},
     {"kfab.provision/1.1", embedded_schema_provision_1_1},
     {"kfab.provision/1.2", embedded_schema_provision_1_2},
     {"kfab.provision/1.3", embedded_schema_provision_1_3},
+    {"kfab.provision/1.4", embedded_schema_provision_1_4},
     {"kfab.readiness/1.0", embedded_schema_readiness},
     {"kfab.reboot/1.0", embedded_schema_reboot},
     {"kfab.reboot/1.1", embedded_schema_reboot_1_1},
+    {"kfab.reboot/1.2", embedded_schema_reboot_1_2},
     {"kfab.report/1.0", embedded_schema_report},
     {"kfab.runs/1.0", embedded_schema_runs},
     {"kfab.runs/1.1", embedded_schema_runs_1_1},

@@ -122,6 +122,8 @@ void read_resource(const Cursor& at, Library& library, ResourceDecl& out, Depend
     if (value) Cursor{at.document, *value, path}.report(code::bad_attribute, problem.message, "here");
     else at.report(code::bad_attribute, problem.message, "in this resource");
   }
+  if (type->name == "reboot" && out.attributes.string_or("when") == "changed" && out.after.empty())
+    at.report(code::bad_attribute, "a reboot with when: changed needs 'after': the resources whose change it waits for", "in this resource");
   if (out.id.empty()) out.id = default_resource_id(*type, out.attributes);
 }
 

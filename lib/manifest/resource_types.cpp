@@ -189,7 +189,7 @@ bool made_of(std::string_view text, std::string_view more) {
 }
 
 std::string resource_identity(const ResourceType& type, const json::Value& attributes) {
-  if (type.name == "package" || type.name == "command" || type.name == "assertion") return {};
+  if (type.name == "package" || type.name == "command" || type.name == "assertion" || type.name == "reboot") return {};
   const std::string name =
       type.name == "hugepages" || type.name == "firewall" ? json::dump(attributes["size_kib"]) : attributes.string_or(type.names_it);
   if (name.empty()) return {};
@@ -217,6 +217,7 @@ std::string default_resource_id(const ResourceType& type, const json::Value& att
       name += (name.empty() ? "" : type.name == "command" ? " " : ",") + word;
     }
   }
+  if (name.empty() && type.name == "reboot") return "reboot";
   return fmt::format("{}:{}", type.name, one_line(name, 80));
 }
 

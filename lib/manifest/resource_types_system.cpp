@@ -55,6 +55,13 @@ constexpr std::array swap_attributes{
     backup,
 };
 
+constexpr std::array reboot_attributes{
+    AttributeSpec{"when", string, false, "needed|changed", "needed",
+                  "needed: something before it runs only after a reboot, or the system's packages wait for one; changed: one that `after` names was changed since the last boot"},
+    AttributeSpec{"unless", command, false, "", "", "in place of when: due where this fails; it only reads"},
+    AttributeSpec{"reason", string, false, "", "what was found", "why, in words for whoever has to agree to it"},
+};
+
 void check_name(const json::Value& attributes, std::string_view more, std::vector<ResourceProblem>& problems) {
   const std::string name = attributes.string_or("name");
   if (is_known(name) && !name.empty() && !made_of(name, more))
@@ -112,6 +119,11 @@ void check_swap(const json::Value& attributes, std::vector<ResourceProblem>& pro
     problems.push_back({"", "say what to swap to: device"});
 }
 
+void check_reboot(const json::Value& attributes, std::vector<ResourceProblem>& problems) {
+  if (present(attributes, "when") && present(attributes, "unless"))
+    problems.push_back({"unless", "say in one way when it is due: when or unless"});
+}
+
 constexpr std::array rows{
     ResourceRow{{"kernel_module", "a kernel module, loaded with its options, or kept from being loaded", "name", kernel_module_attributes}, check_kernel_module},
     ResourceRow{{"kernel_argument", "an argument of the kernel's command line, by grub", "name", kernel_argument_attributes}, check_kernel_argument},
@@ -119,6 +131,7 @@ constexpr std::array rows{
     ResourceRow{{"drop_in", "settings added to a systemd unit", "unit", drop_in_attributes}, check_drop_in},
     ResourceRow{{"mount", "a file system at its place, now and at boot", "path", mount_attributes}, check_mount},
     ResourceRow{{"swap", "swap, on or off", "state", swap_attributes}, check_swap},
+    ResourceRow{{"reboot", "the boot that must come before the rest: what stands behind it is applied only afterwards", "when", reboot_attributes}, check_reboot},
 };
 
 }  // namespace

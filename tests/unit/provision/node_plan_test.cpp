@@ -138,3 +138,103 @@ TEST_CASE("judge: a reboot that is asked for is kept with its reason, and is no 
   const json::Value calm = json::Object{{"type", "system"}, {"reboot_due", nullptr}};
   CHECK_FALSE(judge(two(), Mode::plan, {record("r/a", "in_sync"), record("r/b", "in_sync"), calm, done}).reboot_required);
 }
+
+namespace {
+DesiredState with_reboot() {
+  DesiredState state;
+  state.node = "gpu001";
+  state.sha256 = "digest";
+  state.resources = {{"k/a", "package", json::Object{}, {}, {}}, {"k/boot", "reboot", json::Object{}, {"k/a"}, {}}, {"d/b", "package", json::Object{}, {}, {}}, {"d/c", "service", json::Object{}, {}, {}}};
+  return state;
+}
+json::Value stop_at(const std::string& id, const std::string& boot) {
+  return json::Object{{"type", "system"}, {"reboot_due", nullptr}, {"stopped_for_reboot", json::Object{{"resource", id}, {"reason", "x"}, {"boot_id", boot}}}};
+}
+NodePlan stopped(const std::string& first = "changed") {
+  return judge(with_reboot(), Mode::apply, {record("k/a", first), record("k/boot", "waiting", "", "another kernel runs"), record("d/b", "waiting"), record("d/c", "waiting"), stop_at("k/boot", "one"), done});
+}
+}  // namespace
+
+TEST_CASE("judge: a node that stopped for a reboot is not judged, and says what for") {
+  const auto plan = stopped();
+  CHECK(plan.verdict == Verdict::not_judged);
+  CHECK(plan.code == "KF3320");
+  CHECK(plan.reason == "stopped for a reboot at k/boot: another kernel runs; 2 resources wait for it");
+  CHECK(plan.stopped_at == "k/boot");
+  CHECK(plan.stopped_boot_id == "one");
+  CHECK(plan.waiting == 3);
+  const json::Value told = to_json(plan);
+  CHECK(json::dump(told["waits_for_reboot"]) == R"({"resource":"k/boot","reason":"another kernel runs","resources":2})");
+  CHECK(told["counts"].int_or("waiting", 0) == 3);
+  CHECK(told.string_or("stopped_boot_id") == "one");
+  // A failure weighs more, and nothing waits in a plan.
+  CHECK(judge(with_reboot(), Mode::apply, {record("k/a", "failed", "KF3028", "no"), record("k/boot", "waiting"), record("d/b", "waiting"), record("d/c", "waiting"), done}).verdict == Verdict::fail);
+  CHECK(judge(with_reboot(), Mode::plan, {record("k/a", "in_sync"), record("k/boot", "waiting"), record("d/b", "in_sync"), record("d/c", "in_sync"), done}).not_reported == 1);
+  CHECK(to_json(judge(two(), Mode::apply, {record("r/a", "in_sync"), record("r/b", "in_sync"), done}))["waits_for_reboot"].is_null());
+}
+
+TEST_CASE("continued: what both passes did is one answer") {
+  const auto after = judge(with_reboot(), Mode::apply, {record("k/a", "in_sync"), record("k/boot", "in_sync"), record("d/b", "changed"), record("d/c", "in_sync"), done});
+  const auto whole = continued(stopped(), after);
+  CHECK(whole.verdict == Verdict::pass);
+  CHECK(whole.changed == 3);
+  CHECK(whole.in_sync == 1);
+  CHECK(whole.waiting == 0);
+  CHECK(whole.stopped_at.empty());
+  CHECK(whole.stopped_boot_id == "one");   // whoever goes on with the node must know it
+  REQUIRE(whole.resources[1].changes.size() == 1);
+  CHECK(whole.resources[1].changes[0].what == "boot");
+  // What was right before the reboot, changed or not, and had to be changed after it, was undone by it.
+  const auto late = judge(with_reboot(), Mode::apply, {record("k/a", "changed"), record("k/boot", "in_sync"), record("d/b", "changed"), record("d/c", "in_sync"), done});
+  CHECK(continued(stopped("in_sync"), late).code == "KF3226");
+  const auto undone = continued(stopped(), late);
+  CHECK(undone.verdict == Verdict::fail);
+  CHECK(undone.code == "KF3226");
+  CHECK(undone.reason == "the reboot k/boot undid what was right before it, and it was applied again: k/a");
+  // A node that did not answer afterwards keeps what was done before, and is not judged.
+  auto silent = judge(with_reboot(), Mode::apply, {});
+  const auto half = continued(stopped(), silent);
+  CHECK(half.verdict == Verdict::not_judged);
+  CHECK(half.changed == 1);
+  CHECK(half.not_reported == 3);
+}
+
+TEST_CASE("at_reboot: each node once for each reboot, and only what was reviewed") {
+  const auto plan = stopped();
+  const auto expect = [](const char* digests) { return *json::parse(std::string(R"({"resources":[{"id":"k/boot","failed":false,"digests":)") + digests + "}]}"); };
+  CHECK(at_reboot(judge(two(), Mode::apply, {done}), {}, {}) == AtReboot::none);
+  CHECK(at_reboot(plan, {}, {}) == AtReboot::reboot);
+  CHECK(at_reboot(plan, {}, {"d/other"}) == AtReboot::reboot);
+  CHECK(at_reboot(plan, {}, {"k/boot"}) == AtReboot::in_vain);
+  CHECK(at_reboot(plan, expect(R"(["abc"])"), {}) == AtReboot::reboot);
+  CHECK(at_reboot(plan, expect("[]"), {}) == AtReboot::not_planned);
+  CHECK(at_reboot(plan, *json::parse(R"({"resources":[]})"), {}) == AtReboot::not_planned);
+}
+
+TEST_CASE("fail_reboot: a reboot that did not do its work fails its node") {
+  auto plan = stopped();
+  fail_reboot(plan, "k/boot", "KF3221", "did not answer within 60 s");
+  CHECK(plan.verdict == Verdict::fail);
+  CHECK(plan.code == "KF3221");
+  CHECK(plan.failed == 1);
+  CHECK(plan.waiting == 2);
+  CHECK(plan.resources[1].message == "did not answer within 60 s");
+}
+
+TEST_CASE("planned_reboots: the role that comes next, else the resource, else the end") {
+  auto state = with_reboot();
+  const auto planned = [&] {
+    std::vector<json::Value> messages;
+    for (const auto& resource : state.resources) messages.push_back(record(resource.id, resource.type == "reboot" ? "would_change" : "in_sync", "", resource.type == "reboot" ? "why" : ""));
+    messages.push_back(done);
+    return planned_reboots(judge(state, Mode::plan, messages));
+  };
+  REQUIRE(planned().size() == 1);
+  CHECK(planned()[0].resource == "k/boot");
+  CHECK(planned()[0].reason == "why");
+  CHECK(planned()[0].before == "d");
+  state.resources[2].id = "k/b";
+  CHECK(planned()[0].before == "k/b");
+  state.resources.resize(2);
+  CHECK(planned()[0].before.empty());
+}
