@@ -19,7 +19,7 @@
 //   unread=B          bit B of one word is read wrong once in a check, and right the next time
 //   flip_copy=N       a bit of asynchronous copy number N is wrong
 //   flip_link=FT      a bit of each copy from device F to device T is wrong
-//   no_peer           no GPU reaches another
+//   no_peer           no GPU reaches another     unreachable=FT   device F does not reach device T
 //   blind             comparisons find nothing idle  comparisons compare nothing
 
 #include <cmath>
@@ -166,7 +166,7 @@ int cuDeviceGetAttribute(int* value, int attribute, int device) {
 }
 int cuDeviceTotalMem_v2(std::size_t* bytes, int) { return *bytes = total_bytes(), 0; }
 int cuDeviceGetPCIBusId(char* id, int length, int device) { return std::snprintf(id, std::size_t(length), "FFFF:%02X:00.0", device), 0; }
-int cuDeviceCanAccessPeer(int* can, int, int) { return *can = !faults().has("no_peer"), 0; }
+int cuDeviceCanAccessPeer(int* can, int from, int to) { return *can = !faults().has("no_peer") && faults().get("unreachable", -1) != from * 10 + to, 0; }
 int cuDevicePrimaryCtxRetain(void** context, int device) {
   if (faults().has("context") && faults().get("only", device) == device) return int(faults().get("context", 0));
   return *context = reinterpret_cast<void*>(std::intptr_t(device) + 1), lost();

@@ -42,12 +42,25 @@ class CpuDevice final : public Device {
   }
 
   void run(Family family, const Accelerator&, const TestRequest& request, double seconds, TestSink& sink) override {
+    if (family != Family::health) tell_processors(family, request, sink);
     switch (family) {
       case Family::health: return;
       case Family::burnin: return cpu::run_burnin(request, seconds, sink);
       case Family::memory: return cpu::run_memory(request, seconds, sink);
       case Family::bandwidth: return cpu::run_bandwidth(request, seconds, sink);
     }
+  }
+
+ private:
+  // Which part of the machine its figures are of: a cpuset or an affinity around the agent leaves fewer processors than there are.
+  static void tell_processors(Family family, const TestRequest& request, TestSink& sink) {
+    const int usable = int(cpu::usable_processors().size()), threads = cpu::thread_count(request);
+    const auto withheld = cpu::withheld_processors();
+    const std::string_view name = to_string(family);
+    sink.measurement(name, fmt::format("{}.processors_withheld", name), json::Value(withheld), "count",
+                     !withheld      ? std::string("the kernel does not say which processors there are")
+                     : *withheld > 0 ? fmt::format("{} threads on {} of {} processors: a cpuset or an affinity keeps the agent from the others, which were not tested", threads, usable, usable + *withheld)
+                                     : fmt::format("{} threads on all {} processors", threads, usable));
   }
 };
 

@@ -14,6 +14,7 @@
 
 #include <fmt/format.h>
 
+#include "agent/devices/host_memory.hpp"
 #include "base/codes/validation.hpp"
 #include "base/text.hpp"
 
@@ -46,6 +47,16 @@ std::vector<int> usable_processors() {
   if (out.empty())   // more processors than a cpu_set_t has room for
     for (int i = 0; i < int(std::max(1u, std::thread::hardware_concurrency())); ++i) out.push_back(i);
   return out;
+}
+
+std::optional<int> withheld_processors(const std::string& root) {
+  std::ifstream in(root + "/sys/devices/system/cpu/online");
+  std::string list;
+  std::getline(in, list);
+  const auto online = parse_processor_list(list);
+  if (online.empty()) return std::nullopt;
+  const auto usable = usable_processors();
+  return int(std::count_if(online.begin(), online.end(), [&](int one) { return !std::binary_search(usable.begin(), usable.end(), one); }));
 }
 
 void in_parallel(int threads, const std::function<void(int)>& work) {

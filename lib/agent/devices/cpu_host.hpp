@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,9 @@ namespace kfab::agent::devices::cpu {
 
 // The processors this process may run on.
 std::vector<int> usable_processors();
+// How many processors of the machine are at work and kept from this process by a cpuset or an affinity; nothing when the kernel
+// does not say which there are. `root` stands before /sys, for tests.
+std::optional<int> withheld_processors(const std::string& root = {});
 // Calls work(worker) for worker 0..threads-1 at once, each held to one processor of usable_processors() in turn, and waits.
 void in_parallel(int threads, const std::function<void(int)>& work);
 

@@ -83,11 +83,11 @@ class Bandwidth {
     std::fill_n(own_.opposite->as<std::uint64_t>(), own_.opposite->bytes() / 8, 0);
     const double local = part_on_node(own_.host->as<void>(), own_.host->bytes(), accelerator_.numa_node);
     place_ = accelerator_.numa_node < 0 ? std::string("pinned host memory, NUMA node not known")
-             : local < 0                ? fmt::format("pinned host memory{}", node.held() ? fmt::format(" taken at NUMA node {}", accelerator_.numa_node) : ", NUMA node not held")
-                                        : fmt::format("pinned host memory, {:.0f} % of it at NUMA node {}", 100 * local, accelerator_.numa_node);
+             : local < 0                ? fmt::format("pinned host memory{}, {}", node.held() ? fmt::format(" taken at NUMA node {}", accelerator_.numa_node) : "", node.words())
+                                        : fmt::format("pinned host memory, {:.0f} % of it at NUMA node {}{}", 100 * local, accelerator_.numa_node, node.whole() ? "" : ", " + node.words());
     sink_.measurement("host_memory", "bandwidth.host_memory_local_pct", local < 0 ? json::Value() : json::Value(100 * local), "percent", place_);
-    if (local >= 0 && local < 0.99)
-      sink_.test_done("host_memory", "not_run", 0, fmt::format("{}; copies between the GPU and its own node were not measured", place_), to_string(code::numa_memory_elsewhere));
+    if (const auto why = not_local(accelerator_.numa_node, node.held(), local))
+      sink_.test_done("host_memory", "not_run", 0, fmt::format("{}; copies between the GPU and its own node were not measured", place_), to_string(*why));
     for (const bool sm : {false, true}) {
       const Flow to_gpu{own_.on_host(), own_.on_gpu(), &session_, sm}, to_host{own_.on_gpu(), own_.on_host(), &session_, sm};
       const Flow against_to_host{own_.on_gpu_2(), own_.on_host_2(), &session_, sm, false}, against_to_gpu{own_.on_host_2(), own_.on_gpu_2(), &session_, sm, false};
@@ -108,15 +108,25 @@ class Bandwidth {
                       "device_local_copy with each byte counted as read and as written");
   }
 
-  // Every other GPU that this one can reach directly. One that cannot be opened costs its own link.
+  // Every other GPU that this one can reach directly. One that cannot be opened costs its own link; one that the driver does not
+  // let it reach has a row that says so, so that the others' links do not stand for all.
   void open_peers() {
     const auto& driver = session_.driver();
     int count = 0;
-    driver->device_count(&count);
+    if (driver->device_count(&count) != 0) return sink_.measurement("peers", "bandwidth.peer_reachable", json::Value(), "count", "the driver does not say how many GPUs there are");
+    std::vector<int> reached, unreached;
     for (int other = 0; other < count; ++other) {
+      if (other == accelerator_.index) continue;
       DeviceHandle handle = 0;
       int reachable = 0;
-      if (other == accelerator_.index || driver->device_get(&handle, other) != 0 || driver->can_access_peer(&reachable, session_.device(), handle) != 0 || !reachable) continue;
+      const bool told = driver->device_get(&handle, other) == 0 && driver->can_access_peer(&reachable, session_.device(), handle) == 0;
+      (told && reachable ? reached : unreached).push_back(other);
+      const auto words = !told ? std::string("the driver does not say whether this GPU reaches it directly") : reachable ? std::string("by the driver") : std::string(out_of_reach);
+      sink_.measurement("peers", "bandwidth.peer_reachable", told ? json::Value(reachable ? 1 : 0) : json::Value(), "count", words, {}, fmt::format("{}->{}", accelerator_.index, other));
+    }
+    if (!reached.empty())
+      for (const int other : unreached) tell_unreached(other);
+    for (const int other : reached) {
       auto opened = open_peer(other);
       if (!opened) {
         static_cast<void>(session_.use());
@@ -124,6 +134,12 @@ class Bandwidth {
                         to_string(opened.error().code));
       }
     }
+  }
+  static constexpr std::string_view out_of_reach = "the driver does not let this GPU reach it directly";
+  void tell_unreached(int other) {
+    for (const auto& [test, link] : {std::pair{"device_to_device_memcpy_read_ce", fmt::format("{}->{}", other, accelerator_.index)},
+                                     std::pair{"device_to_device_memcpy_write_ce", fmt::format("{}->{}", accelerator_.index, other)}})
+      sink_.measurement(test, fmt::format("bandwidth.{}_gbps", test), json::Value(), "gbps", fmt::format("not measured: {}, and it reaches others ({})", out_of_reach, to_string(code::peer_unreachable)), {}, link);
   }
   Status open_peer(int other) {
     KFAB_TRY(session, Session::open_peer(session_.libraries(), session_, other));

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/validation.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent::devices {
@@ -32,16 +33,19 @@ std::vector<int> parse_processor_list(const std::string& list) {
   return out;
 }
 
-NearNode::NearNode(int node) {
+NearNode::NearNode(int node, const std::string& root) : node_(node) {
   if (node < 0 || node >= most_nodes || ::sched_getaffinity(0, sizeof before_, &before_) != 0) return;
-  std::ifstream in(fmt::format("/sys/devices/system/node/node{}/cpulist", node));
+  std::ifstream in(fmt::format("{}/sys/devices/system/node/node{}/cpulist", root, node));
   std::string list;
   std::getline(in, list);
   cpu_set_t near;
   CPU_ZERO(&near);
-  for (const int processor : parse_processor_list(list))
+  for (const int processor : parse_processor_list(list)) {
+    ++of_;
     if (CPU_ISSET(std::size_t(processor), &before_)) CPU_SET(std::size_t(processor), &near);
-  held_ = CPU_COUNT(&near) > 0 && ::sched_setaffinity(0, sizeof near, &near) == 0;
+  }
+  allowed_ = CPU_COUNT(&near);
+  held_ = allowed_ > 0 && ::sched_setaffinity(0, sizeof near, &near) == 0;
   if (!held_) return;
   // Without leave to bind (a container may refuse it) the pages still come from where the thread runs, as long as there are any.
   unsigned long mask[most_nodes / 64] = {};
@@ -52,6 +56,19 @@ NearNode::NearNode(int node) {
 NearNode::~NearNode() {
   if (bound_) ::syscall(SYS_set_mempolicy, policy_default, nullptr, 0);
   if (held_) ::sched_setaffinity(0, sizeof before_, &before_);
+}
+
+std::string NearNode::words() const {
+  if (node_ < 0) return "no NUMA node was asked for";
+  if (of_ == 0) return fmt::format("NUMA node {} has no processors that the kernel tells of", node_);
+  if (held_) return fmt::format("{} of the {} processors of NUMA node {} may be used", allowed_, of_, node_);
+  return fmt::format("NUMA node {} not held: none of its {} processors may be used, a cpuset or an affinity keeps the agent from them", node_, of_);
+}
+
+std::optional<Code> not_local(int node, bool held, double local) {
+  if (node < 0) return std::nullopt;
+  if (local >= 0) return local < 0.99 ? std::optional(code::numa_memory_elsewhere) : std::nullopt;
+  return held ? std::nullopt : std::optional(code::numa_node_withheld);
 }
 
 double part_on_node(const void* address, std::uint64_t bytes, int node) {

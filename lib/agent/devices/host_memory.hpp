@@ -3,8 +3,11 @@
 #include <sched.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "base/diagnostic.hpp"
 
 // Where host memory lies, for copies between a GPU and the memory next to it.
 namespace kfab::agent::devices {
@@ -13,16 +16,27 @@ namespace kfab::agent::devices {
 // meanwhile is local to the node. Node -1, or a node that this process may not use: nothing changes, and held() is false.
 class NearNode {
  public:
-  explicit NearNode(int node);
+  // `root` stands before /sys, for tests.
+  explicit NearNode(int node, const std::string& root = {});
   ~NearNode();
   NearNode(const NearNode&) = delete;
   NearNode& operator=(const NearNode&) = delete;
   bool held() const { return held_; }
+  // Whether every processor of the node may be used; a cpuset or an affinity around the agent leaves fewer.
+  bool whole() const { return held_ && allowed_ == of_; }
+  // "4 of the 32 processors of NUMA node 1 may be used", and when none: that the agent is kept from the node.
+  std::string words() const;
 
  private:
   cpu_set_t before_{};
+  int node_ = -1, allowed_ = 0, of_ = 0;   // processors of the node that this thread may use, and that there are
   bool held_ = false, bound_ = false;
 };
+
+// Why memory that was asked for at a NUMA node does not count as local: `held` and `local` as NearNode and part_on_node() tell
+// them. numa_memory_elsewhere: the kernel says that it lies elsewhere. numa_node_withheld: it does not say where, and the agent
+// was kept from the node. Nothing: it is local, or no node was asked for.
+std::optional<Code> not_local(int node, bool held, double local);
 
 // Processors in a list of the kernel's, "0-3,8": none for one that is malformed.
 std::vector<int> parse_processor_list(const std::string&);

@@ -38,9 +38,12 @@ void tell_log(const devices::Accelerator& accelerator, const std::string& slot, 
               devices::TestSink& sink) {
   KernelLog log(sources);
   const auto events = log.next();
-  sink.measurement(test_name, "health.kernel_log", log.readable() ? json::Value(1) : json::Value(), "count",
-                   log.readable() ? fmt::format("by {}{}", log.from(), log.begins_late() || log.cut() ? "; its oldest records are gone, so that not all since boot is known" : "")
-                                  : log.why_not());
+  // A record that went away while it was read may have been an XID: then this was no reading of the log.
+  sink.measurement(test_name, "health.kernel_log", log.readable() && !log.cut() ? json::Value(1) : json::Value(), "count",
+                   !log.readable() ? log.why_not()
+                   : log.cut()     ? log.lost()
+                                   : fmt::format("by {}{}", log.from(), log.begins_late() ? "; its oldest records are gone, so that not all since boot is known" : ""));
+  tell_lost(test_name, log.lost(), sink);
   struct Group { std::uint64_t count = 0; double first = -1, last = -1; std::string line; bool fatal = false; };
   std::map<std::string, Group> groups;
   const bool is_cpu = accelerator.device == "cpu", speaks_for_strays = !is_cpu && !slots.empty() && slot == slots.front();
@@ -59,7 +62,7 @@ void tell_log(const devices::Accelerator& accelerator, const std::string& slot, 
     group.line = event.line;
     group.fatal = group.fatal || event.fatal;
   }
-  if (is_cpu && log.readable() && !groups.contains("health.machine_checks")) sink.measurement(test_name, "health.machine_checks", 0, "count");
+  if (is_cpu && log.readable() && !log.cut() && !groups.contains("health.machine_checks")) sink.measurement(test_name, "health.machine_checks", 0, "count");
   for (const auto& [metric, group] : groups)
     sink.measurement(test_name, metric, group.count, "count",
                      fmt::format("{}since boot{}: {}", group.fatal ? "fatal, " : "",

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -133,9 +134,10 @@ KernelLog::KernelLog(const Sources& sources) : sources_(sources) {
   if (fd_ >= 0) {
     // The device can open and still refuse the first read, where reading it is restricted.
     std::array<char, record_bytes> buffer{};
-    const ssize_t got = ::read(fd_, buffer.data(), buffer.size());
+    const ssize_t got = sources.read_record(fd_, buffer.data(), buffer.size());
     const int problem = got < 0 ? errno : 0;
     if (got >= 0 || problem == EAGAIN || problem == EPIPE || problem == EINVAL) {
+      gap_on_opening_ = problem == EPIPE || problem == EINVAL;
       if (got > 0) rest_.assign(buffer.data(), static_cast<std::size_t>(got));
       return;
     }
@@ -164,7 +166,9 @@ KernelLog::~KernelLog() {
 
 std::vector<KernelEvent> KernelLog::next() {
   cut_ = false;
+  overwritten_ = 0;
   if (!readable()) return {};
+  if (std::exchange(gap_on_opening_, false)) overwritten();
   return fd_ >= 0 ? read_device() : read_journal();
 }
 
@@ -180,7 +184,30 @@ void KernelLog::take(std::string_view text, double at_s, std::vector<KernelEvent
   out.push_back(std::move(*event));
 }
 
-// "6,1234,5678901,-;text", with lines of further fields after it that begin with a blank.
+void KernelLog::overwritten() { cut_ = gap_ = true; }
+
+std::string KernelLog::lost() const {
+  if (!cut_) return {};
+  return overwritten_ > 0 ? fmt::format("{} of the kernel's log were overwritten before they could be read", plural(static_cast<long long>(overwritten_), "record"))
+                          : std::string("lines of the kernel's log were lost before they could be read");
+}
+
+// "6,1234,5678901,-;text": priority, number, microseconds since boot.
+void KernelLog::take_record(std::string_view line, std::vector<KernelEvent>& out) {
+  const auto semicolon = line.find(';');
+  if (line.empty() || line.front() == ' ' || semicolon == std::string_view::npos || semicolon > 120) return;
+  const auto head = split(line.substr(0, semicolon), ',');
+  const auto sequence = head.size() > 1 ? leading_number(head[1]) : std::nullopt;
+  const auto micros = head.size() > 2 ? leading_number(head[2]) : std::nullopt;
+  if (first_) begins_late_ = sequence.value_or(0) > 0;
+  // Before the first record nobody knows where it would have gone on: that its beginning is gone says the same.
+  if (std::exchange(gap_, false) && !first_ && sequence.value_or(0) > next_record_) overwritten_ += *sequence - next_record_;
+  first_ = false;
+  if (sequence) next_record_ = *sequence + 1;
+  take(line.substr(semicolon + 1), micros ? static_cast<double>(*micros) * 1e-6 : -1, out);
+}
+
+// Records, with lines of further fields after them that begin with a blank.
 std::vector<KernelEvent> KernelLog::read_device() {
   std::vector<KernelEvent> out;
   std::array<char, record_bytes> buffer{};
@@ -190,16 +217,8 @@ std::vector<KernelEvent> KernelLog::read_device() {
     for (;;) {
       const auto end = rest_.find('\n', from);
       if (end == std::string::npos) break;
-      const std::string_view line = std::string_view(rest_).substr(from, end - from);
+      take_record(std::string_view(rest_).substr(from, end - from), out);
       from = end + 1;
-      const auto semicolon = line.find(';');
-      if (line.empty() || line.front() == ' ' || semicolon == std::string_view::npos || semicolon > 120) continue;
-      const auto head = split(line.substr(0, semicolon), ',');
-      const auto sequence = head.size() > 1 ? leading_number(head[1]) : std::nullopt;
-      const auto micros = head.size() > 2 ? leading_number(head[2]) : std::nullopt;
-      if (first_) begins_late_ = sequence.value_or(0) > 0;
-      first_ = false;
-      take(line.substr(semicolon + 1), micros ? static_cast<double>(*micros) * 1e-6 : -1, out);
     }
     rest_.erase(0, from);
     if (rest_.size() > 4 * record_bytes) {   // no line of a kernel is so long
@@ -209,10 +228,13 @@ std::vector<KernelEvent> KernelLog::read_device() {
   };
   lines();
   for (;;) {
-    const ssize_t got = ::read(fd_, buffer.data(), buffer.size());
+    const ssize_t got = sources_.read_record(fd_, buffer.data(), buffer.size());
     if (got < 0 && (errno == EINTR || errno == EPIPE || errno == EINVAL)) {   // overwritten while it was read; too long a record
-      cut_ = cut_ || errno != EINTR;
-      if (++odd > most_odd_reads) break;
+      if (errno != EINTR) overwritten();
+      if (++odd > most_odd_reads) {
+        cut_ = true;
+        break;
+      }
       continue;
     }
     if (got <= 0) break;   // EAGAIN: all that there is has been read

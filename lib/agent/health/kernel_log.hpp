@@ -50,6 +50,8 @@ class KernelLog {
   // Whether that call left something out: there was more, the kernel overwrote records before they were read, the journal was
   // shortened. Then what is not among the events may have been there all the same.
   bool cut() const { return cut_; }
+  // What that was, in words, with the number of records that the kernel is known to have overwritten; empty when nothing was.
+  std::string lost() const;
   // The time of the last record that was read, of interest or not; below zero before the first.
   double last_at_s() const { return last_at_s_; }
 
@@ -57,11 +59,15 @@ class KernelLog {
   std::vector<KernelEvent> read_device();
   std::vector<KernelEvent> read_journal();
   void take(std::string_view text, double at_s, std::vector<KernelEvent>& out);
+  void take_record(std::string_view line, std::vector<KernelEvent>& out);
+  void overwritten();
 
   const Sources& sources_;
   int fd_ = -1;
   std::string why_not_, rest_, journal_first_;
   bool begins_late_ = false, cut_ = false, first_ = true;
+  bool gap_ = false, gap_on_opening_ = false;   // overwritten while it was read: how much the next record's number tells
+  std::uint64_t next_record_ = 0, overwritten_ = 0;
   double last_at_s_ = -1;
   std::uint64_t journal_lines_ = 0;
 };

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <unistd.h>
+
 #include <string>
 #include <vector>
 
@@ -13,6 +15,7 @@ struct Sources {
   std::string cuda_library = "libcuda.so.1";                   // for the short load under which a PCIe link shows its speed
   double link_load_s = 0.8;                                    // a link needs some tens of milliseconds to leave its idle speed
   std::string kernel_log = "/dev/kmsg";                        // below root
+  ssize_t (*read_record)(int, void*, std::size_t) = ::read;    // from it: what only a kernel can answer (EPIPE) comes from a test by this
   // Asked when the kernel log may not be opened. Its lines begin with the seconds since boot in brackets.
   std::vector<std::string> journal{"journalctl", "--dmesg", "--boot", "--output=short-monotonic", "--no-pager", "--quiet"};
 };

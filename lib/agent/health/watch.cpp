@@ -48,6 +48,10 @@ Before before_from_json(const json::Value& document) {
           document.double_or("log_at_s", -1)};
 }
 
+void tell_lost(std::string_view during, const std::string& lost, devices::TestSink& sink) {
+  if (!lost.empty()) sink.test_done("kernel_log", "not_run", 0, fmt::format("during {}: {}", during, lost), to_string(code::kernel_log_gap));
+}
+
 PcieLink better(const PcieLink& a, const PcieLink& b) {
   const auto rank = [](const PcieLink& link) { return std::pair{link.generation.value_or(0), link.width.value_or(0)}; };
   return rank(b) > rank(a) ? b : a;
@@ -135,9 +139,9 @@ void CounterWatch::look(std::string_view test) {
     if (!placeless && !is_mine(event, slot, is_cpu)) continue;
     auto& to = placeless ? strays_ : events_;
     if (to.size() < most_events) to.push_back({std::move(event), std::string(test)});
-    else log_lost_ = true;
+    else log_lost_ = fmt::format("there were more than {} events", most_events);
   }
-  log_lost_ = log_lost_ || log_.cut();
+  if (log_.cut()) log_lost_ = log_.lost();
 }
 
 std::string CounterWatch::own_slot() const { return source_ && !source_->slot().empty() ? source_->slot() : pci_slot(accelerator_.pci_bus_id); }
@@ -160,7 +164,7 @@ void CounterWatch::emit_events(std::string_view family, devices::TestSink& sink)
   const bool is_cpu = accelerator_.device == "cpu";
   for (const auto& seen : strays_)
     sink.emit(json::Object{{"type", "stray_event"}, {"number", seen.event.number}, {"slot", seen.event.slot}, {"line", seen.event.line}});
-  const bool log_tells = log_.readable() && !log_lost_ && (is_cpu || !own_slot().empty());
+  const bool log_tells = log_.readable() && log_lost_.empty() && (is_cpu || !own_slot().empty());
   if (!log_tells) {   // then the driver is believed, and what both tell of counts once
     std::multiset<int> in_log;
     for (const auto& seen : events_)
@@ -170,6 +174,7 @@ void CounterWatch::emit_events(std::string_view family, devices::TestSink& sink)
       else events_.push_back(std::move(seen));
   }
   struct Group { std::uint64_t count = 0; std::string line; std::vector<std::string> tests; bool fatal = false; };
+  tell_lost(family, log_lost_, sink);
   std::map<std::string, Group> groups;
   std::uint64_t xids = 0;
   for (const auto& seen : events_) {
@@ -181,7 +186,7 @@ void CounterWatch::emit_events(std::string_view family, devices::TestSink& sink)
   }
   const bool known = log_tells || driver_tells_;
   const std::string why = !log_.readable() ? "the kernel's log may not be read: " + log_.why_not()
-                          : log_lost_     ? fmt::format("{} lines of the kernel's log were lost before they could be read", to_string(code::kernel_log_gap))
+                          : !log_lost_.empty() ? fmt::format("{} {}", to_string(code::kernel_log_gap), log_lost_)
                                           : std::string("the accelerator's place on the bus is not known, by which the kernel's log names it");
   if (!is_cpu)
     sink.measurement(family, "counters.xids", known || xids > 0 ? json::Value(xids) : json::Value(), "count",
@@ -257,9 +262,11 @@ void finish_for_dead(const devices::Accelerator& accelerator, const Before& befo
     if (count++ == 0) line = (event.fatal ? "fatal, " : "") + event.line;
     xids += event.kind == KernelEvent::Kind::xid;
   }
+  tell_lost(family, log.lost(), sink);
   const bool whole = xids > 0 || (!log.cut() && !slot.empty());
   if (accelerator.device != "cpu")
-    sink.measurement(family, "counters.xids", whole ? json::Value(xids) : json::Value(), "count", whole ? fmt::format("by {}", log.from()) : fmt::format("{} lines of the kernel's log were lost before they could be read", to_string(code::kernel_log_gap)));
+    sink.measurement(family, "counters.xids", whole ? json::Value(xids) : json::Value(), "count",
+                     whole ? fmt::format("by {}", log.from()) : log.cut() ? fmt::format("{} {}", to_string(code::kernel_log_gap), log.lost()) : std::string("the accelerator's place on the bus is not known, by which the kernel's log names it"));
   for (const auto& [metric, group] : groups)
     sink.measurement(family, metric, group.first, "count", fmt::format("during {}, which broke off: {}", family, group.second));
 }

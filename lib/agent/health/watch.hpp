@@ -64,7 +64,8 @@ class CounterWatch {
   std::vector<std::pair<std::string, std::string>> moved_by_;   // counter and "gemm_bf16 +3"
   std::vector<Seen> events_, by_driver_;
   std::vector<Seen> strays_;      // XIDs of no place: of the node
-  bool driver_tells_ = false, log_lost_ = false;
+  bool driver_tells_ = false;
+  std::string log_lost_;          // what of the kernel's log was lost, in words; empty: nothing
 
   std::mutex mutex_;              // over source_ and link_
   std::condition_variable wake_;
@@ -72,6 +73,10 @@ class CounterWatch {
   PcieLink link_;
   std::thread sampler_;
 };
+
+// Says, as test "kernel_log", that records of the kernel's log were lost, so that whoever looks for XIDs is not judged by a silence;
+// nothing when `lost` is empty.
+void tell_lost(std::string_view during, const std::string& lost, devices::TestSink&);
 
 // After the process that watched has died: what moved since `before`, tied to the family as a whole.
 void finish_for_dead(const devices::Accelerator&, const Before&, std::string_view family, const Sources&, devices::TestSink&);

@@ -412,3 +412,38 @@ TEST_CASE("cuda: why there is no test is said with a code, and never passes") {
   CHECK(with_fault("", {Family::burnin, {}, "libno-such-driver.so"}).code("inventory") == "KF4001");
   CHECK(with_fault("", {Family::burnin, {}, "libm.so.6"}).code("inventory") == "KF4002");   // a symbol is missing
 }
+
+TEST_CASE("cuda: a GPU that the driver does not let this one reach has a row of its own") {
+  struct Row { std::string metric, link; double value; bool known; };
+  const auto rows_of = [](const Collected& said, std::string_view metric) {
+    std::vector<Row> out;
+    for (const auto& m : said.messages)
+      if (m.string_or("type") == "measurement" && m.string_or("metric") == metric) out.push_back({m.string_or("metric"), m.string_or("link"), m.double_or("value", -1), !m["value"].is_null()});
+    return out;
+  };
+  Ask ask{Family::bandwidth};
+  ask.samples = 2;
+  const auto said = with_fault("devices=3,unreachable=2", ask);   // 0 does not reach 2
+  const auto reach = rows_of(said, "bandwidth.peer_reachable");
+  REQUIRE(reach.size() == 2);
+  CHECK(reach[0].link == "0->1");
+  CHECK(reach[0].value == 1);
+  CHECK(reach[1].link == "0->2");
+  CHECK(reach[1].value == 0);
+  for (const auto* way : {"read", "write"}) {
+    CAPTURE(way);
+    const auto links = rows_of(said, std::string("bandwidth.device_to_device_memcpy_") + way + "_ce_gbps");
+    REQUIRE(links.size() == 2);
+    int known = 0;
+    for (const auto& one : links) {
+      known += one.known;
+      CHECK(one.known == (one.link.find('2') == std::string::npos));
+    }
+    CHECK(known == 1);
+  }
+  // Where none is reachable nobody expects a figure of any link; that it is so is told.
+  const auto none = with_fault("devices=3,no_peer", ask);
+  CHECK(rows_of(none, "bandwidth.device_to_device_memcpy_read_ce_gbps").empty());
+  CHECK(rows_of(none, "bandwidth.peer_reachable").size() == 2);
+  CHECK(rows_of(with_fault("", ask), "bandwidth.peer_reachable").empty());
+}

@@ -341,6 +341,8 @@ TEST_CASE("an XID that may have been lost is not none") {
     CHECK(said.measured("counters.xids")["value"].is_null());
     CHECK(detail(said, "counters.xids").find("KF4074") == 0);
     CHECK(detail(said, "counters.xids").find("lost") != std::string::npos);
+    CHECK(said.status("kernel_log") == "not_run");
+    CHECK(said.code("kernel_log") == "KF4074");
   }
   SUBCASE("when the log can no longer be read, the driver's events are not forgotten") {
     node.sources.kernel_log = "/none";
@@ -397,4 +399,50 @@ TEST_CASE("a slowdown that came once in a long test is not forgotten when sample
   CHECK(said.value("burnin.throttle.hw_thermal_pct") == 0);
   CHECK(said.value("burnin.temperature_c") == 95);
   CHECK(said.value("burnin.power_w") == doctest::Approx(300));
+}
+
+namespace {
+
+// /dev/kmsg whose ring went round between the first record and the next look.
+int reads = 0;
+ssize_t overwritten(int, void* to, std::size_t) {
+  const std::string record = reads == 0 ? "6,0,1000,-;Linux\n" : "6,5000,2000000,-;usb\n";
+  switch (reads++) {
+    case 1: return errno = EAGAIN, -1;
+    case 2: return errno = EPIPE, -1;
+    case 0:
+    case 3: return record.copy(static_cast<char*>(to), record.size()), static_cast<ssize_t>(record.size());
+    default: return errno = EAGAIN, -1;
+  }
+}
+
+}  // namespace
+
+TEST_CASE("records of the kernel's log that were overwritten leave no XID unsaid") {
+  Node node;
+  node.sources.read_record = overwritten;
+  reads = 0;
+  const auto watched = node.watched("error:nvmlDeviceRegisterEvents=3");
+  CHECK(watched.measured("counters.xids")["value"].is_null());
+  CHECK(detail(watched, "counters.xids") == "KF4074 4,999 records of the kernel's log were overwritten before they could be read");
+  CHECK(watched.code("kernel_log") == "KF4074");
+  // Where the driver tells of XIDs itself they are known all the same; what else the log had is not.
+  reads = 0;
+  const auto told = node.watched("");
+  CHECK(told.value("counters.xids") == 0);
+  CHECK(told.code("kernel_log") == "KF4074");
+
+  reads = 2;   // the health of a GPU: the gap comes on opening
+  const auto health = node.health("");
+  CHECK(health.measured("health.kernel_log")["value"].is_null());
+  CHECK(health.code("kernel_log") == "KF4074");
+  CHECK(health.status("health") == "ran");
+
+  reads = 2;   // after a process has died
+  const auto dead = in_process_of_its_own([&](devices::TestSink& sink) {
+    ::setenv("KFAB_FAKE_NVML", "", 1);
+    finish_for_dead(Node::gpu(), {"0000:3b:00", "0000:3b:00.0", {}, 0.5}, "burnin", node.sources, sink);
+  });
+  CHECK(dead.measured("counters.xids")["value"].is_null());
+  CHECK(dead.code("kernel_log") == "KF4074");
 }

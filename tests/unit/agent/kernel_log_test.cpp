@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <cerrno>
+#include <deque>
 #include <fstream>
 #include <random>
 
@@ -169,4 +171,56 @@ TEST_CASE("an XID of a part of a GPU is the GPU's") {
   const auto event = parse_kernel_line("NVRM: Xid (PCI:0000:3b:00 GPU-I:05): 13, pid=1, Graphics Exception");
   REQUIRE(event);
   CHECK(event->slot == "0000:3b:00");
+}
+
+namespace {
+
+// What /dev/kmsg answers, read by read: a record; "" when records were overwritten under the reader (EPIPE); then EAGAIN.
+std::deque<std::string> answers;
+ssize_t scripted(int, void* to, std::size_t room) {
+  if (answers.empty()) return errno = EAGAIN, -1;
+  const std::string next = std::move(answers.front());
+  answers.pop_front();
+  if (next.empty()) return errno = EPIPE, -1;
+  REQUIRE(next.size() <= room);
+  next.copy(static_cast<char*>(to), next.size());
+  return static_cast<ssize_t>(next.size());
+}
+
+}  // namespace
+
+TEST_CASE("records that the kernel overwrote before they were read are counted, and no silence") {
+  Recorded recorded("");
+  recorded.sources.read_record = scripted;
+  answers = {"6,100,1000,-;a\n"};
+  KernelLog log(recorded.sources);
+  CHECK(log.next().empty());
+  CHECK(log.begins_late());
+  CHECK_FALSE(log.cut());
+  CHECK(log.lost().empty());
+
+  // Between two looks the ring went round: 101 to 1334 are gone, and the reader is told once.
+  answers = {"", "4,1335,9000000,-;NVRM: Xid (PCI:0000:3b:00): 48, DBE\n"};
+  const auto events = log.next();
+  REQUIRE(events.size() == 1);
+  CHECK(log.cut());
+  CHECK(log.lost() == "1,234 records of the kernel's log were overwritten before they could be read");
+  // Of that look alone: the next one is whole again.
+  answers = {"6,1336,9100000,-;b\n"};
+  CHECK(log.next().empty());
+  CHECK_FALSE(log.cut());
+  CHECK(log.lost().empty());
+
+  // Nothing comes after the gap: how much is not known, that it was is.
+  answers = {""};
+  CHECK(log.next().empty());
+  CHECK(log.cut());
+  CHECK(log.lost().find("lost before they could be read") != std::string::npos);
+
+  // The very first read, on opening, counts as well.
+  answers = {"", "6,7,1000,-;a\n"};
+  KernelLog late(recorded.sources);
+  REQUIRE(late.readable());
+  CHECK(late.next().empty());
+  CHECK(late.cut());
 }
