@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,8 +12,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <thread>
 #include <utility>
 
@@ -206,6 +211,62 @@ class FileActions {
   posix_spawn_file_actions_t value_{};
 };
 
+// posix_spawn() cannot ask for a signal at the caller's end. Between fork and exec only what is safe there; 0, or why not.
+int spawn_bound(pid_t& pid, const char* program, const ProcessSpec& spec, const std::array<int, 3>& streams, char* const* argv, char* const* envp) {
+  Descriptor told, tell;
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return errno;
+  told = Descriptor(ends[0]);
+  tell = Descriptor(ends[1]);
+  const char* directory = spec.directory.empty() ? nullptr : spec.directory.c_str();
+  const pid_t caller = ::getpid();
+  pid = ::fork();
+  if (pid < 0) return errno;
+  if (pid == 0) {
+    ::setpgid(0, 0);
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != caller) ::_exit(127);   // it died before this was asked for
+    for (int number = 1; number < NSIG; ++number)
+      if (number != SIGKILL && number != SIGSTOP) ::signal(number, SIG_DFL);
+    sigset_t none;
+    ::sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    bool well = directory == nullptr || ::chdir(directory) == 0;
+    for (int stream = 0; stream < 3; ++stream) well = well && ::dup2(streams[static_cast<std::size_t>(stream)], stream) >= 0;
+    if (well) ::execve(program, argv, envp);
+    const int why = errno;
+    ::_exit(::write(tell.get(), &why, sizeof why) == ssize_t{sizeof why} ? 127 : 126);
+  }
+  ::setpgid(pid, pid);
+  tell.reset();
+  int why = 0;
+  ssize_t got = 0;
+  while ((got = ::read(told.get(), &why, sizeof why)) < 0 && errno == EINTR) {}
+  if (got <= 0) return 0;
+  while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {}
+  return why;
+}
+
+// The processes of a session, from the fourth number after the name in /proc/PID/stat.
+std::vector<pid_t> members_of(pid_t session) {
+  std::vector<pid_t> out;
+  std::error_code ignored;
+  for (std::filesystem::directory_iterator it("/proc", ignored), end; !ignored && it != end; it.increment(ignored)) {
+    const std::string name = it->path().filename().string();
+    int pid = 0;
+    if (std::from_chars(name.data(), name.data() + name.size(), pid).ptr != name.data() + name.size() || pid <= 0 || pid == session) continue;
+    std::ifstream in(it->path() / "stat");
+    std::string line;
+    std::getline(in, line);
+    const auto name_end = line.rfind(')');
+    char state = 0;
+    int parent = 0, group = 0, own = 0;
+    if (name_end != std::string::npos && std::sscanf(line.c_str() + name_end + 1, " %c %d %d %d", &state, &parent, &group, &own) == 4 && own == session && state != 'Z' && state != 'X')
+      out.push_back(pid);
+  }
+  return out;
+}
+
 std::string_view signal_name(int number) {
   const char* name = ::sigabbrev_np(number);
   return name != nullptr ? std::string_view(name) : std::string_view("?");
@@ -274,7 +335,9 @@ ProcessResult run_process(const ProcessSpec& spec, const std::function<bool()>& 
   std::vector<std::string> arguments = spec.argv, environment = merged_environment(spec.environment);
   const auto argv = pointers(arguments), envp = pointers(environment);
   pid_t pid = 0;
-  const int failed = ::posix_spawn(&pid, program.c_str(), actions.get(), attributes.get(), argv.data(), envp.data());
+  const int failed = spec.ends_with_caller
+                         ? spawn_bound(pid, program.c_str(), spec, {in_read.get(), out_write.get(), err_write.get()}, argv.data(), envp.data())
+                         : ::posix_spawn(&pid, program.c_str(), actions.get(), attributes.get(), argv.data(), envp.data());
   if (failed != 0)
     return not_run(failed == ENOENT ? End::not_found : End::not_started,
                    fmt::format("cannot start {}: {}", one_line(program, 80), std::strerror(failed)));
@@ -374,6 +437,15 @@ Result<std::string> run_bounded(double timeout_s, const std::function<std::strin
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
     return error(code::fact_unavailable, "the probe ended by a fault");
   return answer;
+}
+
+void end_session(int session) {
+  for (int round = 0; round < 50; ++round) {
+    const auto left = members_of(session);
+    if (left.empty()) return;
+    for (const pid_t one : left) ::kill(one, SIGKILL);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
 }
 
 void kill_all_process_groups() {

@@ -20,6 +20,7 @@ struct ProcessSpec {
   std::string input{};
   double timeout_s = 60;
   std::size_t max_output_bytes = 256 * 1024;     // of each of stdout and stderr; the rest is read and dropped
+  bool ends_with_caller = false;                 // the kernel kills it when the thread that waits for it dies, however that dies
 };
 
 // How it ended. `exited` has exit_status, `signalled` has signal; with `timed_out` and `stopped` its whole group was
@@ -49,6 +50,11 @@ ProcessResult run_process(const ProcessSpec&, const std::function<bool()>& stop 
 // that can hang in the kernel (statvfs on a dead NFS server). `work` must not touch locks other threads may hold. In no time
 // (0 s or less) there is no answer.
 Result<std::string> run_bounded(double timeout_s, const std::function<std::string()>& work);
+
+// Kills every process of a session but its leader, and looks again until there is none, for a second at most: what a process that
+// had a session of its own has left behind, whatever signals that ignores. The leader may not have been reaped yet: until then
+// its number is nobody else's.
+void end_session(int session);
 
 // Kills every process group that this process started and that still runs. Async-signal-safe.
 void kill_all_process_groups();

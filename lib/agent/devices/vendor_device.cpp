@@ -31,6 +31,7 @@ Said ask(std::vector<std::string> argv, const std::function<bool()>& stop, doubl
   spec.argv = std::move(argv);
   spec.timeout_s = timeout_s;
   spec.max_output_bytes = most_output;
+  spec.ends_with_caller = true;   // nobody's accelerator is used by a tool that nobody waits for
   const auto result = run_process(spec, stop);
   Said said;
   said.there = result.end != ProcessResult::End::not_found;

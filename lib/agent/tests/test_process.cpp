@@ -13,6 +13,7 @@
 
 #include <fmt/format.h>
 
+#include "agent/process.hpp"
 #include "agent/protocol.hpp"
 #include "agent/tests/child_protocol.hpp"
 #include "base/text.hpp"
@@ -62,6 +63,7 @@ bool start(Child& child, const TestOrder& order, const TestChildLaunch& launch) 
 
   const pid_t pid = ::fork();
   if (pid == 0) {
+    ::setsid();   // what it starts is known by its session, and ends with it
     ::dup2(err[1], 2);
     sigset_t none;
     sigemptyset(&none);
@@ -104,6 +106,12 @@ bool drain(int fd, const std::function<void(std::string_view)>& take) {
     else if (errno != EINTR) return errno == EAGAIN || errno == EWOULDBLOCK;
   }
   return true;
+}
+
+// Not yet reaped: so long its number, and that of its session, is nobody else's.
+bool has_ended(pid_t pid) {
+  siginfo_t info{};
+  return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
 }
 
 void send(Child& child, int signal) {
@@ -158,7 +166,10 @@ std::vector<TestEnd> run_test_processes(const std::vector<TestOrder>& orders, co
       if (child.out >= 0 && !drain(child.out, [&](std::string_view bytes) { lines_of(i, bytes); })) close_fd(child.out);
       if (child.err >= 0 && !drain(child.err, [&](std::string_view bytes) { child.last_words = (child.last_words + std::string(bytes)).substr(0, 4096); }))
         close_fd(child.err);
-      if (!child.reaped && ::waitpid(child.pid, &child.status, WNOHANG) == child.pid) child.reaped = true;
+      if (!child.reaped && has_ended(child.pid)) {
+        end_session(child.pid);   // a tool that it started and that outlives it would go on using the accelerator
+        child.reaped = ::waitpid(child.pid, &child.status, WNOHANG) == child.pid;
+      }
       if (child.reaped) {   // what it wrote before it ended is read; a grandchild may hold the pipe for ever
         if (child.out >= 0) drain(child.out, [&](std::string_view bytes) { lines_of(i, bytes); });
         line_of(i);
@@ -185,6 +196,7 @@ std::vector<TestEnd> run_test_processes(const std::vector<TestOrder>& orders, co
       if (child.kill_sent && since(child.signalled) > reap_grace_s) {
         child.reaped = true;
         child.end.reason += " and could not be killed";
+        end_session(child.pid);
         close_fd(child.out);
         close_fd(child.err);
       }

@@ -25,7 +25,8 @@ struct TestEnd {
   std::size_t unreadable = 0;        // lines that are no message: what they told is lost
 };
 
-// Runs all orders at once and returns their ends, in order.
+// Runs all orders at once and returns their ends, in order. Each child has a session of its own; what is left of it when the child
+// has ended is killed.
 std::vector<TestEnd> run_test_processes(const std::vector<TestOrder>&, const TestChildLaunch&,
                                         const std::function<void(std::size_t order, const json::Value&)>& take,
                                         const std::function<bool()>& stop);

@@ -2,9 +2,11 @@
 
 #include <doctest/doctest.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <thread>
 
@@ -142,4 +144,53 @@ TEST_CASE("bounded: the answer, a fault, a hang") {
   });
   CHECK(spent < 5);
   CHECK_FALSE(run_bounded(0, [] { return std::string("at once"); }));   // nothing is done in no time, on no machine
+}
+
+TEST_CASE("process: one that ends with its caller is killed when the caller is, whatever signals it ignores") {
+  test::TemporaryDirectory dir;
+  const std::string at = dir / "pid";
+  const pid_t caller = ::fork();
+  REQUIRE(caller >= 0);
+  if (caller == 0) {
+    ProcessSpec spec;
+    spec.argv = {"/bin/sh", "-c", "trap '' TERM INT HUP; echo $$ > " + at + ".new; mv " + at + ".new " + at + "; while :; do sleep 1; done"};
+    spec.ends_with_caller = true;
+    run_process(spec);
+    ::_exit(0);
+  }
+  for (int i = 0; i < 500 && test::read(at).empty(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  const pid_t tool = std::atoi(test::read(at).c_str());
+  REQUIRE(tool > 0);
+  CHECK(alive(tool));
+  ::kill(caller, SIGKILL);
+  ::waitpid(caller, nullptr, 0);
+  for (int i = 0; i < 300 && alive(tool); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  CHECK_FALSE(alive(tool));
+}
+
+TEST_CASE("process: one that ends with its caller is otherwise like any other") {
+  const auto bound = [](const std::string& line, double timeout_s = 30) {
+    ProcessSpec spec;
+    spec.argv = {"/bin/sh", "-c", line};
+    spec.ends_with_caller = true;
+    spec.directory = "/";
+    spec.environment = {"WORD=given"};
+    spec.input = "from stdin";
+    spec.timeout_s = timeout_s;
+    return run_process(spec);
+  };
+  const auto result = bound("pwd; echo $WORD; cat; echo err >&2; exit 3");
+  CHECK(result.exit_status == 3);
+  CHECK(result.out == "/\ngiven\nfrom stdin");
+  CHECK(result.err == "err\n");
+  CHECK(bound("trap '' TERM; sleep 100", 0.2).end == End::timed_out);
+  ProcessSpec nothing;
+  nothing.argv = {"/etc/passwd"};
+  nothing.ends_with_caller = true;
+  CHECK_FALSE(run_process(nothing).success());
+  nothing.argv = {"/bin/true"};
+  nothing.directory = "/no/such/directory";
+  const auto lost = run_process(nothing);
+  CHECK(lost.end == End::not_found);
+  CHECK(lost.error.find("No such file") != std::string::npos);
 }

@@ -2,13 +2,16 @@
 #include <signal.h>
 
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <mutex>
 #include <string>
+#include <thread>
 
 #include "agent/tests/test_task.hpp"
 #include "base/codes/validation.hpp"
 #include "unit/agent/device_support.hpp"
+#include "unit/agent/support.hpp"
 
 using namespace kfab;
 using namespace kfab::agent;
@@ -177,4 +180,66 @@ TEST_CASE("a test that somebody else ended by a signal is cut short, and did not
   bool failed = false;
   for (const auto& m : context.messages) failed |= m.string_or("type") == "test_done" && m.string_or("status") == "failed" && m.string_or("code") == "KF4008";
   CHECK(failed);
+}
+
+namespace {
+
+std::vector<pid_t> pids_in(const std::string& path) {
+  std::ifstream in(path);
+  std::vector<pid_t> out;
+  for (pid_t one = 0; in >> one;) out.push_back(one);
+  return out;
+}
+bool at_work(pid_t pid) {
+  const auto stat = test::read("/proc/" + std::to_string(pid) + "/stat");
+  const auto paren = stat.rfind(')');
+  return paren != std::string::npos && stat.size() > paren + 2 && stat[paren + 2] != 'Z';
+}
+
+}  // namespace
+
+TEST_CASE("what a test's process started ends with it, though it ignores every signal that can be ignored") {
+  test::TemporaryDirectory dir;
+  const std::string pids = dir / "pids", stubborn = "trap '' TERM INT HUP; echo $$ >> " + pids + "; while :; do sleep 1; done";
+  struct Row { const char* how; std::string script; };
+  // Killed for its silence with a tool that has a group of its own and a child; ended well and left something behind.
+  for (const auto& row : {Row{"hangs", "setsid=; (set -m; sh -c \"" + stubborn + "\" & wait) & sh -c \"" + stubborn + "\" & wait"},
+                          Row{"ends", "sh -c \"" + stubborn + "\" >/dev/null 2>&1 & while [ ! -s " + pids + " ]; do sleep 0.05; done; echo '{\"type\":\"test_done\",\"test\":\"gemm_int8\",\"status\":\"ran\"}'"}}) {
+    CAPTURE(row.how);
+    std::filesystem::remove(pids);
+    Context context;
+    REQUIRE(run_test_task(request(), context, scripted(row.script)));
+    const auto left = pids_in(pids);
+    CHECK(left.size() >= 1);
+    for (const pid_t one : left) {
+      CHECK_FALSE(at_work(one));
+      if (at_work(one)) ::kill(one, SIGKILL);
+    }
+  }
+}
+
+TEST_CASE("a maker's tool that hangs is gone when its device's process was killed") {
+  test::TemporaryDirectory dir;
+  const std::string pids = dir / "pids";
+  // It lists a device once; asked again it never answers, and neither does its own child.
+  test::write(dir / "rbln-smi",
+              "#!/bin/sh\ntrap '' TERM INT HUP\nif [ -e " + (dir / "asked") + " ]; then echo $$ >> " + pids + "; sh -c 'trap \"\" TERM; echo $$ >> " + pids + "; while :; do sleep 1; done' & while :; do sleep 1; done; fi\n"
+              "touch " + (dir / "asked") + "\n"
+              "echo '{\"KMD_version\":\"3\",\"devices\":[{\"npu\":0,\"name\":\"X\",\"sid\":\"1\",\"status\":\"normal\",\"pci\":{\"dev\":\"0x1220\"}}],\"contexts\":[]}'\n", 0755);
+  const std::string path = ::getenv("PATH");
+  ::setenv("PATH", (dir.string() + ":/usr/bin:/bin").c_str(), 1);
+  Context context;
+  TestChildLaunch launch;
+  launch.argv.clear();
+  launch.silence_s = 1;
+  REQUIRE(run_test_task(json::Object{{"device", "vendor"}, {"families", json::Array{"health"}}, {"duration_s", 1}}, context, launch));
+  ::setenv("PATH", path.c_str(), 1);
+  CHECK(context.said.code("health") == "KF4007");
+  const auto left = pids_in(pids);
+  CHECK(left.size() == 2);
+  for (const pid_t one : left) {
+    for (int i = 0; i < 100 && at_work(one); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));   // the kernel's signal is on its way
+    CHECK_FALSE(at_work(one));
+    if (at_work(one)) ::kill(one, SIGKILL);
+  }
 }
