@@ -39,6 +39,38 @@ Status make_private(const std::string& path) {
   return ok();
 }
 
+bool is_private(const std::string& path) {
+  struct stat found {};
+  return ::lstat(path.c_str(), &found) == 0 && S_ISDIR(found.st_mode) && found.st_uid == ::geteuid() && (found.st_mode & 022) == 0;
+}
+
+// Whether only root can put something there.
+bool is_roots(const std::string& path) {
+  struct stat found {};
+  return ::lstat(path.c_str(), &found) == 0 && S_ISDIR(found.st_mode) && found.st_uid == 0 && (found.st_mode & 022) == 0;
+}
+
+std::string usual_place(const JobPlaces& places) { return fmt::format("{}/kfab-{}", places.tmp, ::geteuid()); }
+
+// This user's own directories of names that nobody could know before, in order.
+std::vector<std::string> other_places(const JobPlaces& places) {
+  constexpr int most_looked_at = 200'000;
+  std::vector<std::string> out;
+  const std::string prefix = usual_place(places) + "-";
+  std::error_code ignored;
+  int looked_at = 0;
+  for (fs::directory_iterator it(places.tmp, ignored), end; !ignored && it != end && looked_at < most_looked_at; it.increment(ignored), ++looked_at)
+    if (const std::string path = places.tmp + "/" + it->path().filename().string(); path.size() == prefix.size() + 6 && path.starts_with(prefix) && is_private(path)) out.push_back(path);
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+Result<std::string> with_jobs(const std::string& own) {
+  KFAB_TRY_VOID(make_private(own));
+  KFAB_TRY_VOID(make_private(own + "/jobs"));
+  return own + "/jobs";
+}
+
 struct flock whole_file() {
   struct flock lock {};
   lock.l_type = F_WRLCK;
@@ -55,16 +87,34 @@ json::Value read_json(const std::string& path) {
 
 }  // namespace
 
-Result<std::string> jobs_root() {
+Result<std::string> jobs_root(const JobPlaces& places) {
   const char* said = std::getenv("KFAB_JOBS_DIR");
   if (said != nullptr && *said == '/') {
     KFAB_TRY_VOID(make_private(said));
     return std::string(said);
   }
-  const std::string own = fmt::format("/var/tmp/kfab-{}", ::geteuid());
-  KFAB_TRY_VOID(make_private(own));
-  KFAB_TRY_VOID(make_private(own + "/jobs"));
-  return own + "/jobs";
+  if (::geteuid() == 0 && is_roots(places.lib))
+    if (auto root = with_jobs(places.lib + "/kfab")) return root;
+  auto usual = with_jobs(usual_place(places));
+  if (usual) return usual;
+  // Somebody else was there first, whoever that was and why: a name that nobody can know before cannot be taken.
+  for (const auto& other : other_places(places))
+    if (auto root = with_jobs(other)) return root;
+  std::string made = usual_place(places) + "-XXXXXX";
+  if (::mkdtemp(made.data()) == nullptr) return not_started(fmt::format("{}; {}: {}", usual.error().message, made, std::strerror(errno)));
+  return with_jobs(made);
+}
+
+std::vector<std::string> jobs_roots(const JobPlaces& places) {
+  const char* said = std::getenv("KFAB_JOBS_DIR");
+  if (said != nullptr && *said == '/') return is_private(said) ? std::vector<std::string>{said} : std::vector<std::string>();
+  std::vector<std::string> own, out;
+  if (::geteuid() == 0 && is_roots(places.lib)) own.push_back(places.lib + "/kfab");
+  own.push_back(usual_place(places));
+  for (auto& other : other_places(places)) own.push_back(std::move(other));
+  for (const auto& one : own)
+    if (is_private(one) && is_private(one + "/jobs")) out.push_back(one + "/jobs");
+  return out;
 }
 
 bool is_job_id(std::string_view id) {
@@ -87,6 +137,12 @@ std::optional<JobFolder> JobFolder::find(const std::string& root, const std::str
   struct stat found {};
   if (::lstat(folder.path_.c_str(), &found) != 0 || !S_ISDIR(found.st_mode)) return std::nullopt;
   return folder;
+}
+
+std::optional<JobFolder> JobFolder::find(const std::vector<std::string>& roots, const std::string& id) {
+  for (const auto& root : roots)
+    if (auto folder = find(root, id)) return folder;
+  return std::nullopt;
 }
 
 std::vector<std::string> JobFolder::all(const std::string& root) {

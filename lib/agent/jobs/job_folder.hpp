@@ -26,9 +26,16 @@ struct JobLimits {
   std::size_t bytes = std::size_t{64} << 20;      // of `messages`
 };
 
-// Where the jobs of this user are, made where it is missing: $KFAB_JOBS_DIR, else /var/tmp/kfab-UID/jobs, which is on the
-// node itself and outlives a restart. Errors: agent_job_not_started, for a place that others could write to.
-Result<std::string> jobs_root();
+// Where jobs may be kept: on the node itself, so that they outlive a restart and no two nodes share them as they may share homes.
+// Tests give other places.
+struct JobPlaces { std::string lib = "/var/lib", tmp = "/var/tmp"; };
+
+// Where new jobs of this user are, made where it is missing: $KFAB_JOBS_DIR; else for root /var/lib/kfab/jobs; else
+// /var/tmp/kfab-UID/jobs, or, where somebody else was there first, /var/tmp/kfab-UID-XXXXXX/jobs of a name that nobody can know
+// before. Errors: agent_job_not_started, for places that others could write to.
+Result<std::string> jobs_root(const JobPlaces& = {});
+// All of them that are there and this user's own, so that jobs which were begun in one of the others are found. Makes nothing.
+std::vector<std::string> jobs_roots(const JobPlaces& = {});
 
 // Whether it can be the name of a folder and of a unit: letters, digits, ". _ -", not more than 120 of them.
 bool is_job_id(std::string_view);
@@ -40,6 +47,7 @@ class JobFolder {
   // A new one with its request. Errors: agent_job_not_started (it is there already, no space, no permission).
   static Result<JobFolder> make(const std::string& root, const std::string& id, const json::Value& request);
   static std::optional<JobFolder> find(const std::string& root, const std::string& id);
+  static std::optional<JobFolder> find(const std::vector<std::string>& roots, const std::string& id);   // the first
   static JobFolder at(std::string path) { return JobFolder(std::move(path)); }
   static std::vector<std::string> all(const std::string& root);   // the ids that are there, sorted
 

@@ -106,32 +106,33 @@ void prune(const std::string& root) {
       if (const auto folder = JobFolder::find(root, ended[i].second)) folder->remove();
 }
 
-Status no_other_job_in(const std::string& root, const std::string& run_id) {
-  for (const auto& other : JobFolder::all(root)) {
-    if (run_of(other) == run_id) continue;   // this machine under another name
-    if (const auto folder = JobFolder::find(root, other); folder && folder->is_held())
-      return error(code::agent_job_busy, fmt::format("tests of the run {} are at work since {}", run_of(other), folder->started_at()));
-  }
+Status no_other_job_in(const std::vector<std::string>& roots, const std::string& run_id) {
+  for (const auto& root : roots)
+    for (const auto& other : JobFolder::all(root)) {
+      if (run_of(other) == run_id) continue;   // this machine under another name
+      if (const auto folder = JobFolder::find(root, other); folder && folder->is_held())
+        return error(code::agent_job_busy, fmt::format("tests of the run {} are at work since {}", run_of(other), folder->started_at()));
+    }
   return ok();
 }
 
 }  // namespace
 
 Status no_other_job(const std::string& run_id) {
-  const auto root = jobs_root();
-  return root ? no_other_job_in(*root, run_id) : ok();   // without a place for jobs there is none
+  return no_other_job_in(jobs_roots(), run_id);   // without a place for jobs there is none
 }
 
 Status run_detach_task(const json::Value& request, TaskContext& task, const JobLaunch& launch) {
   KFAB_TRY(id, id_of(request));
   if (request["request"].string_or("task") != "test") return error(code::agent_bad_request, "only tests can go on by themselves");
   KFAB_TRY(root, jobs_root());
-  if (const auto there = JobFolder::find(root, id)) {
+  const auto roots = jobs_roots();
+  if (const auto there = JobFolder::find(roots, id)) {
     tell(*there, task, board_serial());
     return ok();
   }
-  KFAB_TRY_VOID(no_other_job_in(root, run_of(id)));
-  prune(root);
+  KFAB_TRY_VOID(no_other_job_in(roots, run_of(id)));
+  for (const auto& one : roots) prune(one);
   KFAB_TRY(folder, JobFolder::make(root, id, request["request"]));
   if (!start_unit(folder, launch, task)) KFAB_TRY_VOID(fork_away(folder.path(), folder.file("log"), launch.in_fork));
   const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(launch.wait_s);
@@ -154,8 +155,7 @@ Status run_job_task(const json::Value& request, TaskContext& task) { return run_
 
 Status run_job_task(const json::Value& request, TaskContext& task, const std::string& board) {
   KFAB_TRY(id, id_of(request));
-  KFAB_TRY(root, jobs_root());
-  const auto folder = JobFolder::find(root, id);
+  const auto folder = JobFolder::find(jobs_roots(), id);
   if (!folder) {
     json::Object message{{"type", "job"}, {"job", id}, {"state", "unknown"}};
     for (const char* name : {"started_at", "elapsed_s", "left_s", "ended_s_ago", "ok", "error"}) message.set(name, json::Value());

@@ -1,9 +1,12 @@
 #include <doctest/doctest.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
+#include <filesystem>
 #include <thread>
 
 #include "agent/jobs/job_task.hpp"
@@ -271,4 +274,55 @@ TEST_CASE("a folder that another session is just making is young, whatever is in
   RecordingContext context;
   REQUIRE(run_detach_task(detach(run_a + "-gpu1"), context, jobs.launch(speaks)));
   CHECK(JobFolder::find(jobs.root(), id));
+}
+
+TEST_CASE("whoever makes the usual place first keeps nobody's jobs away") {
+  TemporaryDirectory lib, tmp;
+  const JobPlaces places{lib.string(), tmp.string()};
+  ::unsetenv("KFAB_JOBS_DIR");
+  const std::string usual = tmp / ("kfab-" + std::to_string(::geteuid()));
+  CHECK(jobs_roots(places).empty());   // looking makes nothing
+  CHECK_FALSE(std::filesystem::exists(usual));
+
+  SUBCASE("what only root can write to is root's place") {
+    ::chmod(lib.string().c_str(), 0755);
+    const auto root = jobs_root(places);
+    REQUIRE(root);
+    CHECK(*root == (::geteuid() == 0 ? lib / "kfab/jobs" : usual + "/jobs"));
+  }
+  SUBCASE("a job that was begun in the usual place is found from the other") {
+    ::chmod(lib.string().c_str(), 0777);   // others can write there: not for root's jobs
+    const auto first = jobs_root(places);
+    REQUIRE(first);
+    CHECK(*first == usual + "/jobs");
+    REQUIRE(JobFolder::make(*first, run_a + "-gpu1", inner()));
+    ::chmod(lib.string().c_str(), 0755);
+    CHECK(JobFolder::find(jobs_roots(places), run_a + "-gpu1"));
+    CHECK_FALSE(JobFolder::find(jobs_roots(places), run_b + "-gpu1"));
+  }
+  SUBCASE("one that others may write to, is a file or a link is gone around by a name that nobody knows") {
+    ::chmod(lib.string().c_str(), 0777);
+    TemporaryDirectory elsewhere;
+    for (const int kind : {0, 1, 2}) {
+      CAPTURE(kind);
+      std::filesystem::remove_all(usual);
+      if (kind == 0) {
+        std::filesystem::create_directory(usual);
+        ::chmod(usual.c_str(), 0777);
+      }
+      if (kind == 1) write(usual, "mine");
+      if (kind == 2) std::filesystem::create_directory_symlink(elsewhere.string(), usual);
+      const auto root = jobs_root(places);
+      REQUIRE(root);
+      CHECK(root->starts_with(usual + "-"));
+      CHECK(root->size() == usual.size() + std::string("-XXXXXX/jobs").size());
+      CHECK(*jobs_root(places) == *root);   // the same the next time
+      CHECK(jobs_roots(places) == std::vector<std::string>{*root});
+      CHECK(std::filesystem::is_empty(elsewhere.string()));
+    }
+    // A name of that kind that is not this user's own counts for nothing.
+    ::mkdir((usual + "-000000").c_str(), 0777);
+    ::chmod((usual + "-000000").c_str(), 0777);
+    CHECK(jobs_roots(places).size() == 1);
+  }
 }
