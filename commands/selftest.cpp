@@ -67,7 +67,7 @@ void take(const std::string& node, const json::Value& message, SelftestResult& r
   if (type == "planted" && result.faults.size() < most)
     result.faults.push_back({node, {one_line(message.string_or("where"), 40), one_line(message.string_or("fault"), 200), message.bool_or("found", false), one_line(message.string_or("detail"), 400)}});
   if (type == "not_tried" && result.not_tried.size() < most)
-    result.not_tried.push_back({node, one_line(message.string_or("where"), 40), one_line(message.string_or("reason"), 300)});
+    result.not_tried.push_back({node, one_line(message.string_or("where"), 40), one_line(message.string_or("reason"), 300), message.bool_or("nothing_planted", false)});
 }
 
 json::Value text_or_null(const std::string& text) { return text.empty() ? json::Value() : json::Value(text); }
@@ -136,13 +136,15 @@ CommandOutput run_selftest(const SelftestOptions& options, Env& env) {
       },
       [&](AgentRun run) {
         const std::string node = options.site.manifest.empty() ? std::string() : run.end.node;
-        const std::size_t before = result.faults.size();
+        const std::size_t before = result.faults.size(), untried = result.not_tried.size();
         for (const auto& message : run.messages) take(node, message, result);
         const bool whole = run.end.outcome == NodeOutcome::ok && result.faults.size() > before;
         if (!whole) {
           incomplete = true;
           result.not_tried.push_back({node, "agent", run.reason.empty() ? "it told of no planted fault" : run.reason});
         }
+        // A device whose tests planted nothing at all has proven none of its checkers.
+        incomplete |= std::any_of(result.not_tried.begin() + static_cast<std::ptrdiff_t>(untried), result.not_tried.end(), [](const auto& one) { return one.nothing_planted; });
         const bool well = std::all_of(result.faults.begin() + static_cast<std::ptrdiff_t>(before), result.faults.end(), [](const auto& fault) { return fault.planted.found; });
         return NodeJudged{well, {}, well ? "" : "a planted fault was missed"};
       });

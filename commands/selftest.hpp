@@ -20,7 +20,10 @@ struct SelftestFault {
   std::string node;                    // empty: in kfab itself
   validation::Planted planted;
 };
-struct NotTried { std::string node, where, reason; };
+struct NotTried {
+  std::string node, where, reason;
+  bool nothing_planted = false;        // an accelerator is there and none of its tests planted a fault: the answer is incomplete
+};
 
 struct SelftestResult {
   std::uint64_t seed = 0;

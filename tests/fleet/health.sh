@@ -49,7 +49,7 @@ kind: Profile
 metadata: {name: npu, version: "1", title: one NPU}
 spec: {vendor: rebellions, accelerator: RBLN-CA22, per_node: 1, nameplate: 1 kW, pcie: {gen: 5, width: 16}, criteria: rebellions-atom}
 EOF
-export LD_LIBRARY_PATH=$work${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} PATH=$work:$PATH KFAB_STATE_DIR=$work/state KFAB_FAKE_CUDA=devices=2
+export LD_LIBRARY_PATH=$work${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} PATH=$work:$PATH KFAB_STATE_DIR=$work/state KFAB_JOBS_DIR=$work/jobs KFAB_FAKE_CUDA=devices=2
 site=$work/site.yaml failed=0
 # check NAME EXIT WORDS SCRIPT COMMAND...: the exit code, and words that the output must hold.
 check() {
@@ -73,4 +73,6 @@ export KFAB_TEST_PSTATE=P12
 check "an NPU that hangs" 1 "criterion not-hung): P12" devices=2 health "$site" -w npu
 check "what was measured can be judged again" 1 "criterion not-hung" devices=2 judge "$site" -w npu
 check "an error that arises during a test is tied to it" 1 "memory +2" devices=2,ecc_volatile_uncorrected=0,ecc_volatile_uncorrected=2@3 memtest "$site" -w gpu --duration 2s
+export KFAB_FAKE_CUDA=devices=2,oom
+check "a self-test whose GPUs planted nothing does not pass" 3 "none of its tests planted a fault" devices=2 selftest "$site" -w gpu --seed 7
 exit $failed

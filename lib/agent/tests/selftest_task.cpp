@@ -113,11 +113,19 @@ class SelfTest {
       context_.emit(json::Object{{"type", "not_tried"}, {"where", device}, {"reason", one_line(done ? listener.why : done.error().message, 300)}});
       return;
     }
+    const auto not_tried = [&](std::string reason, bool nothing_at_all) {
+      context_.emit(json::Object{{"type", "not_tried"}, {"where", device}, {"reason", one_line(reason, 300)}, {"nothing_planted", nothing_at_all}});
+    };
     for (const auto& [test, share] : listener.proofs)
       say(device, fmt::format("a fault in the data of {}", test), share >= 1, fmt::format("{} % of those planted were found; the test {}", int(share * 100), listener.ends[test]));
     // A test that ran without a proof would be believed for nothing.
-    for (const auto& [test, end] : listener.ends)
-      if (end == "ran" && !listener.proofs.contains(test)) say(device, fmt::format("a fault in the data of {}", test), false, "it ran without planting any");
+    for (const auto& [test, end] : listener.ends) {
+      if (listener.proofs.contains(test)) continue;
+      if (end == "ran") say(device, fmt::format("a fault in the data of {}", test), false, "it ran without planting any");
+      else not_tried(fmt::format("{} planted nothing; it {}", test, end), false);
+    }
+    // Tests of which none planted anything have shown nothing, however many faults were found elsewhere.
+    if (listener.proofs.empty()) not_tried("none of its tests planted a fault", true);
   }
 
   void counters() {
