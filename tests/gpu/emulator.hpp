@@ -4,7 +4,7 @@
 // operations of a whole warp are meetings. So the tiling, the order of chunks in shared memory, fragments, tails and
 // comparisons that a GPU would execute are executed here; only the instructions of primitives.cuh are stood in for, by the
 // layouts of the PTX ISA. Hopper's copies of tiles, its barriers that count bytes and its products of a warpgroup as well
-// (hopper.cuh). What it cannot show: timing, races between blocks, and a missing wait for something asynchronous.
+// (hopper.cuh), and Blackwell's tensor memory and its products that one thread asks for (blackwell.cuh). What it cannot show: timing, races between blocks, and a missing wait for something asynchronous.
 
 #include <setjmp.h>
 #include <ucontext.h>
@@ -16,6 +16,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 #define KFAB_EMULATE
@@ -315,6 +316,61 @@ void group_product(Sum (&d)[held], unsigned long long a, unsigned long long b, i
   ++group.generation;
 }
 
+// --- Blackwell ---
+
+constexpr int tensor_lanes = 128, tensor_width = 512;
+inline unsigned tensor_memory[tensor_lanes][tensor_width];
+inline int tensor_taken = 0;            // blocks that hold it: never more than one, and none at the end
+inline int tensor_faults = 0;           // uses of tensor memory, or of a descriptor, that the ISA forbids
+inline int skip_commits = 0;            // so many of the next commits arrive nowhere
+
+inline void fault_unless(bool right) { tensor_faults += !right; }
+
+// What an instruction descriptor asks for, decoded bit by bit as the ISA has it; shares nothing with how it was made.
+struct Instruction { int rows, columns, result, operand; bool plain; };
+inline Instruction decode(unsigned bits) {
+  const auto field = [&](int from, int width) { return int(bits >> from & ((1u << width) - 1)); };
+  return {field(24, 5) * 16, field(17, 6) * 8, field(4, 2), field(7, 3),
+          field(7, 3) == field(10, 3) && field(0, 4) == 0 && field(6, 1) == 0 && field(13, 4) == 0 && field(23, 1) == 0 && field(29, 3) == 0};
+}
+
+template <int precision>
+void tensor_product(unsigned to, unsigned long long a, unsigned long long b, unsigned bits, int keep) {
+  using kfab::exact::shapes;
+  constexpr int depth = 256 / shapes[precision].operand_width;
+  const Instruction asked = decode(bits);
+  constexpr int operand = precision == kfab::exact::bf16 || precision == kfab::exact::fp8_e5m2 || precision == kfab::exact::int8 ? 1 : precision == kfab::exact::tf32 ? 2 : 0;
+  const unsigned column = to & 0xffff;
+  fault_unless(asked.plain && asked.operand == operand && asked.result == (precision == kfab::exact::int8 ? 2 : 1));
+  fault_unless(asked.rows == 128 && asked.columns % 16 == 0 && asked.columns >= 16 && asked.columns <= 256 && (to >> 16) == 0 && column + unsigned(asked.columns) <= tensor_width);
+  for (const auto one : {a, b}) fault_unless((one >> 46 & 7) == 1 && (one >> 61) == 2 && (one >> 49 & 0xfff) == 0);
+  fault_unless(tensor_taken == 1);
+  if (tensor_faults) return;
+  static float am[128][depth], bm[depth][256];
+  unsigned char line[32];
+  const auto read = [&](unsigned long long descriptor, int row) {
+    for (int chunk = 0; chunk < 32; chunk += 16) std::memcpy(line + chunk, described(descriptor, row, chunk), 16);
+  };
+  for (int row = 0; row < asked.rows; ++row) {
+    read(a, row);
+    for (int k = 0; k < depth; ++k) am[row][k] = element(precision, line, k);
+  }
+  for (int j = 0; j < asked.columns; ++j) {
+    read(b, j);
+    for (int k = 0; k < depth; ++k) bm[k][j] = element(precision, line, k);
+  }
+  using Sum = std::conditional_t<precision == kfab::exact::int8, int, float>;
+  for (int row = 0; row < asked.rows; ++row) {
+    Sum sums[256] = {};
+    for (int k = 0; k < depth; ++k)
+      for (int j = 0; j < asked.columns; ++j) sums[j] += Sum(am[row][k]) * Sum(bm[k][j]);
+    for (int j = 0; j < asked.columns; ++j) {
+      unsigned& cell = tensor_memory[row][column + unsigned(j)];
+      cell = std::bit_cast<unsigned>(keep ? std::bit_cast<Sum>(cell) + sums[j] : sums[j]);
+    }
+  }
+}
+
 }  // namespace emulator
 
 #define threadIdx (emulator::machine.current->thread)
@@ -416,9 +472,53 @@ void give_registers() {}
 template <int>
 void take_registers() {}
 inline void store_streaming(uint2* to, uint2 v) { *to = v; }
+inline void store_streaming(uint4* to, uint4 v) { *to = v; }
 template <class T>
 void hold(T&) {}
 template <int precision, class Sum, std::size_t held>
 void group_product(Sum (&d)[held], unsigned long long a, unsigned long long b, int keep) { emulator::group_product<precision>(d, a, b, keep); }
+
+// Of a warp's meeting one thread does the work.
+inline void tensor_take(unsigned* address) {
+  emulator::meet_warp(address, nullptr, nullptr, [](emulator::Warp& warp) {
+    emulator::fault_unless(++emulator::tensor_taken == 1);
+    *static_cast<unsigned*>(warp.operand[0][0]) = 0;
+    for (auto& lane : emulator::tensor_memory) std::fill(std::begin(lane), std::end(lane), 0xdeadbeefu);
+  });
+}
+inline void tensor_give_back(unsigned) {
+  emulator::meet_warp(nullptr, nullptr, nullptr, [](emulator::Warp&) { emulator::fault_unless(--emulator::tensor_taken == 0); });
+}
+inline void tensor_fence_before() {}
+inline void tensor_fence_after() {}
+inline void tensor_commit(unsigned long long* barrier) {
+  if (emulator::skip_commits > 0) {
+    --emulator::skip_commits;
+    return;
+  }
+  barrier_arrive(barrier);
+}
+template <int precision>
+void tensor_product(unsigned to, unsigned long long a, unsigned long long b, unsigned instruction, int keep) { emulator::tensor_product<precision>(to, a, b, instruction, keep); }
+inline void tensor_read(unsigned (&r)[32], unsigned from) {
+  emulator::meet_warp(r, &from, nullptr, [](emulator::Warp& warp) {
+    for (int lane = 0; lane < 32; ++lane) {
+      const unsigned at = *static_cast<unsigned*>(warp.operand[1][lane]), row = (at >> 16) + unsigned(lane), column = at & 0xffff;
+      // A warp reaches a quarter of the lanes: that of its number by four.
+      emulator::fault_unless((at >> 16) == (emulator::machine.current->thread.x / 32 % 4) * 32 && column + 32 <= unsigned(emulator::tensor_width));
+      if (!emulator::tensor_faults) std::memcpy(warp.operand[0][lane], &emulator::tensor_memory[row][column], 32 * sizeof(unsigned));
+    }
+  });
+}
+inline void tensor_wait() {}
+inline bool whole_warp(bool v) {
+  bool all = v;
+  emulator::meet_warp(&all, &v, nullptr, [](emulator::Warp& warp) {
+    bool every = true;
+    for (int lane = 0; lane < 32; ++lane) every = every && *static_cast<bool*>(warp.operand[1][lane]);
+    for (int lane = 0; lane < 32; ++lane) *static_cast<bool*>(warp.operand[0][lane]) = every;
+  });
+  return all;
+}
 
 }  // namespace kfab::kernels

@@ -12,7 +12,8 @@
 //   hang              no event ever completes  stuck_launch   waiting for a stream never ends
 //   crash             the process dies at the first product
 //   flip_product=N    a bit of product number N is wrong          only_random   of those of full mantissas
-//   hopper=wrong|lost a bit of each of Hopper's products is wrong; one of its tiles never arrives
+//   hopper=wrong|lost a bit of each product of Hopper's and Blackwell's kernels is wrong; one of their tiles never arrives
+//   commit=lost       one of Blackwell's products never tells that it is done
 //   undescribed       its UUID cannot be had
 //   no_tensor_map     the tensor memory unit is not supported
 //   stuck=B           bit B of one word of every memory pattern stays 1
@@ -35,6 +36,7 @@
 
 #include "agent/kernels/kernels.cu"
 #include "agent/kernels/hopper.cu"
+#include "agent/kernels/blackwell.cu"
 
 namespace {
 
@@ -123,10 +125,12 @@ const Row rows[] = {KERNEL(kfab_fill_operand), KERNEL(kfab_gemm_fp16), KERNEL(kf
                     KERNEL(kfab_copy_sm), KERNEL(kfab_chase),
                     {"kfab_spin", bind<no_spin>}, KERNEL(kfab_stream), KERNEL(kfab_stream_check),
                     KERNEL(kfab_hopper_bf16), KERNEL(kfab_hopper_fp16), KERNEL(kfab_hopper_tf32), KERNEL(kfab_hopper_int8), KERNEL(kfab_hopper_fp8),
-                    KERNEL(kfab_hopper_fp8_e5m2), KERNEL(kfab_hopper_fp8_chunked), KERNEL(kfab_hopper_fp8_e5m2_chunked)};
+                    KERNEL(kfab_hopper_fp8_e5m2), KERNEL(kfab_hopper_fp8_chunked), KERNEL(kfab_hopper_fp8_e5m2_chunked),
+                    KERNEL(kfab_blackwell_bf16), KERNEL(kfab_blackwell_fp16), KERNEL(kfab_blackwell_tf32), KERNEL(kfab_blackwell_int8), KERNEL(kfab_blackwell_fp8),
+                    KERNEL(kfab_blackwell_fp8_e5m2), KERNEL(kfab_blackwell_fp8_random), KERNEL(kfab_blackwell_fp8_e5m2_random)};
 
 bool starts(const std::string& name, const char* prefix) { return name.rfind(prefix, 0) == 0; }
-bool hopper(const std::string& name) { return starts(name, "kfab_hopper"); }
+bool hopper(const std::string& name) { return starts(name, "kfab_hopper") || starts(name, "kfab_blackwell"); }
 bool multiplies(const std::string& name) { return starts(name, "kfab_gemm") || hopper(name); }
 bool compares(const std::string& name) { return starts(name, "kfab_verify") || name == "kfab_compare" || name.find("check") != std::string::npos; }
 CheckState* state_of(const std::string& name, void** p) {
@@ -263,7 +267,10 @@ int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned, unsigned 
   if (sick) *sick ^= u64{1} << faults().get("unread", 0);
   const CheckState before = compares(name) ? *state_of(name, parameters) : CheckState{};
   emulator::lose_tiles = hopper(name) && faults().words["hopper"] == "lost" ? 1 : 0;
+  emulator::skip_commits = starts(name, "kfab_blackwell") && faults().words["commit"] == "lost" ? 1 : 0;
   emulator::launch(gx, gy, threads, row.bind(parameters));
+  // What the ISA forbids, or tensor memory that was not given back, a GPU would answer with an error or never again.
+  if (emulator::tensor_faults || emulator::tensor_taken) sticky[current] = 715;
   if (sick && !*static_cast<int*>(parameters[6])) *sick ^= u64{1} << faults().get("unread", 0);   // where it was not overwritten anyhow
   if (compares(name) && struck("blind")) {
     const auto checked = state_of(name, parameters)->checked;

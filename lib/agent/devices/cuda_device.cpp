@@ -11,6 +11,9 @@ KFAB_EMBEDDED(cuda_kernels)
 #if defined(KFAB_CUDA_HOPPER)
 KFAB_EMBEDDED(cuda_hopper)
 #endif
+#if defined(KFAB_CUDA_BLACKWELL)
+KFAB_EMBEDDED(cuda_blackwell)
+#endif
 
 namespace kfab::agent::devices {
 namespace {
@@ -31,12 +34,21 @@ std::string_view built_in_hopper() {
 #endif
 }
 
+std::string_view built_in_blackwell() {
+#if defined(KFAB_CUDA_BLACKWELL)
+  return embedded_cuda_blackwell();
+#else
+  return {};
+#endif
+}
+
 class CudaDevice final : public Device {
  public:
   explicit CudaDevice(CudaLibraries libraries) : libraries_(std::move(libraries)) {
     if (libraries_.image.empty()) {
       libraries_.image = built_in_image();
       libraries_.hopper_image = built_in_hopper();
+      libraries_.blackwell_image = built_in_blackwell();
     }
   }
   std::string_view kind() const override { return "cuda"; }

@@ -10,25 +10,33 @@ namespace kfab::agent::devices::cuda {
 namespace {
 
 constexpr int most_side = 8192, least_side = 256, usual_k = 4096, least_k = 256;
-constexpr unsigned hopper_threads = 384;
-constexpr unsigned hopper_shared_bytes = 196'608 + 1024 + 128;   // stages, room to align them, barriers
+constexpr unsigned hopper_threads = 384, blackwell_threads = 192;
+constexpr unsigned hopper_shared_bytes = 196'608 + 1024 + 128;   // stages, room to align them, barriers; Blackwell's kernels as well
 constexpr int every = 1000;                                      // most_capability: no newer one is too new
 
 constexpr ProductKernel kernels[] = {
-    {exact::fp8, 90, 90, "kfab_hopper_fp8_chunked", 128, 128, "wgmma e4m3 and TMA, fp32 sums of chunks of 64", true, false, true, true},
-    {exact::fp8, 90, 90, "kfab_hopper_fp8", 128, 256, "wgmma e4m3 and TMA, one accumulator", false, true, true, true},
+    {exact::fp8, 90, 90, "kfab_hopper_fp8_chunked", 128, 128, "wgmma e4m3 and TMA, fp32 sums of chunks of 64", true, false, hopper_threads, true},
+    {exact::fp8, 90, 90, "kfab_hopper_fp8", 128, 256, "wgmma e4m3 and TMA, one accumulator", false, true, hopper_threads, true},
+    {exact::fp8, 100, 103, "kfab_blackwell_fp8", 128, 256, "tcgen05 e4m3 and TMA, one accumulator", true, true, blackwell_threads, true},
+    {exact::fp8, 100, 103, "kfab_blackwell_fp8_random", 128, 256, "tcgen05 e4m3 and TMA, one accumulator", false, true, blackwell_threads, true},
     {exact::fp8, 89, every, "kfab_gemm_fp8", 128, 128, "mma.sync e4m3, fp32 sums of chunks of 64"},
-    {exact::fp8_e5m2, 90, 90, "kfab_hopper_fp8_e5m2_chunked", 128, 128, "wgmma e5m2 and TMA, fp32 sums of chunks of 64", true, false, true, true},
-    {exact::fp8_e5m2, 90, 90, "kfab_hopper_fp8_e5m2", 128, 256, "wgmma e5m2 and TMA, one accumulator", false, true, true, true},
+    {exact::fp8_e5m2, 90, 90, "kfab_hopper_fp8_e5m2_chunked", 128, 128, "wgmma e5m2 and TMA, fp32 sums of chunks of 64", true, false, hopper_threads, true},
+    {exact::fp8_e5m2, 90, 90, "kfab_hopper_fp8_e5m2", 128, 256, "wgmma e5m2 and TMA, one accumulator", false, true, hopper_threads, true},
+    {exact::fp8_e5m2, 100, 103, "kfab_blackwell_fp8_e5m2", 128, 256, "tcgen05 e5m2 and TMA, one accumulator", true, true, blackwell_threads, true},
+    {exact::fp8_e5m2, 100, 103, "kfab_blackwell_fp8_e5m2_random", 128, 256, "tcgen05 e5m2 and TMA, one accumulator", false, true, blackwell_threads, true},
     {exact::fp8_e5m2, 89, every, "kfab_gemm_fp8_e5m2", 128, 128, "mma.sync e5m2, fp32 sums of chunks of 64"},
-    {exact::fp4, 120, 120, "kfab_gemm_fp4", 128, 128, "mma.sync mxf4 e2m1, all scales 1, fp32 sums of chunks of 128", true, true, false, true},
-    {exact::bf16, 90, 90, "kfab_hopper_bf16", 128, 256, "wgmma and TMA, fp32 sums", true, true, true, true},
+    {exact::fp4, 120, 120, "kfab_gemm_fp4", 128, 128, "mma.sync mxf4 e2m1, all scales 1, fp32 sums of chunks of 128", true, true, 0, true},
+    {exact::bf16, 90, 90, "kfab_hopper_bf16", 128, 256, "wgmma and TMA, fp32 sums", true, true, hopper_threads, true},
+    {exact::bf16, 100, 103, "kfab_blackwell_bf16", 128, 256, "tcgen05 and TMA, fp32 sums", true, true, blackwell_threads, true},
     {exact::bf16, 80, every, "kfab_gemm_bf16", 128, 128, "mma.sync, fp32 sums"},
-    {exact::fp16, 90, 90, "kfab_hopper_fp16", 128, 256, "wgmma and TMA, fp32 sums", true, true, true, true},
+    {exact::fp16, 90, 90, "kfab_hopper_fp16", 128, 256, "wgmma and TMA, fp32 sums", true, true, hopper_threads, true},
+    {exact::fp16, 100, 103, "kfab_blackwell_fp16", 128, 256, "tcgen05 and TMA, fp32 sums", true, true, blackwell_threads, true},
     {exact::fp16, 75, every, "kfab_gemm_fp16", 128, 128, "mma.sync, fp32 sums"},
-    {exact::tf32, 90, 90, "kfab_hopper_tf32", 128, 256, "wgmma and TMA, fp32 sums", true, true, true, true},
+    {exact::tf32, 90, 90, "kfab_hopper_tf32", 128, 256, "wgmma and TMA, fp32 sums", true, true, hopper_threads, true},
+    {exact::tf32, 100, 103, "kfab_blackwell_tf32", 128, 256, "tcgen05 and TMA, fp32 sums", true, true, blackwell_threads, true},
     {exact::tf32, 80, every, "kfab_gemm_tf32", 128, 128, "mma.sync, fp32 sums"},
-    {exact::int8, 90, 90, "kfab_hopper_int8", 128, 256, "wgmma and TMA, int32 sums", true, true, true, true},
+    {exact::int8, 90, 90, "kfab_hopper_int8", 128, 256, "wgmma and TMA, int32 sums", true, true, hopper_threads, true},
+    {exact::int8, 100, 100, "kfab_blackwell_int8", 128, 256, "tcgen05 and TMA, int32 sums", true, true, blackwell_threads, true},
     {exact::int8, 75, every, "kfab_gemm_int8", 128, 128, "mma.sync, int32 sums"},
     {exact::fp32, 50, every, "kfab_gemm_fp32", 128, 128, "vector units"},
     {exact::fp64, 80, every, "kfab_gemm_fp64", 128, 64, "mma.sync"},
@@ -138,12 +146,12 @@ Status Products::tensor_maps(const ProductKernel& kernel) {
 Status Products::multiply(const ProductKernel& kernel, Pointer result, int row_shift, unsigned most_blocks) {
   const unsigned columns = unsigned(size_.n / kernel.tile_columns), rows = unsigned(size_.m / kernel.tile_rows);
   const int k_bytes = size_.k * shape_.operand_width / 8;
-  if (!kernel.hopper)
+  if (kernel.threads == 0)
     return session_.launch(kernel.name, {columns, rows, 256}, session_.stream(), a_.at(), b_.at(), result, size_.m, size_.n, k_bytes, row_shift);
   KFAB_TRY_VOID(tensor_maps(kernel));
   unsigned blocks = std::min(columns * rows, unsigned(session_.multiprocessors()));
   if (most_blocks) blocks = std::min(blocks, most_blocks);
-  return session_.launch(kernel.name, {blocks, 1, hopper_threads, hopper_shared_bytes}, session_.stream(), map_a_, map_b_, result, size_.m, size_.n, k_bytes,
+  return session_.launch(kernel.name, {blocks, 1, kernel.threads, hopper_shared_bytes}, session_.stream(), map_a_, map_b_, result, size_.m, size_.n, k_bytes,
                          row_shift, stalled_.at());
 }
 

@@ -23,7 +23,7 @@ struct ProductKernel {
   int tile_rows, tile_columns;
   const char* how;
   bool for_exact = true, for_random = true;   // fp8 in one accumulator is exact only for what is small
-  bool hopper = false;                        // takes tensor maps, stays on its multiprocessor
+  unsigned threads = 0;                       // of a kernel that takes tensor maps and stays on its multiprocessor; 0: one block a tile
   bool must_prove = false;
 };
 // In order of preference.

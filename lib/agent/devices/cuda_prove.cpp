@@ -25,6 +25,9 @@ class Proof {
   Proof(Session& session, const ProductKernel& kernel, const ProductKernel* general)
       : session_(session), kernel_(kernel), general_(general), shape_(exact::shapes[kernel.precision]) {}
 
+  // Whether the kernel gave up waiting.
+  bool stalled() const { return stalled_; }
+
   Status run(std::uint64_t budget) {
     const int k = small_k_bytes * 8 / shape_.operand_width;
     KFAB_TRY_VOID(states_.prepare(session_, 2));
@@ -88,8 +91,9 @@ class Proof {
     return memory;
   }
   Status went_through(Products& products) {
-    KFAB_TRY(stalled, products.stalled());
-    return stalled ? refuse("it waited for data that never came") : ok();
+    KFAB_TRY(gave_up, products.stalled());
+    stalled_ = stalled_ || gave_up;
+    return gave_up ? refuse("it waited for data that never came") : ok();
   }
   Status refuse(std::string why) { return error(code::kernel_refused, std::move(why)); }
 
@@ -98,6 +102,7 @@ class Proof {
   const ProductKernel* general_;
   const exact::Shape& shape_;
   CheckStates states_;
+  bool stalled_ = false;
 };
 
 }  // namespace
@@ -112,9 +117,11 @@ void prove_kernels(Session& session, const TestRequest& request, TestSink& sink)
     if (!request.precisions.empty() && std::find(request.precisions.begin(), request.precisions.end(), name) == request.precisions.end()) continue;
     const ProductKernel* general = choose_kernel(session, kernel.precision, Data::exact, {});
     Status proven = session.has(kernel.name) ? ok() : Status(error(code::kernel_refused, "it is not in this agent's image"));
-    if (proven) proven = Proof(session, kernel, general).run(memory->free / 2);
+    Proof proof(session, kernel, general);
+    if (proven) proven = proof.run(memory->free / 2);
     sink.emit(json::Object{{"type", "kernel"}, {"name", kernel.name}, {"proven", bool(proven)}, {"reason", proven ? "" : one_line(proven.error().message, 300)}});
     if (!proven && is_broken(proven.error().code)) return;   // this context does nothing more
+    if (!proven && proof.stalled()) return;                  // nobody knows what is still under way in it; the others stay unproven
   }
 }
 

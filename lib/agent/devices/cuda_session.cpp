@@ -123,6 +123,7 @@ Status Session::start() {
   }
   // Without this one the general kernels do: whoever wants it sees that it is not there.
   if (capability_ == 90 && !libraries_.hopper_image.empty()) static_cast<void>(load(libraries_.hopper_image));
+  if ((capability_ == 100 || capability_ == 103) && !libraries_.blackwell_image.empty()) static_cast<void>(load(libraries_.blackwell_image));
   return driver_->checked(driver_->stream_create(&stream_, 1), "make a stream");   // 1: not held up by the null stream
 }
 

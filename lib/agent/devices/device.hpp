@@ -87,7 +87,7 @@ std::unique_ptr<Device> make_vendor_device();
 struct CudaLibraries {
   std::string driver = "libcuda.so.1", nvml = "libnvidia-ml.so.1";
   std::vector<std::string> cublaslt = {"libcublasLt.so.13", "libcublasLt.so.12"};   // the first that is there
-  std::string_view image{}, hopper_image{};
+  std::string_view image{}, hopper_image{}, blackwell_image{};
 };
 std::unique_ptr<Device> make_cuda_device(CudaLibraries = {});
 // Whether the kernels were compiled in (kfab version says so), and for which architectures.

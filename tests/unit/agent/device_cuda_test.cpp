@@ -41,7 +41,7 @@ Collected with_fault(const std::string& fault, const Ask& ask) {
     ::setenv("KFAB_FAKE_NVML", ask.nvml_script.c_str(), 1);
     libraries.nvml = ask.nvml;
     libraries.cublaslt = {ask.second};
-    libraries.image = libraries.hopper_image = "an image that the stand-in does not read";
+    libraries.image = libraries.hopper_image = libraries.blackwell_image = "an image that the stand-in does not read";
     const auto device = make_cuda_device(libraries);
     const auto found = device->accelerators();
     if (!found) return sink.test_done("inventory", "not_run", 0, found.error().message, to_string(found.error().code));
@@ -300,6 +300,7 @@ TEST_CASE("cuda: all of nvbandwidth's copies among three GPUs, each destination 
   Ask all{Family::bandwidth};
   all.level = "standard";
   all.samples = 3;
+  all.seconds = 600;
   const auto good = with_fault("devices=3", all);
   struct Row { const char* name; std::vector<std::string> links; };
   const std::vector<std::string> none{""}, in{"1->0", "2->0"}, out{"0->1", "0->2"};
@@ -343,6 +344,7 @@ TEST_CASE("cuda: a sick link costs that link alone, by copy engine and by multip
   Ask all{Family::bandwidth};
   all.level = "standard";
   all.samples = 3;
+  all.seconds = 600;
   const auto said = with_fault("devices=3,flip_link=20", all);   // from 2 to 0
   int wrong = 0;
   for (const auto& m : said.messages) {
@@ -446,4 +448,67 @@ TEST_CASE("cuda: a GPU that the driver does not let this one reach has a row of 
   CHECK(rows_of(none, "bandwidth.device_to_device_memcpy_read_ce_gbps").empty());
   CHECK(rows_of(none, "bandwidth.peer_reachable").size() == 2);
   CHECK(rows_of(with_fault("", ask), "bandwidth.peer_reachable").empty());
+}
+
+TEST_CASE("cuda: when the time of a level is used up, what criteria rest on was measured and the rest is counted") {
+  Ask ask{Family::bandwidth};
+  ask.level = "standard";
+  ask.samples = 2;
+  ask.seconds = 0;
+  const auto said = with_fault("devices=2", ask);
+  for (const auto* test : {"host_to_device_memcpy_ce", "device_to_host_memcpy_ce", "device_local_copy", "device_to_device_memcpy_read_ce", "device_to_device_memcpy_write_ce", "stream"}) {
+    CAPTURE(test);
+    CHECK(said.status(test) == "ran");
+  }
+  // Four over the host by multiprocessors, six with the peer, eight of all GPUs at once over the host, eight to and from one.
+  CHECK(said.value("bandwidth.tests_left_out") == 4 + 6 + 8 + 8);
+  CHECK(said.measured("bandwidth.tests_left_out").string_or("detail").find("host_to_device_memcpy_sm") != std::string::npos);
+  CHECK(said.status("host_to_device_memcpy_sm").empty());
+  ask.level = "quick";
+  CHECK_FALSE(with_fault("devices=2", ask).has("bandwidth.tests_left_out"));
+}
+
+TEST_CASE("cuda: Blackwell's kernels prove themselves under the emulator, and are used when they have") {
+  struct Row { const char* precision; const char* capability; const char* kernel; };
+  for (const auto& row : {Row{"bf16", "100", "kfab_blackwell_bf16"}, Row{"fp16", "103", "kfab_blackwell_fp16"}, Row{"tf32", "100", "kfab_blackwell_tf32"},
+                          Row{"fp8", "100", "kfab_blackwell_fp8"}, Row{"fp8_e5m2", "103", "kfab_blackwell_fp8_e5m2"}, Row{"int8", "100", "kfab_blackwell_int8"},
+                          Row{"int8", "103", "kfab_gemm_int8"}}) {   // sm_103 has no tcgen05 products of integers
+    CAPTURE(row.precision);
+    CAPTURE(row.capability);
+    const auto said = with_fault(std::string("capability=") + row.capability, {Family::burnin, {row.precision}, fake, true});
+    for (const auto& message : said.messages)
+      if (message.string_or("type") == "kernel") {
+        CAPTURE(message.string_or("reason"));
+        CHECK(message.bool_or("proven", false));
+      }
+    const std::string test = std::string("gemm_") + row.precision, metric = "burnin." + test;
+    CHECK(said.status(test) == "ran");
+    CHECK(said.status(test + "_random") == "ran");
+    CHECK(said.value(metric + ".mismatches") == 0);
+    CHECK(said.value(metric + ".random_mismatches") == 0);
+    CHECK(said.value(metric + ".kernels_refused") == 0);
+    CHECK(said.measured(metric + ".digest").string_or("link").rfind(std::string(row.kernel) + " ", 0) == 0);
+    // What the general kernel finds on exact data is the same to the last bit.
+    if (test == "gemm_bf16") CHECK(said.value(metric + ".digest") == with_fault("", {Family::burnin, {row.precision}}).value(metric + ".digest"));
+  }
+}
+
+TEST_CASE("cuda: a kernel for Blackwell that is wrong or waits for what never comes ends in its time and is refused") {
+  struct Row { const char* fault; const char* words; };
+  for (const auto& row : {Row{"capability=100,hopper=wrong", "differ from the known answer"}, Row{"capability=100,hopper=lost", "never came"}, Row{"capability=103,commit=lost", "never came"}}) {
+    CAPTURE(row.fault);
+    const auto said = with_fault(row.fault, {Family::burnin, {"bf16"}, fake, true});
+    CHECK(said.status("gemm_bf16") == "ran");
+    CHECK(said.value("burnin.gemm_bf16.mismatches") == 0);
+    CHECK(said.value("burnin.gemm_bf16.kernels_refused") == 1);
+    CHECK(said.measured("burnin.gemm_bf16.kernels_refused").string_or("detail").find(row.words) != std::string::npos);
+    CHECK(said.measured("burnin.gemm_bf16.digest").string_or("link").rfind("kfab_gemm_bf16 ", 0) == 0);
+  }
+  // After one that gave up waiting nobody knows what is still under way: no other is tried in that context.
+  const auto said = with_fault("capability=100,hopper=lost", {Family::burnin, {"bf16", "fp16"}, fake, true});
+  int tried = 0;
+  for (const auto& message : said.messages) tried += message.string_or("type") == "kernel";
+  CHECK(tried == 1);
+  CHECK(said.value("burnin.gemm_fp16.kernels_refused") == 1);
+  CHECK(said.status("gemm_fp16") == "ran");
 }

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include "agent/kernels/blackwell.hpp"
+
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -140,4 +142,26 @@ TEST_CASE("patterns of memory") {
   for (std::uint64_t i = 0; i < 4096; ++i) words.insert(exact::pattern_word(exact::random_words, i, 1));
   CHECK(words.size() == 4096);
   CHECK(exact::digest_term(0, 5) + exact::digest_term(1, 6) != exact::digest_term(0, 6) + exact::digest_term(1, 5));   // place counts
+}
+
+TEST_CASE("Blackwell's descriptors, bit by bit as the PTX ISA lays them out") {
+  using namespace kfab;
+  // Result format << 4, operand formats << 7 and << 10, N / 8 << 17, M / 16 << 24.
+  struct Row { int precision; int rows, columns; unsigned bits; };
+  for (const auto& row : {Row{exact::bf16, 128, 256, 0x08400490u}, Row{exact::fp16, 128, 256, 0x08400010u}, Row{exact::tf32, 128, 256, 0x08400910u},
+                          Row{exact::fp8, 128, 256, 0x08400010u}, Row{exact::fp8_e5m2, 128, 256, 0x08400490u}, Row{exact::int8, 128, 256, 0x084004a0u},
+                          Row{exact::bf16, 64, 8, 0x04020490u}, Row{exact::bf16, 256, 128, 0x10200490u}}) {
+    CAPTURE(row.precision);
+    CAPTURE(row.columns);
+    CHECK(blackwell::instruction_descriptor(row.precision, row.rows, row.columns) == row.bits);
+  }
+  // Address / 16, leading offset 1, groups of rows 64 apart, the constant 1 in bit 46, swizzle 2 in bits 61 to 63.
+  CHECK(blackwell::shared_descriptor(0) == 0x4000404000010000ull);
+  CHECK(blackwell::shared_descriptor(0x400) == 0x4000404000010040ull);
+  CHECK(blackwell::shared_descriptor(0x3fff0) == 0x4000404000013fffull);
+  // A step of 32 bytes along K moves the address alone, as long as it does not leave the field: the last stage is far below 256 KiB.
+  for (const unsigned at : {0x400u, 0x18400u, 0x30400u})
+    for (int step = 0; step < 4; ++step) CHECK(blackwell::shared_descriptor(at) + (unsigned long long)(step * 32 >> 4) == blackwell::shared_descriptor(at + unsigned(step) * 32));
+  CHECK(blackwell::tensor_address(0, 96, 256) == 0x00600100u);
+  CHECK(blackwell::tensor_address(0x80, 0, 32) == 0x000000a0u);
 }
