@@ -182,6 +182,7 @@ std::vector<CommandSpec> test_commands() {
       {.name = "bandwidth",
        .help = "measure the bandwidth of memory and links",
        .description = "Names and method are nvbandwidth's on the cuda device, STREAM's on the cpu device. What was copied is verified. "
+                      "Copies of copy engines come first, at every level; the others follow as far as there is time, and all of them in a soak. "
                       "A figure of one device is never held against a criterion of another.\n\n"
                       "Asks before it loads more than 32 nodes; --yes answers.",
        .examples = {{"kfab bandwidth site.yaml -t p1", "every link of a tranche's accelerators"},
@@ -236,7 +237,8 @@ std::vector<CommandSpec> test_commands() {
        .description = "A flipped bit at random places under every memory pattern and in what copies carry, the proof that every test of the cpu "
                       "device, and where there is one of the cuda device, carries, counters that move, XIDs, processes that hang, crash or talk "
                       "nonsense; reports of devices that lie, a copy slower than its peers, a digest that differs from all others; and every "
-                      "criterion held against a good and a bad case made from its own limit. What is not found is the answer no.\n\n"
+                      "criterion held against a good and a bad case made from its own limit. What is not found is the answer no. Tests that planted "
+                      "nothing are listed with the reason; where none of a device's tests planted anything, the answer is incomplete.\n\n"
                       "Without a manifest on this machine, by the agent that also travels to nodes; with one on its nodes, and with its criteria.",
        .examples = {{"kfab selftest", "this machine, about ten seconds"},
                     {"kfab selftest --seed 4711 -o json", "the same places again, every fault by itself"},

@@ -115,7 +115,8 @@ std::string units_of() {
 std::string level_table() {
   std::string out;
   for (const Level level : all_levels) {
-    std::string text = fmt::format("at least {} samples of each figure; on one accelerator", validation::samples_of(level));
+    std::string text = fmt::format("at least {} samples of each figure{}; on one accelerator", validation::samples_of(level),
+                                   level == Level::standard ? fmt::format(" ({} of copies on nodes of {} GPUs or more)", validation::samples_of_many, validation::many_gpus) : "");
     for (const std::string_view device : {"cuda", "cpu"}) {
       double seconds = 0;
       for (const auto& check : validation::all_checks())

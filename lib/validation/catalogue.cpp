@@ -114,6 +114,7 @@ constexpr Metric cuda_bandwidth[] = {
     {"bandwidth.device_to_device_memcpy_read_ce_gbps", "gbps", "from a peer, one figure for each link"},
     {"bandwidth.device_to_device_memcpy_write_ce_gbps", "gbps", "to a peer, one figure for each link"},
     {"bandwidth.peer_reachable", "count", "1: the driver lets this GPU reach that one directly; one figure for each link"},
+    {"bandwidth.tests_left_out", "count", "copies that the time of the level was too short for; never those of copy engines between GPU and host, within it, and from and to each peer"},
     {"bandwidth.stream_triad_gbps", "gbps", "STREAM triad on the GPU; copy, scale and add likewise"},
     {"bandwidth.<test>_gbps", "gbps", "the other copies of nvbandwidth under their names, with the link"},
     {"bandwidth.<test>.variation_pct", "percent", "coefficient of variation of a test's samples"},
@@ -140,7 +141,10 @@ constexpr Metric vendor_bandwidth[] = {
     {"bandwidth.<way>_gbps", "gbps", "by its maker's tool"},
 };
 constexpr Metric vendor_memory[] = {{"memory.errors", "count", "not run: kfab drives no memory test of any maker"}};
-constexpr Metric vendor_burnin[] = {{"burnin.power_w", "w", "not run: kfab drives no burn-in of any maker"}, {"burnin.temperature_c", "c", "not run"}};
+constexpr Metric vendor_burnin[] = {{"burnin.vendor_passed", "count", "1: its maker's stress tool passed it, 0: failed it; nothing where that is not said in words that kfab knows"},
+                                    {"burnin.vendor_tflops", "tflops", "the best rate that its maker's stress tool told"},
+                                    {"burnin.power_w", "w", "not measured: kfab asks nobody while a maker's tool is at work"},
+                                    {"burnin.temperature_c", "c", "not measured, likewise"}};
 
 // Why a device as a whole may not be tested.
 constexpr std::string_view cuda_as_a_whole =
@@ -153,7 +157,8 @@ constexpr Check checks[] = {
     {"memory", "vendor", "not run, and said so", 0, 0, 0, vendor_memory, 0, "always: kfab drives no memory test of any maker"},
     {"bandwidth", "vendor", "the maker's own copies, where kfab drives its tool", 20, 60, 0.1, vendor_bandwidth, 0,
      "the maker has no tool that kfab drives, the tool is not there, prints what kfab cannot read, or measures another accelerator"},
-    {"burnin", "vendor", "not run, and said so", 0, 0, 0, vendor_burnin, 0, "always: kfab drives no burn-in of any maker"},
+    {"burnin", "vendor", "the maker's own stress tool, where kfab drives it (rvs, hl_qual), one accelerator after the other", 0, 240, 0.7, vendor_burnin, 0,
+     "the level quick; a maker without a tool that kfab drives (FuriosaAI, Rebellions); a tool that is not there, does not know the model, or says what kfab does not know word for word"},
     {"health", "cpu", "error counters and processors, before and after every test", 0, 0, 0, cpu_health, 0.3,
      "nothing as a whole; a counter that the machine does not have is missing, and so is the kernel's log where the user may not read it"},
     {"health", "cuda", "error counters, links, firmware and XIDs, before and after every test", 0, 0, 0, cuda_health, 4,
@@ -167,6 +172,8 @@ constexpr Check checks[] = {
 };
 
 constexpr double cuda_copy_floor_s = 20;   // ten samples of 512 MiB in five directions take so long whatever is asked for
+constexpr std::string_view stress_vendors[] = {"amd", "intel"};   // whose stress tool kfab drives
+constexpr double least_burnin_share = 0.25;          // of a burn-in's usual time is left to it when copies of many GPUs in turn take the rest
 
 struct LevelRow { Level level; std::string_view word; int samples; };
 constexpr LevelRow levels[] = {{Level::quick, "quick", 10}, {Level::standard, "standard", 20}, {Level::soak, "soak", 50}};
@@ -283,7 +290,7 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
   }
 
   if (options.duration_s && *options.duration_s <= 0) return error(code::no_time_to_test, "--duration leaves no time for any test");
-  double duration = 0, bandwidth = 0, shares = 0, fixed = 0;
+  double duration = 0, bandwidth = 0, shares = 0;
   const double soak = options.duration_s.value_or(soak_default_s);
   for (const auto& check : checks) {
     if (check.device != plan.device) continue;
@@ -292,7 +299,6 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
     const double one = seconds_of(check, options.level, soak);
     duration += one;
     shares += one;
-    fixed += check.fixed_s;
     if (check.family == "bandwidth") bandwidth = one;
   }
   if (options.duration_s && shares > 0) {
@@ -307,11 +313,47 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
   const int usual_cap = memory.cap_mib / share;   // 0: none
   const int cap = !options.memory_cap_mib ? usual_cap : usual_cap > 0 ? std::min(*options.memory_cap_mib, usual_cap) : *options.memory_cap_mib;
   const auto list = [](const std::vector<std::string>& words) { return json::Array(words.begin(), words.end()); };
-  const int samples = samples_of(options.level);
+  // Accelerators run side by side, but take turns at copying, and makers' stress tools load one at a time. What a node of many GPUs
+  // copies longer it burns shorter, so that standard lasts about as long on any node: the results of a product are compared whole
+  // however short, and the copies that criteria rest on are never left out.
+  const int accelerators = plan.device == "cpu" ? 1 : std::max(1, profile.per_node.get().value_or(1));
+  const bool standard = options.level == Level::standard;
+  const int samples = plan.device == "cuda" && standard && accelerators >= many_gpus ? samples_of_many : samples_of(options.level);
+  const double stretch_to = options.duration_s && shares > 0 ? *options.duration_s / shares : 1;
+  std::vector<std::pair<std::string, double>> of_node, of_one;   // seconds of each family: on the node, and of one accelerator
+  for (const auto& family : known) {
+    if (std::find(plan.families.begin(), plan.families.end(), family) == plan.families.end()) continue;
+    for (const auto& check : checks) {
+      if (check.device != plan.device || check.family != family) continue;
+      double node = seconds_of(check, options.level, soak) * stretch_to, one = node;
+      if (family == "bandwidth" && plan.device == "cuda") {
+        one = std::max(node / accelerators, accelerators > 1 ? cuda_copy_floor_s * samples / 10.0 : 0);
+        if (options.level == Level::quick) one = std::max(node, accelerators > 1 ? cuda_copy_floor_s * samples / 10.0 : 0);
+        node = one * accelerators;
+      }
+      if (family == "burnin" && plan.device == "vendor") {
+        if (std::find(std::begin(stress_vendors), std::end(stress_vendors), profile.vendor) == std::end(stress_vendors)) node = 0;   // said at once
+        one = node / accelerators;
+      }
+      of_node.emplace_back(family, node);
+      of_one.emplace_back(family, one);
+    }
+  }
+  const auto seconds_in = [](std::vector<std::pair<std::string, double>>& parts_of, std::string_view family) -> double* {
+    const auto found = std::find_if(parts_of.begin(), parts_of.end(), [&](const auto& part) { return part.first == family; });
+    return found == parts_of.end() ? nullptr : &found->second;
+  };
+  double* const burned = seconds_in(of_node, "burnin");
+  if (const double* copied = seconds_in(of_node, "bandwidth"); plan.device == "cuda" && options.level != Level::quick && copied && burned)
+    *seconds_in(of_one, "burnin") = *burned = std::max(*burned * least_burnin_share, *burned - std::max(0.0, *copied - bandwidth));
+  json::Object family_s;
+  for (const auto& [family, seconds] : of_one)
+    if (seconds > 0) family_s.set(family, seconds);
   plan.members = json::Object{{"device", plan.device},
                               {"level", to_string(options.level)},
                               {"families", list(plan.families)},
                               {"duration_s", duration},
+                              {"family_s", std::move(family_s)},
                               {"threads", options.threads},
                               {"memory_fraction", fraction},
                               {"memory_cap_mib", cap},
@@ -322,25 +364,15 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
                               {"period_s", options.load.period_s},
                               {"duty", options.load.duty}};
 
-  // Accelerators run side by side, but take turns at copying.
-  const int accelerators = plan.device == "cuda" ? std::max(1, profile.per_node.get().value_or(1)) : 1;
-  if (bandwidth > 0 && plan.device == "cuda") bandwidth = std::max(bandwidth, cuda_copy_floor_s * samples / 10.0);
-  plan.predicted_s = duration + bandwidth * (accelerators - 1) + 5 + fixed;
-  if (plan.device == "cpu") plan.predicted_s = duration * 1.3 + 2 + fixed;   // each figure needs its least number of samples
   // The parts, so that they add up to the whole: what a device takes beside its tests is shared among them.
-  const double stretch = plan.device == "cpu" ? 1.3 : 1;
+  const double stretch = plan.device == "cpu" ? 1.3 : 1;   // each figure needs its least number of samples
   double parts = 0;
-  for (const auto& family : known) {
-    if (std::find(plan.families.begin(), plan.families.end(), family) == plan.families.end()) continue;
-    for (const auto& check : checks) {
-      if (check.device != plan.device || check.family != family) continue;
-      double one = seconds_of(check, options.level, soak);
-      if (options.duration_s && shares > 0) one *= *options.duration_s / shares;
-      if (family == "bandwidth" && plan.device == "cuda") one += bandwidth * (accelerators - 1);
-      plan.family_s.emplace_back(family, one * stretch + check.fixed_s);
-      parts += plan.family_s.back().second;
-    }
+  for (const auto& [family, seconds] : of_node) {
+    const auto check = std::find_if(std::begin(checks), std::end(checks), [&](const auto& one) { return one.device == plan.device && one.family == family; });
+    plan.family_s.emplace_back(family, seconds * stretch + check->fixed_s);
+    parts += plan.family_s.back().second;
   }
+  plan.predicted_s = parts + (plan.device == "cpu" ? 2 : 5);
   if (!plan.family_s.empty() && plan.predicted_s > parts) plan.family_s.front().second += plan.predicted_s - parts;   // the start
   plan.deadline_s = plan.predicted_s * 2 + 120;
   const auto burnin = std::find_if(plan.family_s.begin(), plan.family_s.end(), [](const auto& part) { return part.first == "burnin"; });

@@ -40,6 +40,8 @@ std::span<const Check> all_checks();
 double seconds_of(const Check&, Level, double soak_s);
 // The least number of samples of each figure.
 int samples_of(Level);
+// From so many GPUs on, which take turns at copying, standard takes so few samples of each copy.
+inline constexpr int many_gpus = 3, samples_of_many = 10;
 // What a soak lasts when nobody says it.
 inline constexpr double soak_default_s = 8 * 3600;
 // What a metric of that device means, by its id or the pattern that it is of ("burnin.gemm_<p>.tflops"); null: no check yields it.

@@ -9,8 +9,9 @@
 #include "agent/devices/host_memory.hpp"
 #include "base/codes/validation.hpp"
 
-// Which copies are measured: those of nvbandwidth, under its names. Quick takes the ones that find a bad slot, cable or link;
-// the other levels all of them.
+// Which copies are measured: those of nvbandwidth, under its names. First, at every level, the ones that find a bad slot, cable
+// or link: by copy engines between the GPU and its host, within the GPU, from and to each peer. The other levels go on with all
+// the others for as long as there is time, and tell how many were left out.
 namespace kfab::agent::devices::cuda {
 namespace {
 
@@ -53,8 +54,8 @@ std::string_view words_of(bool multiprocessors) { return multiprocessors ? "mult
 
 class Bandwidth {
  public:
-  Bandwidth(Session& session, const Accelerator& accelerator, const TestRequest& request, std::uint64_t bytes, TestSink& sink)
-      : session_(session), accelerator_(accelerator), quick_(request.level == "quick"), bytes_(bytes), sink_(sink), copies_(session, bytes, request, sink) {}
+  Bandwidth(Session& session, const Accelerator& accelerator, const TestRequest& request, double seconds, std::uint64_t bytes, TestSink& sink)
+      : session_(session), accelerator_(accelerator), quick_(request.level == "quick"), seconds_(seconds), bytes_(bytes), sink_(sink), copies_(session, bytes, request, sink) {}
 
   Status run() {
     KFAB_TRY_VOID(copies_.prepare());
@@ -65,16 +66,30 @@ class Bandwidth {
     within();
     if (copies_.dead()) return ok();
     open_peers();
-    for (auto& peer : peers_) with_peer(peer);
-    if (!quick_ && !peers_.empty() && !copies_.dead()) together();
+    for (auto& peer : peers_) with_peer(peer, false);
     static_cast<void>(session_.use());
     copies_.stream();
+    if (quick_ || copies_.dead()) return ok();
+    if (own_.host) {
+      const NearNode node(accelerator_.numa_node);
+      copies_with_host(true);
+    }
+    for (auto& peer : peers_) with_peer(peer, true);
+    if (!peers_.empty() && !copies_.dead()) together();
+    static_cast<void>(session_.use());
+    sink_.measurement("bandwidth", "bandwidth.tests_left_out", left_out_, "count",
+                      left_out_ == 0 ? std::string("all of nvbandwidth's copies were measured") : fmt::format("first {}: the time of this level was used up; a soak, or a longer --duration, measures them", first_left_out_));
     return ok();
   }
 
  private:
   // Stops asked for between tests cost no further message: the family's end tells.
   void test(CopyTest one) { copies_.run(one); }
+  // One of those that are measured as far as there is time.
+  void test_if_time(CopyTest one) {
+    if (watch_.seconds() < seconds_) return test(std::move(one));
+    if (left_out_++ == 0) first_left_out_ = one.name;
+  }
 
   void with_host() {
     const NearNode node(accelerator_.numa_node);
@@ -88,17 +103,23 @@ class Bandwidth {
     sink_.measurement("host_memory", "bandwidth.host_memory_local_pct", local < 0 ? json::Value() : json::Value(100 * local), "percent", place_);
     if (const auto why = not_local(accelerator_.numa_node, node.held(), local))
       sink_.test_done("host_memory", "not_run", 0, fmt::format("{}; copies between the GPU and its own node were not measured", place_), to_string(*why));
-    for (const bool sm : {false, true}) {
-      const Flow to_gpu{own_.on_host(), own_.on_gpu(), &session_, sm}, to_host{own_.on_gpu(), own_.on_host(), &session_, sm};
-      const Flow against_to_host{own_.on_gpu_2(), own_.on_host_2(), &session_, sm, false}, against_to_gpu{own_.on_host_2(), own_.on_gpu_2(), &session_, sm, false};
-      const std::string how = fmt::format("{}, {}", words_of(sm), place_);
-      test({fmt::format("host_to_device_memcpy_{}", suffix_of(sm)), {to_gpu}, false, "", how});
-      test({fmt::format("device_to_host_memcpy_{}", suffix_of(sm)), {to_host}, false, "", how});
-      if (quick_ && sm) continue;
-      test({fmt::format("host_to_device_bidirectional_memcpy_{}", suffix_of(sm)), {to_gpu, against_to_host}, false, "", how + ", against copies of twice the size to the host"});
-      test({fmt::format("device_to_host_bidirectional_memcpy_{}", suffix_of(sm)), {to_host, against_to_gpu}, false, "", how + ", against copies of twice the size to the GPU"});
-    }
+    copies_with_host(false);
     copies_.latency("host_device_latency_sm", own_.on_host_2(), std::min(ring_bytes, own_.opposite->bytes()), "", place_);
+  }
+
+  void copies_with_host(bool sm) {
+    const Flow to_gpu{own_.on_host(), own_.on_gpu(), &session_, sm}, to_host{own_.on_gpu(), own_.on_host(), &session_, sm};
+    const Flow against_to_host{own_.on_gpu_2(), own_.on_host_2(), &session_, sm, false}, against_to_gpu{own_.on_host_2(), own_.on_gpu_2(), &session_, sm, false};
+    const std::string how = fmt::format("{}, {}", words_of(sm), place_);
+    const auto copy = [&](const char* name, std::vector<Flow> flows, const std::string& words) {
+      CopyTest one{fmt::format("{}_{}", name, suffix_of(sm)), std::move(flows), false, "", words};
+      if (sm) test_if_time(std::move(one));
+      else test(std::move(one));
+    };
+    copy("host_to_device_memcpy", {to_gpu}, how);
+    copy("device_to_host_memcpy", {to_host}, how);
+    copy("host_to_device_bidirectional_memcpy", {to_gpu, against_to_host}, how + ", against copies of twice the size to the host");
+    copy("device_to_host_bidirectional_memcpy", {to_host, against_to_gpu}, how + ", against copies of twice the size to the GPU");
   }
 
   void within() {
@@ -156,21 +177,26 @@ class Bandwidth {
     return taken;
   }
 
-  void with_peer(Station& peer) {
+  void with_peer(Station& peer, bool further) {
     const std::string out = fmt::format("{}->{}", own_.index, peer.index), in = fmt::format("{}->{}", peer.index, own_.index);
     for (const bool sm : {false, true}) {
-      if (quick_ && sm) break;
       const std::string how = fmt::format("{}, queued by this GPU", words_of(sm));
       const Flow read{peer.on_gpu(), own_.on_gpu(), &session_, sm}, write{own_.on_gpu(), peer.on_gpu(), &session_, sm};
-      test({fmt::format("device_to_device_memcpy_read_{}", suffix_of(sm)), {read}, false, in, how});
-      test({fmt::format("device_to_device_memcpy_write_{}", suffix_of(sm)), {write}, false, out, how});
-      if (quick_) continue;
+      if (!further) {
+        test({fmt::format("device_to_device_memcpy_read_{}", suffix_of(sm)), {read}, false, in, how});
+        test({fmt::format("device_to_device_memcpy_write_{}", suffix_of(sm)), {write}, false, out, how});
+        break;
+      }
+      if (sm) {
+        test_if_time({fmt::format("device_to_device_memcpy_read_{}", suffix_of(sm)), {read}, false, in, how});
+        test_if_time({fmt::format("device_to_device_memcpy_write_{}", suffix_of(sm)), {write}, false, out, how});
+      }
       // The opposite way by the peer: each reads, or each writes.
       const Flow peer_reads{own_.on_gpu_2(), peer.on_gpu_2(), peer.session, sm, false}, peer_writes{peer.on_gpu_2(), own_.on_gpu_2(), peer.session, sm, false};
-      test({fmt::format("device_to_device_bidirectional_memcpy_read_{}", suffix_of(sm)), {read, peer_reads}, false, in, how + ", while the peer reads from it"});
-      test({fmt::format("device_to_device_bidirectional_memcpy_write_{}", suffix_of(sm)), {write, peer_writes}, false, out, how + ", while the peer writes to it"});
+      test_if_time({fmt::format("device_to_device_bidirectional_memcpy_read_{}", suffix_of(sm)), {read, peer_reads}, false, in, how + ", while the peer reads from it"});
+      test_if_time({fmt::format("device_to_device_bidirectional_memcpy_write_{}", suffix_of(sm)), {write, peer_writes}, false, out, how + ", while the peer writes to it"});
     }
-    copies_.latency("device_to_device_latency_sm", peer.on_gpu_2(), std::min(ring_bytes, peer.far.bytes()), fmt::format("{}->{}", own_.index, peer.index), "memory of the peer");
+    if (!further) copies_.latency("device_to_device_latency_sm", peer.on_gpu_2(), std::min(ring_bytes, peer.far.bytes()), fmt::format("{}->{}", own_.index, peer.index), "memory of the peer");
   }
 
   // All GPUs at once: over the host's links, and from and to this one.
@@ -199,7 +225,7 @@ class Bandwidth {
           flows.push_back(same);
           if (both) flows.push_back(flow(peer, !to_host, false));
         }
-        test({fmt::format("{}{}_memcpy_{}", to_host ? "all_to_host" : "host_to_all", both ? "_bidirectional" : "", suffix_of(sm)), flows, false, "",
+        test_if_time({fmt::format("{}{}_memcpy_{}", to_host ? "all_to_host" : "host_to_all", both ? "_bidirectional" : "", suffix_of(sm)), flows, false, "",
               fmt::format("{}, {}, against copies of {}{}", words_of(sm), place_, words, both ? ", both ways" : "")});
       };
       if (hosts && own_.host)
@@ -224,7 +250,7 @@ class Bandwidth {
           Session* by = to_one == write ? peers_[i].session : &session_;
           flows.push_back(to_one ? Flow{there, here, by, sm} : Flow{here, there, by, sm});
         }
-        test({fmt::format("{}_{}_{}", to_one ? "all_to_one" : "one_to_all", write ? "write" : "read", suffix_of(sm)), flows, true, fmt::format("{}{}", to_one ? "*->" : "", to_one ? fmt::format("{}", own_.index) : fmt::format("{}->*", own_.index)),
+        test_if_time({fmt::format("{}_{}_{}", to_one ? "all_to_one" : "one_to_all", write ? "write" : "read", suffix_of(sm)), flows, true, fmt::format("{}{}", to_one ? "*->" : "", to_one ? fmt::format("{}", own_.index) : fmt::format("{}->*", own_.index)),
               fmt::format("{}, {}, all of it counted", words_of(sm), words)});
       }
   }
@@ -232,6 +258,10 @@ class Bandwidth {
   Session& session_;
   const Accelerator& accelerator_;
   bool quick_;
+  double seconds_;
+  Stopwatch watch_;
+  int left_out_ = 0;
+  std::string first_left_out_;
   std::uint64_t bytes_;
   TestSink& sink_;
   Copies copies_;
@@ -243,12 +273,12 @@ class Bandwidth {
 
 }  // namespace
 
-void run_bandwidth(Session& session, const Accelerator& accelerator, const TestRequest& request, double, TestSink& sink) {
+void run_bandwidth(Session& session, const Accelerator& accelerator, const TestRequest& request, double seconds, TestSink& sink) {
   const auto memory = session.memory_info();
   if (!memory) return end_by(sink, "bandwidth", 0, memory.error());
   std::uint64_t bytes = request.buffer_bytes ? request.buffer_bytes : usual_buffer;
   bytes = std::max<std::uint64_t>(std::min(bytes, memory->free / 16) >> 12 << 12, 4096);
-  if (const auto ran = Bandwidth(session, accelerator, request, bytes, sink).run(); !ran) end_by(sink, "bandwidth", 0, ran.error());
+  if (const auto ran = Bandwidth(session, accelerator, request, seconds, bytes, sink).run(); !ran) end_by(sink, "bandwidth", 0, ran.error());
 }
 
 }  // namespace kfab::agent::devices::cuda

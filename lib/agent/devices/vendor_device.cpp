@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "agent/devices/findings.hpp"
+#include "agent/devices/vendor_stress.hpp"
 #include "agent/devices/vendor_tools.hpp"
 #include "agent/process.hpp"
 #include "base/codes/validation.hpp"
@@ -24,9 +25,9 @@ struct Said {
   bool there = false;      // the tool is on the node
   bool well = false;       // and ended well
   std::string out, why;
+  std::optional<int> exit_status;   // absent: it did not come to its end
 };
-Said ask(std::vector<std::string> argv, const std::function<bool()>& stop, double timeout_s = tool_timeout_s) {
-  ProcessSpec spec;
+Said ask(std::vector<std::string> argv, const std::function<bool()>& stop, double timeout_s = tool_timeout_s, ProcessSpec spec = {}) {
   const std::string name = argv.front();
   spec.argv = std::move(argv);
   spec.timeout_s = timeout_s;
@@ -37,6 +38,7 @@ Said ask(std::vector<std::string> argv, const std::function<bool()>& stop, doubl
   said.there = result.end != ProcessResult::End::not_found;
   said.well = result.success() && !result.truncated;
   said.out = result.out;
+  if (result.end == ProcessResult::End::exited && !result.truncated) said.exit_status = result.exit_status;
   if (!said.well) said.why = fmt::format("{}: {}{}", name, result.truncated ? "it said more than kfab reads" : result.how(), result.last_words().empty() ? "" : ": " + one_line(result.last_words(), 200));
   return said;
 }
@@ -72,7 +74,7 @@ const std::vector<Tool>& tools() {
          if (!said.there) said = ask({"rbln-stat", "--json"}, stop);   // its older name
          return one_answer(said, there, why, [&] { return read_rebellions(said.out); });
        },
-       "rbln-vs takes devices off the bus and back, and wants root: run it by hand and keep its report", {"rblnBandwidthLatencyTest"},
+       "rbln-vs takes devices off the bus and back, tests all of a node at once and has no report whose form is published: run it by hand and keep that", {"rblnBandwidthLatencyTest"},
        [](int t) {
          const auto answer = read_rebellions(fmt::format(R"({{"KMD_version":"3","devices":[{{"npu":0,"name":"X","sid":"1","status":"failed","pstate":"P12","temperature":"{}C","pci":{{"dev":"0x1220"}}}}],"contexts":[]}})", t));
          return has_figure(answer, "health.temperature_c", t) && has_figure(answer, "health.alive", 0) && has_figure(answer, "health.hung", 1);
@@ -86,7 +88,7 @@ const std::vector<Tool>& tools() {
          const Said status = info.well ? ask({"furiosa-smi", "status", older ? "--output" : "--format", "json"}, stop) : Said();
          return one_answer(info, there, why, [&] { return read_furiosa(info.out, status.well ? status.out : std::string()); });
        },
-       "no stress tool of FuriosaAI is published", {},
+       "rngd-diag tests all cards of a node at once and its report has no published form: run it by hand and keep that", {},
        [](int t) {
          const auto answer = read_furiosa(fmt::format(R"([{{"arch":"rngd","dev_name":"npu0","device_sn":"1","temperature":"{}.5°C"}}])", t), R"([{"device":"npu0","liveness":"dead"}])");
          return has_figure(answer, "health.temperature_c", t + 0.5) && has_figure(answer, "health.alive", 0);
@@ -97,7 +99,7 @@ const std::vector<Tool>& tools() {
          const Said metrics = facts.well ? ask({"amd-smi", "metric", "--json"}, stop) : Said();
          return one_answer(facts, there, why, [&] { return read_amd(facts.out, metrics.well ? metrics.out : std::string()); });
        },
-       "RVS needs a configuration for each model: run it by hand and keep its report", {},
+       "kfab drives no memory test of AMD", {},
        [](int t) {
          const auto answer = read_amd(R"({"gpu_data":[{"gpu":0,"asic":{"asic_serial":"1"}}]})", fmt::format(R"([{{"gpu":0,"temperature":{{"hotspot":{{"value":{},"unit":"C"}}}},"ecc":{{"total_uncorrectable_count":3}}}}])", t));
          return has_figure(answer, "health.temperature_c", t) && has_figure(answer, "health.ecc_uncorrected", 3);
@@ -107,8 +109,34 @@ const std::vector<Tool>& tools() {
          const Said said = ask({"hl-smi", "-Q", std::string(gaudi_columns), "-f", "csv,noheader"}, stop);
          return one_answer(said, there, why, [&] { return read_gaudi(said.out); });
        },
-       "hl_qual holds a whole server for itself: run it by hand and keep its report", {},
+       "kfab drives no memory test of Intel", {},
        [](int t) { return has_figure(read_gaudi(fmt::format("0, 01P0-HL, HL-225, 0000:19:00.0, 1.19, 98304 MiB, 512 MiB, {} C, 88 W, AN1\n", t)), "health.temperature_c", t); }},
+  };
+  return all;
+}
+
+// A maker's stress tool: where it lies, how it is started for one accelerator, what its words mean, and made-up answers of a
+// sound and of a sick one by which the reader is proven.
+struct Stress {
+  std::string_view vendor, program;
+  std::vector<std::string> usual;
+  std::variant<StressRun, std::string> (*plan)(const std::string& program, const Accelerator&, double seconds, const std::function<bool()>& stop);
+  StressVerdict (*read)(std::string_view text, std::string_view device, int exit_status);
+  std::string_view sound, sick;
+};
+
+const std::vector<Stress>& stress_tools() {
+  static const std::vector<Stress> all{
+      {"amd", "rvs", {"/opt/rocm/bin"},
+       [](const std::string& rvs, const Accelerator& accelerator, double, const std::function<bool()>& stop) -> std::variant<StressRun, std::string> {
+         const Said listing = ask({rvs, "-g"}, stop);
+         return listing.well ? plan_rvs(rvs, accelerator, listing.out) : listing.why;
+       },
+       read_rvs, "[RESULT] [1.0] Action name :a\n[RESULT] [2.0] [a] gst 7 GFLOPS 900 Target stress : 800 met :TRUE\n",
+       "[RESULT] [1.0] Action name :a\n[RESULT] [2.0] [a] gst 7 GFLOPS 700 Target stress : 800 met :FALSE\n"},
+      {"intel", "hl_qual", {"/opt/habanalabs/qual/gaudi3/bin", "/opt/habanalabs/qual/gaudi2/bin"},
+       [](const std::string& program, const Accelerator& accelerator, double seconds, const std::function<bool()>&) { return plan_hl_qual(program, accelerator, seconds); },
+       [](std::string_view text, std::string_view, int exit_status) { return read_hl_qual(text, exit_status); }, "hl qual report\nPASSED\n", "hl qual report\nFAILED\n"},
   };
   return all;
 }
@@ -124,13 +152,16 @@ class VendorDevice final : public Device {
     return out;
   }
 
-  void run(Family family, const Accelerator& accelerator, const TestRequest&, double seconds, TestSink& sink) override {
+  void run(Family family, const Accelerator& accelerator, const TestRequest& request, double seconds, TestSink& sink) override {
     const Stopwatch watch;
     const std::string_view test = to_string(family);
     if (family == Family::health) return health(accelerator, sink, watch);
     if (!tool_) (void)read([&] { return sink.stop_requested(); });
     const std::string maker = tool_ ? std::string(tool_->no_stress) : "its maker's tool is not there";
     if (family == Family::bandwidth && tool_ && !tool_->bandwidth.empty()) return bandwidth(accelerator, seconds, sink, watch);
+    if (family == Family::burnin && tool_)
+      for (const auto& one : stress_tools())
+        if (one.vendor == tool_->vendor) return stress(one, accelerator, request, seconds, sink, watch);
     sink.test_done(test, "not_run", watch.seconds(), family == Family::bandwidth ? "no bandwidth tool of its maker is driven by kfab" : maker, to_string(code::no_tests_for_device));
   }
 
@@ -188,6 +219,39 @@ class VendorDevice final : public Device {
     for (const auto& figure : figures) sink.measurement("bandwidth", figure.metric, json::Value(figure.value), figure.unit, figure.detail);
     if (figures.empty()) return sink.test_done("bandwidth", "not_run", watch.seconds(), "what it printed could not be understood: " + one_line(said.out, 120), to_string(code::device_call_failed));
     sink.test_done("bandwidth", "ran", watch.seconds());
+  }
+
+  // The maker's own load. What it found is taken for what it says only where every word of it is known.
+  void stress(const Stress& tool, const Accelerator& accelerator, const TestRequest& request, double seconds, TestSink& sink, const Stopwatch& watch) {
+    const auto not_run = [&](std::string_view why, Code code) { sink.test_done("burnin", "not_run", watch.seconds(), one_line(why, 400), to_string(code)); };
+    if (request.level == "quick") return not_run(fmt::format("{} takes longer than the level quick has time for", tool.program), code::no_tests_for_device);
+    const std::string program = find_tool(tool.program, tool.usual);
+    if (program.empty()) return not_run(fmt::format("its maker's stress tool {} is not on the node", tool.program), code::no_tests_for_device);
+    // It ends before the watch over this process would take it for one that hangs.
+    const double deadline = 1.9 * seconds + 45;
+    const auto stop = [&] {
+      sink.progress("burnin", watch.seconds(), deadline, fmt::format("{} is at work", tool.program));
+      return sink.stop_requested();
+    };
+    const auto planned = tool.plan(program, accelerator, seconds, stop);
+    if (const auto* why = std::get_if<std::string>(&planned)) return not_run(*why, code::no_tests_for_device);
+    const auto& run = std::get<StressRun>(planned);
+    const int proven = (tool.read(tool.sound, "7", 0).word == StressVerdict::Word::passed) + (tool.read(tool.sick, "7", 1).word == StressVerdict::Word::failed);
+    emit_selftest(sink, "burnin", 2, proven);
+    if (proven != 2) return sink.test_done("burnin", "failed", watch.seconds(), "the reader of its maker's stress tool missed a planted fault", to_string(code::checker_not_proven));
+    ProcessSpec spec;
+    spec.environment = run.environment;
+    spec.directory = run.directory;
+    const Said said = ask(run.argv, stop, std::max(10.0, deadline - watch.seconds()), std::move(spec));
+    const std::string started = one_line(join(run.argv, " "), 200);
+    if (sink.stop_requested()) return not_run("stopped before it was done", code::test_stopped);
+    const auto verdict = said.exit_status ? tool.read(said.out, run.device, *said.exit_status) : StressVerdict{StressVerdict::Word::unclear, said.why, {}};
+    const bool clear = verdict.word != StressVerdict::Word::unclear;
+    sink.measurement("burnin", "burnin.vendor_passed", clear ? json::Value(verdict.word == StressVerdict::Word::passed ? 1 : 0) : json::Value(), "count", clear && verdict.why.empty() ? started : one_line(verdict.why, 300));
+    if (verdict.tflops) sink.measurement("burnin", "burnin.vendor_tflops", json::Value(*verdict.tflops), "tflops", fmt::format("the best that {} told", tool.program));
+    if (verdict.word == StressVerdict::Word::failed) return sink.test_done("burnin", "failed", watch.seconds(), one_line(fmt::format("{}: {}", started, verdict.why), 400), to_string(code::vendor_stress_failed));
+    if (!clear) return not_run(fmt::format("{}: {}", started, verdict.why), code::vendor_stress_unclear);
+    sink.test_done("burnin", "ran", watch.seconds());
   }
 
   const Tool* tool_ = nullptr;

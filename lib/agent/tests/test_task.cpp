@@ -22,8 +22,9 @@ using devices::Family;
 constexpr double health_s = 10;     // within which health is read; a driver without persistence mode starts slowly
 constexpr double counters_s = 20;   // to read what moved after a test's process has died: a driver that hangs costs no more
 
-// How the time is shared among the families that run (health takes a second or two whatever is asked for), and whether accelerators of a node take turns: copies of one must
-// not share a link with those of another, while heat and power want all at once.
+// How the time is shared among the families that run where the request says nothing else (health takes a second or two whatever is asked for),
+// and whether accelerators of a node take turns: copies of one must not share a link with those of another, while heat and power
+// want all at once.
 struct FamilyRow { Family family; double share; bool one_at_a_time; };
 constexpr FamilyRow family_rows[] = {{Family::health, 0, false}, {Family::memory, 0.2, false}, {Family::bandwidth, 0.3, true}, {Family::burnin, 0.5, false}};
 
@@ -44,7 +45,9 @@ class FamilyRun {
   void run(const FamilyRow& row, double seconds, const std::vector<std::string>& accelerators) {
     std::vector<std::vector<devices::KernelProof>> proofs(accelerators.size());
     if (row.family == Family::burnin && request_.device == "cuda") proofs = prove(accelerators);
-    const std::size_t at_once = row.one_at_a_time ? 1 : accelerators.size();
+    // Makers' stress tools hold what they share on a node for themselves.
+    const bool in_turn = row.one_at_a_time || (row.family == Family::burnin && request_.device == "vendor");
+    const std::size_t at_once = in_turn ? 1 : accelerators.size();
     for (std::size_t from = 0; from < accelerators.size(); from += at_once) {
       std::vector<TestOrder> orders;
       for (std::size_t i = from; i < std::min(from + at_once, accelerators.size()); ++i) {
@@ -194,7 +197,9 @@ Status run_test_task(const json::Value& document, TaskContext& context, const Te
         context.emit(test_done(id, request.device, to_string(row.family), "not_run", code::test_stopped, "stopped before it began"));
       continue;
     }
-    run.run(row, row.share > 0 ? request.duration_s * row.share / shares : health_s, found);
+    const double by_share = row.share > 0 ? request.duration_s * row.share / shares : health_s;
+    const double told_s = document["family_s"].double_or(to_string(row.family), 0);
+    run.run(row, row.share > 0 && told_s > 0 ? std::clamp(told_s, 0.1, 30.0 * 24 * 3600) : by_share, found);
   }
   return ok();
 }

@@ -17,6 +17,7 @@ namespace kfab::agent {
 // Request, beside the header of protocol.hpp (every member optional but `device`):
 //   {"device":"cpu|cuda", "level":"quick|standard|soak", "families":["health","memory","bandwidth","burnin"],
 //    "duration_s":9,                    for all families of one accelerator together
+//    "family_s":{"bandwidth":20},       for one family of one accelerator; a family that is not named has its share of duration_s
 //    "threads":0,                       cpu: 0 is all that the process may run on
 //    "memory_fraction":0.5, "memory_cap_mib":1024,   cpu: of MemAvailable, at most the cap; cuda: of free memory
 //    "precisions":["fp32","int8"],      empty: all that the device has

@@ -1,4 +1,5 @@
 // Makers' tools by what they have been seen to print, and by what they might.
+#include "agent/devices/vendor_stress.hpp"
 #include "agent/devices/vendor_tools.hpp"
 
 #include <doctest/doctest.h>
@@ -223,4 +224,116 @@ TEST_CASE("bits are no bytes") {
   CHECK(of("H2D bandwidth: 100 Gb/s") == 12.5);
   CHECK(of("h2d 800 Mb/s") == doctest::Approx(0.1));
   CHECK(of("h2d 12.5 gb/s") == 12.5);   // all in small letters nobody can tell; makers that write so mean bytes
+}
+
+TEST_CASE("amd: the validation suite passes what every action of it passed on this GPU, and nothing else") {
+  using Word = StressVerdict::Word;
+  const std::string begun = "[RESULT] [508635.659800] Action name :gpustress-9000-sgemm-false\n[RESULT] [508635.660582] Module name :gst\n";
+  const std::string rate = "[RESULT] [508642.648770] [gpustress-9000-sgemm-false] gst 2996 GFLOPS 33912.4\n";
+  const std::string met = "[RESULT] [508655.632843] [gpustress-9000-sgemm-false] gst 2996 GFLOPS 34011.2 Target stress : 30000 met :TRUE\n";
+  const std::string iet = "[RESULT] [ 60.1] Action name :action_1\n[RESULT] [ 99.2] [action_1] [GPU:: 2996] pass: TRUE\n";
+  const auto good = read_rvs(begun + rate + met, "2996", 0);
+  CHECK(good.word == Word::passed);
+  CHECK(good.tflops.value_or(0) == doctest::Approx(34.0112));
+  CHECK(read_rvs(begun + met + iet, "2996", 0).word == Word::passed);
+  struct Row { std::string text; int exit_status; Word word; const char* why; };
+  for (const auto& row : {
+           Row{begun + rate + with(met, "TRUE", "FALSE"), 0, Word::failed, "met :FALSE"},
+           Row{begun + with(met, "TRUE", "FALSE"), 1, Word::failed, "missed"},
+           Row{begun + met + with(iet, "TRUE", "FALSE"), 0, Word::failed, "pass: FALSE"},
+           Row{begun + met, 1, Word::unclear, "exit status 1"},
+           Row{begun + rate, 0, Word::unclear, "no result"},                                  // began and told no result
+           Row{begun + met + "[RESULT] [9.0] Action name :action_2\n", 0, Word::unclear, "action_2"},
+           Row{begun + with(met, "gst 2996", "gst 4711"), 0, Word::unclear, "no result"},       // another GPU's
+           Row{begun + with(met, "TRUE", "MAYBE"), 0, Word::unclear, "no result"},
+           Row{begun + with(met, "TRUE", "TRUELY"), 0, Word::unclear, "no result"},
+           Row{begun + "[ERROR ] [3.0] cannot allocate\n" + met, 0, Word::unclear, "cannot allocate"},
+           Row{"No supported GPUs available.\n", 0, Word::unclear, "no result"},
+           Row{"", 0, Word::unclear, "no result"},
+       }) {
+    CAPTURE(row.text);
+    const auto verdict = read_rvs(row.text, "2996", row.exit_status);
+    CHECK(verdict.word == row.word);
+    CHECK(verdict.why.find(row.why) != std::string::npos);
+  }
+}
+
+TEST_CASE("intel: hl_qual's report passes where it says so and nothing speaks against it") {
+  using Word = StressVerdict::Word;
+  const std::string passed = "hl qual report\n== device 0000:19:00.0 ==\nmax power 612 W\nTest PASSED\n", failed = with(passed, "PASSED", "FAILED");
+  CHECK(read_hl_qual(passed, 0).word == Word::passed);
+  CHECK(read_hl_qual(failed, 1).word == Word::failed);
+  CHECK(read_hl_qual(failed, 0).word == Word::unclear);
+  CHECK(read_hl_qual(passed, 3).word == Word::unclear);
+  CHECK(read_hl_qual(passed + failed, 1).word == Word::failed);
+  CHECK(read_hl_qual(with(passed, "Test PASSED", "Test ended"), 0).word == Word::unclear);
+  CHECK(read_hl_qual("PASSED\n", 0).word == Word::unclear);          // no report
+  CHECK(read_hl_qual(with(passed, "PASSED", "BYPASSED"), 0).word == Word::unclear);
+  CHECK(read_hl_qual("", 0).word == Word::unclear);
+}
+
+TEST_CASE("which accelerator a stress tool loads is told in its own words, or it is not started") {
+  test::TemporaryDirectory dir;
+  devices::Accelerator gpu;
+  gpu.model = "AMD Instinct MI300X OAM";
+  gpu.pci_bus_id = "0000:05:00.0";
+  const std::string listing = "Supported GPUs available:\n0000:03:00.0 - GPU[ 1 - 100] x\n0000:05:00.0 - GPU[ 2 -  2996] AMD Instinct MI300X (Device 29857)\n";
+  const auto why = [](const std::variant<StressRun, std::string>& planned) { return std::holds_alternative<std::string>(planned) ? std::get<std::string>(planned) : std::string(); };
+  CHECK(why(plan_rvs(dir / "bin/rvs", gpu, listing)).find("gst_single.conf is not there") != std::string::npos);
+  test::write(dir / "share/rocm-validation-suite/conf/MI300X/gst_single.conf", "actions:\n");
+  const auto planned = plan_rvs(dir / "bin/rvs", gpu, listing);
+  REQUIRE(std::holds_alternative<StressRun>(planned));
+  CHECK(std::get<StressRun>(planned).argv == std::vector<std::string>{dir / "bin/rvs", "-c", dir / "share/rocm-validation-suite/conf/MI300X/gst_single.conf", "-i", "2996"});
+  CHECK(why(plan_rvs(dir / "bin/rvs", gpu, "nothing\n")).find("does not name") != std::string::npos);
+  CHECK(why(plan_rvs(dir / "bin/rvs", gpu, "0000:05:00.0 - GPU[ 2 - $(reboot)] x\n")).find("does not name") != std::string::npos);
+  gpu.model = "AMD Instinct ../../MI300X";
+  CHECK_FALSE(why(plan_rvs(dir / "bin/rvs", gpu, listing)).empty());
+  gpu.model = "Radeon";
+  CHECK(why(plan_rvs(dir / "bin/rvs", gpu, listing)).find("Radeon") != std::string::npos);
+
+  devices::Accelerator gaudi;
+  gaudi.model = "HL-225";
+  gaudi.pci_bus_id = "0000:19:00.0";
+  const auto qual = plan_hl_qual("/opt/q/bin/hl_qual", gaudi, 30);
+  REQUIRE(std::holds_alternative<StressRun>(qual));
+  CHECK(std::get<StressRun>(qual).argv == std::vector<std::string>{"/opt/q/bin/hl_qual", "-gaudi2", "-c", "0000:19:00.0", "-rmod", "serial", "-dis_mon", "-s", "-t", "30"});
+  CHECK(std::get<StressRun>(qual).directory == "/opt/q/bin");
+  gaudi.model = "HL-999";
+  CHECK(why(plan_hl_qual("/opt/q/bin/hl_qual", gaudi, 30)).find("HL-999") != std::string::npos);
+}
+
+TEST_CASE("the whole way over stand-in stress tools: passed, failed, unknown words, and not there") {
+  const auto run = [](const std::string& stress, const char* level = "standard", double seconds = 10) {
+    test::TemporaryDirectory dir;
+    test::write(dir / "hl-smi", "#!/bin/sh\necho '0, 01P0-HL, HL-225, 0000:19:00.0, 1.19, 98304 MiB, 512 MiB, 34 C, 88 W, AN1'\n", 0755);
+    if (!stress.empty()) test::write(dir / "hl_qual", "#!/bin/sh\n" + stress + "\n", 0755);
+    return in_process_of_its_own([&](devices::TestSink& sink) {
+      ::setenv("PATH", (dir.string() + ":/usr/bin:/bin").c_str(), 1);
+      const auto device = devices::make_device("vendor");
+      const auto found = device->accelerators();
+      if (!found) return sink.test_done("inventory", "not_run", 0, found.error().message, to_string(found.error().code));
+      devices::TestRequest request;
+      request.level = level;
+      device->run(devices::Family::burnin, found->at(0), request, seconds, sink);
+    });
+  };
+  const auto passed = run("echo \"hl qual report $*\"; echo PASSED");
+  CHECK(passed.status("burnin") == "ran");
+  CHECK(passed.value("burnin.vendor_passed") == 1);
+  CHECK(passed.value("selftest.burnin.found") == 1);
+  const auto failed = run("echo 'hl qual report'; echo 'device FAILED'; exit 1");
+  CHECK(failed.status("burnin") == "failed");
+  CHECK(failed.code("burnin") == "KF4143");
+  CHECK(failed.value("burnin.vendor_passed") == 0);
+  for (const auto* words : {"echo done", "echo 'hl qual report'; echo PASSED; exit 2", "kill -9 $$", "echo 'hl qual report'; echo PASSED; yes | head -c 6000000"}) {
+    CAPTURE(words);
+    const auto unclear = run(words);
+    CHECK(unclear.status("burnin") == "not_run");
+    CHECK(unclear.code("burnin") == "KF4144");
+    CHECK(unclear.measured("burnin.vendor_passed")["value"].is_null());
+  }
+  CHECK(run("echo 'hl qual report'; echo PASSED", "quick").code("burnin") == "KF4015");
+  const auto missing = run("");
+  CHECK(missing.code("burnin") == "KF4015");
+  CHECK(missing.done("burnin").string_or("reason").find("hl_qual") != std::string::npos);
 }

@@ -54,7 +54,9 @@ TEST_CASE("kfab-checks(7) has every check with its metrics, levels and what leav
   }
   for (const auto& metric : validation::common_metrics()) CHECK(has(text, bold(metric.id)));
   CHECK(has(under(text, "burnin on cuda"), "quick 15 s"));
-  CHECK(has(under(text, "burnin on vendor"), "Levels: none"));
+  CHECK(has(under(text, "memory on vendor"), "Levels: none"));
+  CHECK(has(under(text, "burnin on vendor"), "standard 4 min"));
+  CHECK(has(under(text, "burnin on vendor"), "rvs"));
 }
 
 TEST_CASE("kfab-checks(7) has every criterion that ships, where it is stated, with limit, source and what a missing figure makes of it") {

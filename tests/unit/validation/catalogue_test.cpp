@@ -124,3 +124,50 @@ TEST_CASE("a plan says what is sent and how long it takes") {
   CHECK(parse_level("standard") == Level::standard);
   CHECK_FALSE(parse_level("long"));
 }
+
+TEST_CASE("standard lasts about five minutes however many GPUs a node has, and what criteria rest on is measured on each") {
+  manifest::Profile gpu;
+  gpu.vendor = "nvidia";
+  gpu.per_node.state = manifest::Stated<int>::State::known;
+  RequestOptions standard;
+  standard.level = Level::standard;
+  double one_gpu_burns = 0;
+  for (const int count : {1, 2, 4, 8}) {
+    CAPTURE(count);
+    gpu.per_node.value = count;
+    const auto plan = plan_tests(gpu, standard);
+    REQUIRE(plan);
+    CHECK(plan->predicted_s >= 270);
+    CHECK(plan->predicted_s <= 345);
+    const json::Value members = plan->members;
+    CHECK(members.int_or("samples", 0) >= 10);
+    CHECK(members["family_s"].double_or("memory", 0) == 60);
+    const double burns = members["family_s"].double_or("burnin", 0), copies = members["family_s"].double_or("bandwidth", 0);
+    if (count == 1) one_gpu_burns = burns;
+    CHECK(burns >= one_gpu_burns / 4);
+    // The copies of copy engines are measured whatever the time; what is planned has room for them.
+    CHECK(copies >= (count > 1 ? 2.0 * members.int_or("samples", 0) : 40));
+    // What is told to the agent and what is predicted are one.
+    double told = 0;
+    for (const auto& [family, seconds] : plan->family_s)
+      if (family != "health") told += seconds;
+    CHECK(told == doctest::Approx(60 + burns + count * copies));
+  }
+  gpu.per_node.value = 8;
+  standard.families = {"bandwidth"};
+  standard.duration_s = 1600;
+  const json::Value longer = plan_tests(gpu, standard)->members;
+  CHECK(longer["family_s"].double_or("bandwidth", 0) == 200);   // one after the other
+
+  manifest::Profile npu;
+  npu.vendor = "intel";
+  npu.per_node = gpu.per_node;
+  standard.families.clear();
+  standard.duration_s.reset();
+  const auto plan = plan_tests(npu, standard);
+  REQUIRE(plan);
+  CHECK(json::Value(plan->members)["family_s"].double_or("burnin", 0) == 30);   // makers' tools take turns as well
+  CHECK(plan->predicted_s < 330);
+  npu.vendor = "furiosa";   // of whose maker kfab drives no stress tool
+  CHECK(plan_tests(npu, standard)->predicted_s == doctest::Approx(plan->predicted_s - 240));
+}
