@@ -7,8 +7,8 @@ namespace kfab::cli {
 namespace {
 
 // The order of `kfab --help`: as a site comes into being.
-constexpr std::array<std::string_view, 40> order{
-    "lint",   "show",     "import", "export", "nodeset",   "inventory", "learn", "plan", "provision", "reboot", "resume", "runs", "lock", "hostkeys", "exec",   "copy", "health", "memtest",  "bandwidth", "burnin",
+constexpr std::array<std::string_view, 41> order{
+    "lint",   "show",     "import", "export", "nodeset",   "inventory", "learn", "plan", "provision", "undo", "reboot", "resume", "runs", "lock", "hostkeys", "exec",   "copy", "health", "memtest",  "bandwidth", "burnin",
     "validate", "judge", "readiness", "report", "demo",      "doctor", "selftest", "explain", "schema", "completion", "version", "help"};
 
 std::vector<CommandSpec> assemble() {

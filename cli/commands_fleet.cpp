@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 
 #include <fmt/format.h>
@@ -21,6 +22,7 @@
 #include "commands/provision.hpp"
 #include "commands/reboot.hpp"
 #include "commands/resume.hpp"
+#include "commands/undo.hpp"
 
 // The rows of the commands that reach nodes, and how their words become options.
 namespace kfab::cli {
@@ -65,6 +67,21 @@ CommandOutput adapt_provision(const Args& args, Env& env) {
   return run_provision(provision_options(args, args.flag("check") ? provision::Mode::plan : provision::Mode::apply), env);
 }
 
+UndoOptions undo_options(const Args& args) {
+  UndoOptions options;
+  options.site = agent_site_options(args);
+  for (const auto& list : args.list("role"))
+    for (auto& name : split(list, ','))
+      if (!name.empty() && std::find(options.roles.begin(), options.roles.end(), name) == options.roles.end()) options.roles.push_back(std::move(name));
+  options.check = args.flag("check");
+  options.timeout_s = args.duration_s("timeout").value_or(3600);
+  options.unattended = args.flag("yes");
+  options.show_review = args.text("output") == "table";
+  return options;
+}
+
+CommandOutput adapt_undo(const Args& args, Env& env) { return run_undo(undo_options(args), env); }
+
 RebootOptions reboot_options(const Args& args) {
   RebootOptions options;
   options.site = paced_site_options(args);
@@ -103,6 +120,13 @@ CommandOutput adapt_resume(const Args& args, Env& env) {
   if (watched || provisioned->command == "reboot") {
     CommandOutput output = watched ? run_resume(*provisioned, widened(test_options_of(typed.args)), env) : run_resume(*provisioned, widened(reboot_options(typed.args)), env);
     output.schema = watched ? "kfab.validate/1.3" : "kfab.reboot/1.2";
+    return output;
+  }
+  if (provisioned->command == "undo") {
+    UndoOptions options = widened(undo_options(typed.args));
+    options.unattended = args.flag("yes");
+    CommandOutput output = run_resume(*provisioned, std::move(options), env);
+    output.schema = "kfab.undo/1.0";
     return output;
   }
   ProvisionOptions options = widened(provision_options(typed.args, provision::Mode::apply));
@@ -222,6 +246,29 @@ std::vector<CommandSpec> fleet_commands() {
        .schema = "kfab.provision/1.4",
        .selects_nodes = true,
        .run = adapt_provision},
+      {.name = "undo",
+       .help = "take back what roles changed on the nodes",
+       .description = "Before kfab changes a resource for the first time the node writes down what was there, and after each time what was left. "
+                      "undo puts that back, what was applied last first: files with their bytes, modes and owners, links, directories, kernel "
+                      "parameters, services, mounts, users and groups, packages. kfab-roles(7) says of each type what is taken back and what is not.\n\n"
+                      "Only what is still as kfab left it is touched. Where somebody changed it since, that resource is refused and left as it is, "
+                      "and the message says what differs; in files to which others write too, only kfab's lines are taken out. What undo replaces or "
+                      "removes is kept among the backups of the node. A second undo finds nothing; one that was cut is simply run again.\n\n"
+                      "On a terminal it shows what would be undone and asks. Nodes on which something was undone are no longer provisioned, as "
+                      "readiness sees them. Take the role out of the profile, or the next provision brings it back; the manifest must still hold "
+                      "the role while it is undone. Nodes go in batches as with provision.",
+       .examples = {{"kfab undo site.yaml --role tuning", "on all nodes, after a review"},
+                    {"kfab undo site.yaml --role tuning,users -w 'gpu[001-004]' --check", "what would be undone; nothing is changed"},
+                    {"kfab undo site.yaml --role tuning -t p1 --yes", "a tranche, without asking"}},
+       .positionals = {site_manifest()},
+       .options = with_agent({{.name = "role", .kind = Kind::text, .value = "NAME[,NAME]", .help = "the roles to undo; may be given several times", .repeatable = true, .required = true},
+                              {.name = "check", .help = "only say what would be undone, and change nothing"},
+                              {.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "1h"}},
+                            pace_options("start with N nodes, all of which must be ok before the others begin; default is 1 above 32 nodes, 0 is none")),
+       .exit_codes = {0, 1, 2, 3, 4, 130, 143},
+       .schema = "kfab.undo/1.0",
+       .selects_nodes = true,
+       .run = adapt_undo},
       {.name = "reboot",
        .help = "reboot nodes in batches, and prove that each one came back",
        .description = "A node counts as rebooted when what answers has another boot id, has been running for a shorter time than the order is "
@@ -253,6 +300,7 @@ std::vector<CommandSpec> fleet_commands() {
                       "reboot on the way are waited for and proven, not told again. Nothing is done "
                       "twice, because each resource is checked before it is applied. For when kfab was killed, the control host went down, or "
                       "nodes failed and were repaired. A node whose declared state has changed since is left alone.\n\n"
+                      "Of a run of undo: nodes that are done are not asked again, the others go on from where they are.\n\n"
                       "Of a run of reboot: nodes that run another boot than before are not told to reboot again, but waited for and checked.\n\n"
                       "Of tests that go on by themselves (kfab validate --level soak, or --detach): tells how far each node is and how long it will "
                       "take. Those that are done are judged and recorded, each once; while one is not, the exit code is 3. With --follow it stays "
@@ -273,7 +321,7 @@ std::vector<CommandSpec> fleet_commands() {
                    {.name = "window", .kind = Kind::integer, .value = "N", .help = "most nodes at work at the same time, instead of the run's", .min = 1, .max = 20000}},
        .exit_codes = {0, 1, 2, 3, 4, 130, 143},
        .schema = "kfab.provision/1.4",
-       .other_schemas = {"kfab.reboot/1.2", "kfab.validate/1.3"},
+       .other_schemas = {"kfab.undo/1.0", "kfab.reboot/1.2", "kfab.validate/1.3"},
        .run = adapt_resume},
       {.name = "exec",
        .help = "run a command on many nodes and fold identical output",

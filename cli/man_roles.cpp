@@ -7,6 +7,7 @@
 #include "json/value.hpp"
 #include "manifest/load.hpp"
 #include "manifest/resource_types.hpp"
+#include "manifest/resource_undo.hpp"
 
 namespace kfab::cli {
 namespace {
@@ -28,6 +29,7 @@ std::string resource_list() {
   for (const auto& type : manifest::resource_types()) {
     out += fmt::format("## {}\n\n{}.\n\n", escape(type.name), escape_line(type.help));
     for (const auto& attribute : type.attributes) out += definition(bold(attribute.name), attribute_text(attribute));
+    if (const auto* undo = manifest::find_undo(type.name)) out += definition("_undo_", fmt::format("{}: {}", manifest::to_string(undo->kind), undo->words));
   }
   return out;
 }

@@ -36,7 +36,7 @@ DetachedRun detached_run(const store::RunRecord& run, const json::Value& work, s
 }  // namespace
 
 std::string_view step_of(std::string_view command) {
-  if (command == "reboot" || command == "provision") return command;
+  if (command == "reboot" || command == "provision" || command == "undo") return command;
   return "validate";
 }
 

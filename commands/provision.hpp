@@ -49,6 +49,7 @@ struct ProvisionResult {
   FleetSummary summary;
   int changes = 0;               // resources that would change, or were changed, over all nodes
   std::map<std::string, std::size_t> turns{};   // what only so many nodes do at the same time (provision::Turn)
+  std::vector<std::string> undone_roles{};   // of `kfab undo`: what was taken back; changes lead back then, and there are no turns
   std::string saved{};           // where the plan was saved; empty: nowhere
   std::string manifest{}, run_id{};   // as they are typed in commands that go on from here
 };

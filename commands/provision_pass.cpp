@@ -7,6 +7,7 @@
 
 #include "base/text.hpp"
 #include "json/redact.hpp"
+#include "provision/undo_plan.hpp"
 
 namespace kfab::commands {
 namespace {
@@ -35,15 +36,14 @@ store::NodeRecord provision_record(const Env& env, const fleet::AgentEnd& end, c
   return record;
 }
 
-// What changes nodes goes to one of them first, then to twice as many each time, unless the operator says how.
+void summarize_again(FleetSummary& summary) { summary.failures = fleet::summarize_failures(summary.ends); }
+
+}  // namespace
+
 ReachOptions paced(ReachOptions reach, bool apply, std::size_t nodes) {
   if (apply && nodes > most_at_once && !reach.pace.canary && !reach.pace.in_batches()) reach.pace.canary = 1;
   return reach;
 }
-
-void summarize_again(FleetSummary& summary) { summary.failures = fleet::summarize_failures(summary.ends); }
-
-}  // namespace
 
 ProvisionWork part_of(const ProvisionWork& work, const std::vector<std::size_t>& indices) {
   ProvisionWork part{work.session, {}, {}, {}, work.secrets};
@@ -68,7 +68,7 @@ ProvisionResult run_pass(ProvisionWork& work, Mode mode, const ProvisionOptions&
   result.nodes.resize(work.session.nodes.size());
   const auto request_of = [&](std::size_t index) {
     json::Object request = provision::agent_request(work.states[index], mode, work.secrets);
-    request.set("task", "provision").set("run_id", env.run_id);
+    request.set("task", "provision").set("run_id", env.run_id).set("owner", provision::owner_of(work.session.site->metadata.name, work.session.nodes[index]->name));
     if (apply && !work.expect.empty()) request.set("expect", work.expect[index]);
     return fleet::AgentTask{std::move(request), work.session.sudo[index], std::chrono::seconds(std::max(1LL, static_cast<long long>(options.timeout_s))),
                             work.session.password.get()};

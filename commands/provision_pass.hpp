@@ -35,6 +35,9 @@ ProvisionWork part_of(const ProvisionWork&, const std::vector<std::size_t>& indi
 using SeenWhole = std::function<provision::NodePlan(std::size_t, provision::NodePlan)>;
 ProvisionResult run_pass(ProvisionWork&, provision::Mode, const ProvisionOptions&, Env&, Recorder&, const SeenWhole& seen_whole = {});
 
+// What changes nodes goes to one of them first, then to twice as many each time, unless the operator says how.
+ReachOptions paced(ReachOptions, bool apply, std::size_t nodes);
+
 // A node to which nothing is done. It has no verdict.
 ProvisionedNode left_out_node(const std::string& node, Diagnostic why);
 

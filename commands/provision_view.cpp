@@ -8,6 +8,7 @@
 #include "commands/provision.hpp"
 #include "fleet/fold.hpp"
 #include "nodeset/nodeset.hpp"
+#include "provision/undo_plan.hpp"
 
 // What planning and provisioning came to, as JSON and for people.
 namespace kfab::commands {
@@ -42,7 +43,7 @@ std::string words(ResourceStatus status) {
   return text;
 }
 
-std::string headline(const ProvisionedNode& node) {
+std::string headline(const ProvisionedNode& node, bool undo) {
   const auto& plan = node.plan;
   if (node.outcome != NodeOutcome::ok) return fmt::format("{}, {}", to_string(node.outcome), one_line(node.reason));
   std::vector<std::string> parts;
@@ -58,7 +59,7 @@ std::string headline(const ProvisionedNode& node) {
   const auto proven = std::count_if(node.reboots.begin(), node.reboots.end(), [](const NodeReboot& one) { return one.result.back_after_s.has_value(); });
   if (proven > 0) parts.push_back(proven == 1 ? "rebooted" : fmt::format("rebooted {} times", proven));
   if (plan.reboot_required && plan.stopped_at.empty()) parts.emplace_back("reboot needed");
-  return parts.empty() ? "no resources" : join(parts, ", ");
+  return parts.empty() ? undo ? "nothing to undo" : "no resources" : join(parts, ", ");
 }
 
 void render_resource(const provision::ResourceRecord& resource, term::Writer& out) {
@@ -93,8 +94,8 @@ std::string reason_of_node(const ProvisionedNode& node) {
 }
 
 // What two nodes must have in common to be shown as one: all but names, times and durations.
-std::string fold_key(const ProvisionedNode& node) {
-  std::string key = fmt::format("{}\1{}\1{}\1{}", to_string(node.outcome), headline(node), node.plan.reboot_reason, reason_of_node(node));
+std::string fold_key(const ProvisionedNode& node, bool undo) {
+  std::string key = fmt::format("{}\1{}\1{}\1{}", to_string(node.outcome), headline(node, undo), node.plan.reboot_reason, reason_of_node(node));
   for (const auto& resource : node.plan.resources) {
     key += fmt::format("\2{}\1{}\1{}\1{}", resource.id, to_string(resource.status), resource.message, resource.diff) + resource.reboot_reason;
     for (const auto& change : resource.changes) key += fmt::format("\3{}\1{}\1{}", change.what, change.before, change.after);
@@ -107,6 +108,10 @@ std::string summary(const ProvisionResult& result) {
   const auto all = static_cast<long long>(result.nodes.size());
   long long failed = 0;
   for (const auto& node : result.nodes) failed += node.plan.failed + node.plan.skipped;
+  long long impossible = 0;
+  if (!result.undone_roles.empty())
+    for (const auto& node : result.nodes) impossible += provision::impossible(node.plan);
+  failed -= impossible;
   const long long unknown = all - std::count_if(result.nodes.begin(), result.nodes.end(), [](const auto& node) {
                               return node.plan.complete && node.plan.not_reported == 0 && node.plan.cancelled == 0;
                             });
@@ -114,6 +119,7 @@ std::string summary(const ProvisionResult& result) {
   std::string text = result.mode == Mode::plan ? "Plan: " : unknown + failed + not_gone_on > 0 ? "Not done: " : "Done: ";
   text += fmt::format("{} on {}", plural(result.changes, "change"), plural(all, "node"));
   if (failed > 0) text += fmt::format("; {} failed or skipped", plural(failed, "resource"));
+  if (impossible > 0) text += fmt::format("; {} cannot be undone", plural(impossible, "resource"));
   if (unknown > 0) text += fmt::format("; of {} nothing, or not all, is known", plural(unknown, "node"));
   const auto waiting = std::count_if(result.nodes.begin(), result.nodes.end(), [](const auto& node) { return !node.plan.stopped_at.empty(); });
   if (waiting > 0) text += fmt::format("; {} for a reboot", waiting == 1 ? "1 node waits" : fmt::format("{} nodes wait", waiting));
@@ -166,7 +172,7 @@ std::string folded_changes(const ProvisionResult& result) {
     if (node.plan.would_change == 0) continue;
     ++nodes;
     changes += node.plan.would_change;
-    sets.emplace(fold_key(node), node.plan.would_change);
+    sets.emplace(fold_key(node, !result.undone_roles.empty()), node.plan.would_change);
   }
   const std::string of = plural(nodes, "node") + ": ";
   if (nodes == 0) return "no changes";
@@ -188,23 +194,29 @@ json::Value to_json(const ProvisionResult& result) {
   }
   json::Object data{{"mode", result.mode == Mode::plan ? "plan" : "apply"}, {"changes", result.changes}, {"counts", result.counts.to_json()}};
   add_to(data, result.summary);
+  if (!result.undone_roles.empty()) {
+    json::Array roles;
+    for (const auto& role : result.undone_roles) roles.emplace_back(role);
+    return data.set("roles", std::move(roles)).set("nodes", std::move(nodes));
+  }
   json::Array turns;
   for (const auto& [name, limit] : result.turns) turns.emplace_back(json::Object{{"name", name}, {"limit", limit}});
   return data.set("turns", std::move(turns)).set("nodes", std::move(nodes));
 }
 
 void render(const ProvisionResult& result, term::Writer& out) {
+  const bool undo = !result.undone_roles.empty();
   std::vector<std::pair<std::string, std::string>> keyed;
   std::map<std::string, const ProvisionedNode*> sample;
   for (const auto& node : result.nodes) {
-    keyed.emplace_back(node.name, fold_key(node));
+    keyed.emplace_back(node.name, fold_key(node, undo));
     sample.emplace(keyed.back().second, &node);
   }
   for (const auto& group : fleet::fold(keyed)) {
     const ProvisionedNode& node = *sample.at(group.text);
     out.text(term::Style::strong, nodeset::fold_names(group.nodes));
     if (group.nodes.size() > 1) out.text(term::Style::faint, fmt::format(" ({}, all the same)", plural(static_cast<long long>(group.nodes.size()), "node")));
-    out.text(": ").line(headline(node));
+    out.text(": ").line(headline(node, undo));
     if (const std::string reason = reason_of_node(node); !reason.empty()) out.line(term::Style::bad, "  " + reason);
     const bool resource_asks = std::any_of(node.plan.resources.begin(), node.plan.resources.end(), [](const auto& one) { return !one.reboot_reason.empty(); });
     if (node.plan.reboot_required && !resource_asks) out.line(term::Style::warning, "  reboot needed: " + one_line(node.plan.reboot_reason, 200));

@@ -10,11 +10,11 @@
 
 namespace kfab::commands {
 
-// What is to be done to go on with a run of provision or reboot, or with tests that were watched.
+// What is to be done to go on with a run of provision, undo or reboot, or with tests that were watched.
 struct Resumable {
   std::string run_id;                     // that was asked for
   std::vector<std::string> chain;         // of runs that go on with each other, this one among them: the first to the newest
-  std::string command;                    // provision, reboot, validate, ...: of the first that kept its work, as all that follows
+  std::string command;                    // provision, undo, reboot, validate, ...: of the first that kept its work, as all that follows
   std::vector<std::string> argv;          // as it was typed then
   std::string directory;                  // in which it was typed
   std::string plan;                       // the plan that it applied, kept beside the store; empty: none

@@ -49,6 +49,13 @@ CommandOutput run_resume(const Resumable& run, ProvisionOptions options, Env& en
   return run_provision(options, env);
 }
 
+CommandOutput run_resume(const Resumable& run, UndoOptions options, Env& env) {
+  if (auto done = nothing_left(run, env)) return std::move(*done);
+  options.site.selection = what_is_left(run);
+  options.resumed = run;
+  return run_undo(options, env);
+}
+
 CommandOutput run_resume(const Resumable& run, RebootOptions options, Env& env) {
   if (auto done = nothing_left(run, env)) return std::move(*done);
   options.site.selection = what_is_left(run);

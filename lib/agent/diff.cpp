@@ -124,4 +124,65 @@ std::string unified_diff(std::string_view before, std::string_view after, std::s
   return out + fmt::format("... (cut at {} bytes)\n", max_bytes);
 }
 
+std::vector<Hunk> hunks_between(std::string_view before, std::string_view after) {
+  std::vector<Hunk> hunks;
+  std::size_t line = 0;
+  bool open = false;
+  for (const auto& edit : compare(lines_of(before), lines_of(after))) {
+    if (edit.kind == ' ') {
+      open = false;
+      ++line;
+      continue;
+    }
+    if (!open) hunks.push_back({line, line, {}});
+    open = true;
+    if (edit.kind == '-') hunks.back().end = ++line;
+    else hunks.back().lines.emplace_back(edit.line);
+  }
+  return hunks;
+}
+
+namespace {
+
+// Whether both cannot be done: they take the same lines away, or add at the same place.
+bool collide(const Hunk& a, const Hunk& b) {
+  if (a.begin == a.end && b.begin == b.end) return a.begin == b.begin;
+  return a.begin < b.end && b.begin < a.end;   // an addition at the edge of what goes is no obstacle
+}
+
+bool same(const Hunk& a, const Hunk& b) { return a.begin == b.begin && a.end == b.end && a.lines == b.lines; }
+
+}  // namespace
+
+std::optional<std::string> merged_text(std::string_view base, std::string_view mine, std::string_view theirs, bool theirs_wins) {
+  auto ours = hunks_between(base, mine);
+  std::vector<Hunk> all = hunks_between(base, theirs);
+  for (auto& hunk : ours) {
+    bool keep = true;
+    for (const auto& other : all) {
+      if (!collide(hunk, other)) continue;
+      if (same(hunk, other) || theirs_wins) keep = false;
+      else if (hunk.lines.empty() && other.lines.empty()) continue;   // both only take away: all of it goes
+      else return std::nullopt;
+    }
+    if (keep) all.push_back(std::move(hunk));
+  }
+  const auto lines = lines_of(base);
+  // An addition before the lines at its place go.
+  std::stable_sort(all.begin(), all.end(), [](const Hunk& a, const Hunk& b) { return a.begin != b.begin ? a.begin < b.begin : a.end < b.end; });
+  std::string out;
+  const auto add = [&](std::string_view line) {   // a last line without a newline that is the last no more gets one
+    if (!out.empty() && !out.ends_with('\n')) out += '\n';
+    out += line;
+  };
+  std::size_t at = 0;
+  for (const auto& hunk : all) {
+    for (; at < hunk.begin; ++at) add(lines[at]);
+    for (const auto& line : hunk.lines) add(line);
+    at = std::max(at, hunk.end);
+  }
+  for (; at < lines.size(); ++at) add(lines[at]);
+  return out;
+}
+
 }  // namespace kfab::agent

@@ -10,7 +10,7 @@
 // ignored by the host; anything else that is new needs a new protocol version.
 //
 // Host to agent
-//   {"type":"request","protocol":1,"run_id":"...","deadline_s":600,"heartbeat_s":12,"task":"boot|clock|detach|facts|job|provision|reboot|relay|selftest|test", ...}
+//   {"type":"request","protocol":1,"run_id":"...","deadline_s":600,"heartbeat_s":12,"task":"boot|clock|detach|facts|job|provision|reboot|relay|selftest|test|undo", ...}
 //       the first line; the other members are the task's own
 //   {"type":"heartbeat"}   at least every heartbeat_s; any line counts
 //   {"type":"cancel"}      stop now, in good order
@@ -25,7 +25,7 @@
 //   {"type":"turn","name":"...","state":"wanted"|"over"}   what only so many nodes may do at once: the task waits until the
 //       host says that it is this node's turn, and says when that is over. Waiting is no part of deadline_s
 //   task messages:  {"type":"facts","facts":{...}}      (facts.hpp)
-//                   {"type":"resource", ...}            (provision_task.hpp)
+//                   {"type":"resource", ...}            (provision_task.hpp, undo_task.hpp)
 //                   of task "test": tests/test_task.hpp; "selftest": tests/selftest_task.hpp; "relay": relay_task.hpp; "clock": clock_task.hpp; "boot" and "reboot": boot_task.hpp;
 //                   "detach" and "job": jobs/job_task.hpp
 //   {"type":"done","ok":true,"error":null}  or  {"type":"done","ok":false,"error":{"code":"KF2101","message":"..."}}

@@ -14,6 +14,7 @@
 
 #include "agent/facts_sections.hpp"
 #include "agent/reboot_due.hpp"
+#include "agent/resources/undo_store.hpp"
 #include "base/codes/agent.hpp"
 #include "base/codes/plan.hpp"
 #include "base/codes/provision.hpp"
@@ -184,7 +185,8 @@ Identity identity_of(const NodeEnvironment& node) {
 
 class Run {
  public:
-  Run(TaskContext& task, const NodeEnvironment& node, bool apply) : task_(task), context_{task, node}, apply_(apply), noted_(node) {}
+  Run(TaskContext& task, const NodeEnvironment& node, bool apply, std::string owner = {})
+      : task_(task), context_{task, node}, apply_(apply), noted_(node), trail_(context_, std::move(owner)) {}
 
   // The outcome of each, in order; nothing is told of them.
   std::vector<Outcome> look(const std::vector<Declared>& resources) {
@@ -336,7 +338,11 @@ class Run {
     if (!found) return not_checked(std::move(found).error());
     const bool restart = restart_due(declared, resource, *found);
     Outcome outcome{ResourceStatus::in_sync, {}, {}, {}, {}, {}, resource.reboot_reason()};
-    if (found->in_sync() && !restart) return reboot_before_ && !apply_ && declared.type == "command" ? known_after_the_reboot(std::move(outcome)) : outcome;
+    if (found->in_sync() && !restart) {
+      if (apply_)
+        if (auto noted = trail_.confirm(declared.type, declared.attributes, resource); !noted) return failed(std::move(noted).error());
+      return reboot_before_ && !apply_ && declared.type == "command" ? known_after_the_reboot(std::move(outcome)) : outcome;
+    }
     outcome.status = apply_ ? ResourceStatus::changed : ResourceStatus::would_change;
     outcome.changes = found->changes;
     outcome.diff = found->diff;
@@ -346,7 +352,11 @@ class Run {
     if (!take_turns(declared)) return failed(error(code::agent_cancelled, "the run was stopped while it waited for its turn"));
     if (watched_.count(declared.id) > 0)
       if (auto noted = noted_.add(declared.id); !noted) return failed(std::move(noted).error(), outcome.changes, outcome.diff);
-    return apply(resource, *found, restart, std::move(outcome));
+    if (!found->in_sync())
+      if (auto noted = trail_.before(declared.id, declared.type, declared.attributes, resource); !noted) return failed(std::move(noted).error(), outcome.changes, outcome.diff);
+    Outcome done = apply(resource, *found, restart, std::move(outcome));
+    if (auto noted = trail_.after(resource); !noted && !done.problem) return failed(std::move(noted).error(), done.changes, done.diff);
+    return done;
   }
 
   // A guard that holds may not do so under another kernel: whether the command is run is not to be foretold.
@@ -442,6 +452,7 @@ class Run {
   std::map<std::string, std::string> file_;   // path by id
   std::vector<std::string> held_turns_;
   ChangedSinceBoot noted_;
+  UndoTrail trail_;
   BeforeReboot before_;
   std::set<std::string> watched_;
   std::string failed_before_;               // the first that failed
@@ -487,7 +498,7 @@ Status run_provision_task(const json::Value& request, TaskContext& context, cons
   KFAB_TRY(resources, read_resources(request));
   if (mode == "apply" && !request["expect"].is_null())
     KFAB_TRY_VOID(compare_with_plan(read_expectation(request["expect"]), resources, context, node));
-  Run run(context, node, mode == "apply");
+  Run run(context, node, mode == "apply", request.string_or("owner", "."));
   run.all(resources);
   const std::string system = system_reboot_reason(node);
   context.emit(json::Object{{"type", "system"}, {"reboot_due", system.empty() ? json::Value() : json::Value(system)}, {"stopped_for_reboot", run.stopped()}});

@@ -51,6 +51,9 @@ namespace kfab::agent {
 // that the running kernel was started without, a module that is kept from being loaded and is loaded); reboot_reason
 // then says why in words, and is null otherwise. It goes along with in_sync, would_change and changed: what is on the
 // disk may be right while the reboot is still to come, and every later run says so until it has been.
+//
+// In apply mode what was there before a resource is changed is written down first, and what was left of it afterwards, so that
+// task "undo" can take it back (undo_task.hpp). "owner" of the request says in whose name: site/node.
 Status run_provision_task(const json::Value& request, TaskContext&);
 Status run_provision_task(const json::Value& request, TaskContext&, const NodeEnvironment&);
 

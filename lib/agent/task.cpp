@@ -11,6 +11,7 @@
 #include "agent/relay_task.hpp"
 #include "agent/tests/selftest_task.hpp"
 #include "agent/tests/test_task.hpp"
+#include "agent/undo_task.hpp"
 
 namespace kfab::agent {
 
@@ -48,6 +49,10 @@ std::span<const TaskRow> all_tasks() {
       TaskRow{"test", [](const json::Value& request, TaskContext& context) -> Status {
                 KFAB_TRY_VOID(no_other_job(request.string_or("run_id")));
                 return run_test_task(request, context);
+              }},
+      TaskRow{"undo", [](const json::Value& request, TaskContext& context) -> Status {
+                if (request.string_or("mode") == "apply") KFAB_TRY_VOID(no_other_job({}));
+                return run_undo_task(request, context);
               }},
   };
   return tasks;

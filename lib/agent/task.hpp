@@ -48,7 +48,7 @@ struct TaskRow {
   TaskFunction run;
 };
 
-// What this agent can do: boot, clock, detach, facts, job, provision, reboot, relay, selftest, test.
+// What this agent can do: boot, clock, detach, facts, job, provision, reboot, relay, selftest, test, undo.
 std::span<const TaskRow> all_tasks();
 
 }  // namespace kfab::agent

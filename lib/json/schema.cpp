@@ -47,6 +47,7 @@ KFAB_EMBEDDED(schema_schema)
 KFAB_EMBEDDED(schema_selftest)
 KFAB_EMBEDDED(schema_show)
 KFAB_EMBEDDED(schema_text)
+KFAB_EMBEDDED(schema_undo)
 KFAB_EMBEDDED(schema_validate)
 KFAB_EMBEDDED(schema_validate_1_1)
 KFAB_EMBEDDED(schema_validate_1_2)
@@ -105,6 +106,7 @@ constexpr Source sources[] = {
     {"kfab.selftest/1.0", embedded_schema_selftest},
     {"kfab.show/1.0", embedded_schema_show},
     {"kfab.text/1.0", embedded_schema_text},
+    {"kfab.undo/1.0", embedded_schema_undo},
     {"kfab.validate/1.0", embedded_schema_validate},
     {"kfab.validate/1.1", embedded_schema_validate_1_1},
     {"kfab.validate/1.2", embedded_schema_validate_1_2},

@@ -94,6 +94,8 @@ class ArchiveResource final : public Resource {
     return done;
   }
 
+  std::vector<Place> places() const override { return {{.path = path_, .kind = Place::Kind::tree}}; }
+
  private:
   Status unpack() const {
     const auto result = context_.run({"tar", "-x", "-f", from_, "-C", beside_, "--no-same-owner", "--no-overwrite-dir",

@@ -25,14 +25,6 @@ namespace {
 constexpr std::size_t kept_per_path = 5;
 constexpr std::size_t max_name_bytes = 160;
 
-// Not everybody may write below /var/lib: an agent that is not root keeps its copies with its user.
-std::string backup_directory(const NodeEnvironment& node) {
-  if (!node.backup_directory.empty()) return node.backup_directory;
-  if (::geteuid() == 0) return node.at("/var/lib/kfab/backups");
-  const char* home = std::getenv("HOME");
-  return home != nullptr && *home == '/' ? std::string(home) + "/.local/state/kfab/backups" : std::string();
-}
-
 std::string time_stamp() {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
@@ -94,6 +86,20 @@ bool same_bytes(int fd, const struct stat& file, const std::string& copy) {
 }
 
 }  // namespace
+
+// Not everybody may write below /var/lib: an agent that is not root keeps its copies with its user.
+std::string backup_directory(const NodeEnvironment& node) {
+  if (!node.backup_directory.empty()) return node.backup_directory;
+  if (::geteuid() == 0) return node.at("/var/lib/kfab/backups");
+  const char* home = std::getenv("HOME");
+  return home != nullptr && *home == '/' ? std::string(home) + "/.local/state/kfab/backups" : std::string();
+}
+
+std::string newest_backup(const std::string& path, const NodeEnvironment& node) {
+  const auto directory = backup_directory(node);
+  const auto kept = copies(directory, backup_name(path));
+  return kept.empty() ? std::string() : directory + "/" + kept.back();
+}
 
 std::string backup_name(const std::string& path) {
   std::string name;

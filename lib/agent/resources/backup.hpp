@@ -12,6 +12,11 @@ namespace kfab::agent {
 // five stay. Errors: backup_failed, or what the disk says.
 Status keep_backup(const std::string& path, int directory_fd, const NodeEnvironment&);
 
+// The directory of the copies; empty where there is no place for one.
+std::string backup_directory(const NodeEnvironment&);
+// The newest copy of a path, as a path; empty where there is none.
+std::string newest_backup(const std::string& path, const NodeEnvironment&);
+
 // The part of a copy's name that stands for the path, at most 160 bytes: a longer one is cut to its end and its digest.
 std::string backup_name(const std::string& path);
 

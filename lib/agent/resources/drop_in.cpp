@@ -59,6 +59,12 @@ class DropInResource final : public Resource {
 
   std::string written_path() const override { return file_.path(); }
 
+  std::vector<Place> places() const override { return {{.path = file_.path(), .copies = backup_}}; }
+  Status settle(const json::Value&) override {
+    const auto result = context_.run({"systemctl", "daemon-reload"}, systemctl_timeout_s);
+    return result.success() ? ok() : Status(process_failure(code::service_failed, "systemctl daemon-reload", result));
+  }
+
  private:
   // As systemctl does it: a name without a kind is a service's.
   static std::string with_suffix(const std::string& unit) {

@@ -69,6 +69,13 @@ class FileResource final : public Resource {
 
   std::string written_path() const override { return path_; }
 
+  std::vector<Place> places() const override {
+    Place place{.path = path_};
+    place.copies = backup_;
+    place.sensitive = sensitive_;
+    return {place};
+  }
+
  private:
   Status compare_content(const struct stat& found, Difference& difference) {
     if (!exists_) {
@@ -172,6 +179,8 @@ class DirectoryResource final : public Resource {
     if (fresh && !wanted.mode) wanted.mode = 0755;   // whatever the umask
     return set_ownership(directory.get(), wanted, path_);
   }
+
+  std::vector<Place> places() const override { return {{.path = path_, .kind = Place::Kind::directory}}; }
 
  private:
   json::Value attributes_;

@@ -98,6 +98,26 @@ class FirewallResource final : public Resource {
     return enable_ || unit_file_.differs() ? run({"systemctl", "enable", "--", "kfab-firewall.service"}) : ok();
   }
 
+  // The link by which the unit is enabled is one of them: once the unit is gone systemctl would not find it any more.
+  std::vector<Place> places() const override {
+    return {{.path = rules_file_.path(), .copies = backup_}, {.path = listing_file_.path()}, {.path = unit_file_.path()},
+            {.path = context_.node.at("/etc/systemd/system/multi-user.target.wants/kfab-firewall.service")}};
+  }
+  Result<json::Value> snapshot() override {
+    KFAB_TRY(now, listing());
+    return json::Value(json::Object{{"table inet kfab", now.empty() ? "absent" : "sha256 " + sha256_hex(now)}});
+  }
+  // A table that was there is loaded by settle(), from the rules that are put back.
+  Status restore(const json::Value& before) override {
+    return before.string_or("table inet kfab") == "absent" ? run({"nft", "delete", "table", "inet", "kfab"}) : ok();
+  }
+  Status settle(const json::Value& before) override {
+    KFAB_TRY_VOID(run({"systemctl", "daemon-reload"}));
+    KFAB_TRY(now, snapshot());
+    if (scalar_text(now["table inet kfab"]) == before.string_or("table inet kfab") || before.string_or("table inet kfab") == "absent") return ok();
+    return run({"nft", "-f", rules_file_.path()});
+  }
+
  private:
   Status remove() const {
     if (unit_file_.differs()) KFAB_TRY_VOID(run({"systemctl", "disable", "--", "kfab-firewall.service"}));

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "agent/resources/resource.hpp"
@@ -46,6 +48,26 @@ class GroupResource final : public Resource {
     const auto result = context_.run(argv, change_timeout_s);
     if (result.success()) return ok();
     return process_failure(code::group_failed, fmt::format("{} {}", argv.front(), one_line(name_, 60)), result);
+  }
+
+  Result<json::Value> snapshot() override {
+    const auto entry = context_.run({"getent", "group", name_}, lookup_timeout_s);
+    if (entry.end == ProcessResult::End::exited && entry.exit_status == 2) return json::Value(json::Object{{"group", "absent"}});
+    if (!entry.success()) return process_failure(code::group_failed, "getent group", entry);
+    const auto fields = split(trim(entry.out), ':');
+    if (fields.size() < 3) return error(code::group_failed, "getent gives no readable entry for " + one_line(name_, 60));
+    return json::Value(json::Object{{"group", "gid " + fields[2]}});
+  }
+  std::string cannot_restore(const json::Value& before) const override {
+    if (!absent_ || before["group"].is_null()) return {};
+    return fmt::format("the group {} was removed, and with it who belonged to it", one_line(name_, 60));
+  }
+  Status restore(const json::Value& before) override {
+    const auto was = before.string_or("group");
+    const auto result = was == "absent" ? context_.run({"groupdel", "--", name_}, change_timeout_s)
+                                        : context_.run({"groupmod", "-g", was.substr(std::min<std::size_t>(4, was.size())), "--", name_}, change_timeout_s);
+    if (result.success()) return ok();
+    return process_failure(code::group_failed, fmt::format("{} {}", was == "absent" ? "groupdel" : "groupmod", one_line(name_, 60)), result);
   }
 
  private:

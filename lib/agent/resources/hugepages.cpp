@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 
 #include <fmt/format.h>
 
@@ -41,6 +42,21 @@ class HugepagesResource final : public Resource {
   Status apply(const Difference& found) override {
     if (file_.differs()) KFAB_TRY_VOID(file_.apply(context_));   // first: what is short now may be had at boot
     if (found.changes.front().what != "live") return ok();
+    return set_pages();
+  }
+
+  std::vector<Place> places() const override { return {{.path = file_.path()}}; }
+  Result<json::Value> snapshot() override {
+    KFAB_TRY(now, pages());
+    return json::Value(json::Object{{"pages", std::move(now)}});
+  }
+  Status restore(const json::Value& before) override {
+    count_ = std::strtoll(before.string_or("pages").c_str(), nullptr, 10);
+    return set_pages();
+  }
+
+ private:
+  Status set_pages() const {
     const auto path = context_.node.at(below_);
     const auto text = fmt::format("{}\n", count_);
     const Descriptor fd(::open(path.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC));
@@ -52,7 +68,6 @@ class HugepagesResource final : public Resource {
     return error(code::hugepages_short, fmt::format("the kernel found room for {} of {} pages of {} KiB", now, count_, size_kib_));
   }
 
- private:
   Result<std::string> pages() const {
     const auto text = read_file(context_.node.at(below_), 4096);
     if (text) return std::string(trim(*text));

@@ -65,6 +65,16 @@ class HostnameResource final : public Resource {
     return ok();
   }
 
+  std::vector<Place> places() const override { return {{.path = path_}}; }
+  Result<json::Value> snapshot() override {
+    KFAB_TRY(live, read_file(live_path_, 4096));
+    return json::Value(json::Object{{"live", std::string(trim(live))}});
+  }
+  Status restore(const json::Value& before) override {
+    name_ = before.string_or("live");
+    return write_live();
+  }
+
  private:
   Status write_live() const {
     const Descriptor fd(::open(live_path_.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC));
@@ -110,6 +120,8 @@ class TimezoneResource final : public Resource {
     }
     return ok();
   }
+
+  std::vector<Place> places() const override { return {{.path = link_}, {.path = text_path_}}; }
 
  private:
   // The end of the link's target; a copy of a zone in its place has no name that could be told.

@@ -90,6 +90,54 @@ class KernelArgumentResource final : public Resource {
     return result.success() ? ok() : Status(process_failure(code::boot_loader_failed, "update-grub", result));
   }
 
+  // Of grub its files, from which the configuration is made; of grubby what each kernel is started with.
+  std::vector<Place> places() const override {
+    if (grubby_) return {};
+    return {{.path = own_path_, .kind = Place::Kind::own_lines}, {.path = default_path_, .kind = Place::Kind::lines}};
+  }
+  Result<json::Value> snapshot() override {
+    json::Object now;
+    if (::access(config_path_.c_str(), F_OK) == 0) return json::Value(std::move(now));
+    const auto result = context_.run({"grubby", "--info=ALL"}, 60);
+    if (!result.success()) return process_failure(code::boot_loader_failed, "grubby --info", result);
+    std::string kernel;
+    for (const auto line : split_lines(result.out)) {
+      if (line.starts_with("kernel=")) kernel = unquoted(line.substr(7));
+      if (line.starts_with("args=") && !kernel.empty()) now.set(kernel, last_of(tokens_of(unquoted(line.substr(5)))).value_or("absent"));
+    }
+    return json::Value(std::move(now));
+  }
+  Status restore(const json::Value& before) override {
+    for (const auto& [kernel, was] : before.as_object()->members()) {
+      const auto token = scalar_text(was);
+      std::vector<std::string> argv{"grubby", "--update-kernel=" + kernel, "--remove-args=" + name_};
+      if (token != "absent") argv.back() = "--args=" + token;
+      const auto result = context_.run(argv, grub_timeout_s);
+      if (!result.success()) return process_failure(code::boot_loader_failed, "grubby", result);
+    }
+    return ok();
+  }
+  Status settle(const json::Value&) override {
+    if (::access(config_path_.c_str(), F_OK) != 0) return ok();
+    const auto result = context_.run({"update-grub"}, grub_timeout_s);
+    return result.success() ? ok() : Status(process_failure(code::boot_loader_failed, "update-grub", result));
+  }
+  std::string reboot_after_undo(const json::Value& before) const override {
+    const auto live = read_file(context_.node.at("/proc/cmdline"), 65536);
+    std::optional<std::string> next;
+    if (const auto config = read_file(config_path_, std::size_t{4} << 20)) {
+      for (const auto line : split_lines(*config))
+        if (const auto tokens = tokens_of(line); tokens.size() > 1 && (tokens[0] == "linux" || tokens[0] == "linuxefi")) {
+          next = last_of(tokens);
+          break;
+        }
+    } else if (const auto& kernels = before.as_object()->members(); !kernels.empty() && scalar_text(kernels.front().second) != "absent") {
+      next = scalar_text(kernels.front().second);
+    }
+    const auto now = live ? last_of(tokens_of(*live)) : std::nullopt;
+    return now == next ? "" : fmt::format("the running kernel was started {}", now ? "with " + one_line(*now, 80) : "without " + one_line(name_, 80));
+  }
+
   std::string reboot_reason() const override {
     if (is_right(live_)) return {};
     return absent_ ? fmt::format("the running kernel was started with {}", one_line(*live_, 80))
@@ -102,6 +150,9 @@ class KernelArgumentResource final : public Resource {
   std::optional<std::string> last_of(const std::vector<std::string>& tokens) const {
     const auto it = std::find_if(tokens.rbegin(), tokens.rend(), [&](const std::string& token) { return name_of(token) == name_; });
     return it == tokens.rend() ? std::nullopt : std::optional(*it);
+  }
+  static std::string_view unquoted(std::string_view text) {
+    return text.size() >= 2 && text.front() == '"' && text.back() == '"' ? text.substr(1, text.size() - 2) : text;
   }
   bool is_right(const std::optional<std::string>& token) const { return absent_ ? !token : token == token_; }
   void compare(std::string_view what, const std::optional<std::string>& now, Difference& difference) const {

@@ -86,6 +86,13 @@ class KernelModuleResource final : public Resource {
     return rebuild_ || (ramdisk_ && conf_file_.differs()) ? rebuild_ramdisk() : ok();
   }
 
+  std::vector<Place> places() const override { return {{.path = conf_file_.path()}, {.path = load_file_.path()}}; }
+  Status settle(const json::Value&) override { return ramdisk_ ? rebuild_ramdisk() : ok(); }
+  Result<json::Value> snapshot() override { return json::Value(json::Object{{"~loaded", is_there(sys_path()) ? "yes" : "no"}}); }
+  std::string reboot_after_undo(const json::Value& before) const override {
+    return is_there(sys_path()) && before.string_or("~loaded") == "no" ? fmt::format("{} stays loaded until the next boot", name_) : "";
+  }
+
   std::string reboot_reason() const override {
     if (absent_) return {};
     if (blacklist_ && loaded_) return fmt::format("the kernel still has {} loaded", name_);

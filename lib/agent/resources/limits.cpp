@@ -62,6 +62,8 @@ class LimitsResource final : public Resource {
 
   Status apply(const Difference&) override { return file_.apply(context_); }
 
+  std::vector<Place> places() const override { return {{.path = file_.path(), .kind = Place::Kind::own_lines}}; }
+
  private:
   // "-" is both of soft and hard.
   std::vector<std::string> wanted_kinds() const {

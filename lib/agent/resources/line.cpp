@@ -90,6 +90,10 @@ class LineResource final : public Resource {
 
   std::string written_path() const override { return path_; }
 
+  std::vector<Place> places() const override {
+    return {{.path = path_, .kind = Place::Kind::lines, .copies = attributes_.bool_or("backup", true), .sensitive = sensitive_}};
+  }
+
  private:
   std::string edited(const std::string& bytes, const Pattern& pattern, Difference& difference) const {
     auto lines = lines_of(bytes);

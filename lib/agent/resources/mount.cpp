@@ -83,6 +83,33 @@ class MountResource final : public Resource {
     return run({"mount", "-t", wanted_.type, "-o", wanted_.options, "--", wanted_.device, wanted_.path});
   }
 
+  std::vector<Place> places() const override {
+    return {{.path = context_.node.at(wanted_.path), .kind = Place::Kind::mount_point}, {.path = fstab_path_, .kind = Place::Kind::lines, .copies = backup_}};
+  }
+  Result<json::Value> snapshot() override {
+    KFAB_TRY(mounts, mounts_of(context_.node));
+    const auto here = std::find_if(mounts.rbegin(), mounts.rend(), [&](const Mounted& mount) { return mount.path == wanted_.path; });
+    if (here == mounts.rend()) return json::Value(json::Object{{"mounted", "no"}, {"options", ""}});
+    std::string told;
+    for (const std::string_view option : told_options)
+      if (has_option(here->options, option)) told += (told.empty() ? "" : ",") + std::string(option);
+    return json::Value(json::Object{{"mounted", fmt::format("{} {}", here->type, here->device)}, {"options", told}});
+  }
+  Status restore(const json::Value& before) override {
+    const auto mounted = before.string_or("mounted");
+    if (mounted == "no") return run({"umount", "--", wanted_.path});
+    const auto options = before.string_or("options");
+    if (!mounted.empty()) {
+      const auto blank = mounted.find(' ');
+      return run({"mount", "-t", mounted.substr(0, blank), "-o", options.empty() ? "defaults" : options, "--", mounted.substr(blank + 1), wanted_.path});
+    }
+    // Each that was not there has a word that takes it back.
+    std::string all = "remount," + options;
+    for (const auto& [option, opposite] : {std::pair{"nosuid", "suid"}, {"nodev", "dev"}, {"noexec", "exec"}, {"noatime", "atime"}})
+      if (!has_option(options, option) && !(std::string_view(option) == "noatime" && has_option(options, "relatime"))) all += std::string(",") + opposite;
+    return run({"mount", "-o", all, "--", wanted_.path});
+  }
+
  private:
   Status check_fstab(Difference& difference) {
     fstab_text_.reset();
@@ -207,6 +234,26 @@ class SwapResource final : public Resource {
     }
     for (const auto& swap : live_) KFAB_TRY_VOID(run({"swapoff", "--", swap}));
     return switch_on_ ? run({"swapon", "--", device_}) : ok();
+  }
+
+  std::vector<Place> places() const override { return {{.path = fstab_path_, .kind = Place::Kind::lines, .copies = backup_}}; }
+  // The devices that are swapped to, of those that the role means.
+  Result<json::Value> snapshot() override {
+    KFAB_TRY(swaps, swaps_of(context_.node));
+    std::vector<std::string> on;
+    for (const auto& swap : swaps)
+      if (device_.empty() || real_device(swap, context_.node) == real_device(device_, context_.node)) on.push_back(swap);
+    std::sort(on.begin(), on.end());
+    return json::Value(json::Object{{"swap", on.empty() ? "off" : join(on, "\n")}});
+  }
+  Status restore(const json::Value& before) override {
+    const auto was = before.string_or("swap");
+    KFAB_TRY(swaps, swaps_of(context_.node));
+    const auto wanted = was == "off" ? std::vector<std::string>{} : split(was, '\n');
+    for (const auto& swap : wanted)
+      if (std::find(swaps.begin(), swaps.end(), swap) == swaps.end()) KFAB_TRY_VOID(run({"swapon", "--", swap}));
+    if (wanted.empty() && !device_.empty()) return run({"swapoff", "--", device_});
+    return ok();
   }
 
  private:

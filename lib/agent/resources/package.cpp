@@ -9,6 +9,7 @@
 #include "agent/resources/package_manager.hpp"
 #include "base/codes/agent.hpp"
 #include "base/codes/provision.hpp"
+#include "base/codes/undo.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent {
@@ -68,6 +69,50 @@ class PackageResource final : public Resource {
     if (!to_install_.empty())
       KFAB_TRY_VOID(manager_->install(from_.empty() ? to_install_ : std::vector<std::string>{from_}, how_));
     return to_hold_.empty() ? ok() : manager_->hold(to_hold_, *hold_);
+  }
+
+  std::vector<Place> places() const override { return pin_.empty() ? std::vector<Place>{} : std::vector<Place>{{.path = pin_file_.path()}}; }
+
+  Result<json::Value> snapshot() override {
+    KFAB_TRY(found, query());
+    json::Object now;
+    for (const auto& name : names_) {
+      const auto it = found.find(name.substr(0, name.find(':')));
+      const bool there = it != found.end() && it->second.installed();
+      now.set(name, there ? it->second.shown : "absent");
+      if (hold_) now.set(name + " hold", there && it->second.held ? "held" : "not held");
+    }
+    return json::Value(std::move(now));
+  }
+
+  // What was absent goes, unless others need it by now; what was there in another version comes again, where a repository
+  // still has that. Holds are lifted before and set again last.
+  Status restore(const json::Value& before) override {
+    KFAB_TRY(now, snapshot());
+    std::vector<std::string> unhold, hold, remove;
+    std::vector<std::pair<std::string, std::string>> install;
+    for (const auto& name : names_) {
+      const auto was = before.string_or(name), held = before.string_or(name + " hold");
+      if (now.string_or(name + " hold") == "held" && (!was.empty() || held == "not held")) unhold.push_back(name);
+      if (was == "absent") remove.push_back(name);
+      else if (!was.empty()) install.emplace_back(name, was);
+      if (held == "held") hold.push_back(name);
+    }
+    if (!remove.empty()) {
+      KFAB_TRY(others, manager_->would_go_too(remove));
+      if (!others.empty()) return error(code::undo_in_use, fmt::format("{} would take {} along", join(remove, ", "), one_line(join(others, ", "), 200)));
+    }
+    if (!unhold.empty()) KFAB_TRY_VOID(manager_->hold(unhold, false));
+    if (!remove.empty()) KFAB_TRY_VOID(manager_->remove(remove, how_));
+    for (const auto& [name, version] : install) {
+      InstallOptions how = how_;
+      how.version = version;
+      auto done = manager_->install({name}, how);
+      if (!done && done.error().code == code::package_not_found)
+        return error(code::undo_version_gone, fmt::format("{} was {} before, which no repository of the node has any more", one_line(name, 80), one_line(version, 80)));
+      if (!done) return done;
+    }
+    return hold.empty() ? ok() : manager_->hold(hold, true);
   }
 
  private:

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 
 #include <fmt/format.h>
@@ -64,6 +65,22 @@ class Apt final : public PackageManager {
 
   Status remove(const std::vector<std::string>& names, const InstallOptions& how) const override {
     return apt("remove", names, {}, how);
+  }
+
+  // Lines such as "Remv chrony [4.3-2]".
+  Result<std::vector<std::string>> would_go_too(const std::vector<std::string>& names) const override {
+    std::vector<std::string> argv{"apt-get", "-s", "-q", "remove", "--"};
+    argv.insert(argv.end(), names.begin(), names.end());
+    const auto result = context_.run(argv, package_query_timeout_s);
+    if (!result.success()) return failure("apt-get -s remove", result);
+    std::vector<std::string> others;
+    for (const auto line : split_lines(result.out)) {
+      const auto words = split(line, ' ');
+      if (words.size() < 2 || (words[0] != "Remv" && words[0] != "Purg")) continue;
+      const auto name = words[1].substr(0, words[1].find(':'));
+      if (std::none_of(names.begin(), names.end(), [&](const std::string& mine) { return mine.substr(0, mine.find(':')) == name; })) others.push_back(name);
+    }
+    return others;
   }
 
   Status hold(const std::vector<std::string>& names, bool held) const override {

@@ -61,6 +61,20 @@ class Dnf final : public PackageManager {
     return dnf({"--noautoremove", "remove"}, names, how);
   }
 
+  // rpm alone says who needs them, by not agreeing: "... is needed by (installed) NAME".
+  Result<std::vector<std::string>> would_go_too(const std::vector<std::string>& names) const override {
+    std::vector<std::string> argv{"rpm", "-e", "--test", "--"};
+    argv.insert(argv.end(), names.begin(), names.end());
+    const auto result = context_.run(argv, package_query_timeout_s);
+    if (result.success()) return std::vector<std::string>{};
+    std::vector<std::string> others;
+    constexpr std::string_view needed = "is needed by (installed) ";
+    for (const auto line : split_lines(result.err))
+      if (const auto at = line.find(needed); at != std::string_view::npos) others.emplace_back(trim(line.substr(at + needed.size())));
+    if (others.empty()) return process_failure(code::package_failed, "rpm -e --test", result);
+    return others;
+  }
+
   Status hold(const std::vector<std::string>& names, bool held) const override {
     InstallOptions how;
     how.timeout_s = package_query_timeout_s;

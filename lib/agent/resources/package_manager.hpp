@@ -43,6 +43,8 @@ class PackageManager {
   // Names, or paths of files on the node.
   virtual Status install(const std::vector<std::string>& what, const InstallOptions&) const = 0;
   virtual Status remove(const std::vector<std::string>& names, const InstallOptions&) const = 0;
+  // Other packages that would go with these, because they need them; names only.
+  virtual Result<std::vector<std::string>> would_go_too(const std::vector<std::string>& names) const = 0;
   virtual Status hold(const std::vector<std::string>& names, bool held) const = 0;
   virtual Result<PackageFile> inspect(const std::string& path) const = 0;
   virtual bool has_pins() const = 0;   // whether /etc/apt/preferences.d means something

@@ -99,6 +99,9 @@ class RepositoryResource final : public Resource {
     return error(code::repository_failed, fmt::format("apt-get read no list of {}: {}", name_, result.last_words()));
   }
 
+  // The key is put back before the list that names it.
+  std::vector<Place> places() const override { return {{.path = list_file_.path(), .copies = backup_}, {.path = key_file_.path(), .copies = backup_}}; }
+
  private:
   std::string own_key_path() const {
     return apt_ ? fmt::format("/etc/apt/keyrings/kfab-{}.asc", name_) : fmt::format("/etc/pki/rpm-gpg/kfab-{}.asc", name_);

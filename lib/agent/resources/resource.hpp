@@ -46,6 +46,25 @@ struct ResourceContext {
   ProcessResult run(std::vector<std::string> argv, double timeout_s, std::string directory = {}) const;
 };
 
+// A place on the node's disk that a resource writes to, for undoing.
+struct Place {
+  enum class Kind {
+    whole,        // the resource says all that is there
+    lines,        // some lines of it are the resource's, others belong to others
+    own_lines,    // likewise, and all are kfab's: with the last of them the file goes
+    directory,    // itself, not what is in it
+    tree,         // a directory with all that is in it
+    mount_point,  // a directory that something is mounted on: only that it is there
+  };
+  std::string path;
+  Kind kind = Kind::whole;
+  bool copies = true;          // false: no copy of its content may be kept
+  bool sensitive = false;      // its content is never shown
+  bool own_directory = false;  // it lies in a user's own directory (disk_file.hpp)
+
+  bool of_lines() const { return kind == Kind::lines || kind == Kind::own_lines; }
+};
+
 // Something on a node that can be compared with what is declared and be brought there. Created from attributes that the
 // host has checked; what is missing or of a wrong type all the same is an error of create_resource().
 class Resource {
@@ -66,6 +85,21 @@ class Resource {
   // True when what runs was started before the file was last written, as after a run that was cut between the two.
   virtual bool started_before(const std::string& path) const { (void)path; return false; }
   virtual Status restart() { return ok(); }
+
+  // For undoing. After a check, the places that apply() writes to.
+  virtual std::vector<Place> places() const { return {}; }
+  // How everything else is that apply() changes, as an object of texts; needs no check. Members that begin with '~' are for
+  // the resource to know afterwards: they are neither compared nor put back.
+  virtual Result<json::Value> snapshot() { return json::Value(json::Object{}); }
+  // Brings the members of `before` (those of a snapshot that are to be put back) to what they were. Called before the places
+  // are put back. Errors: undo_impossible where that can never be, else what stands in the way.
+  virtual Status restore(const json::Value& before) { (void)before; return ok(); }
+  // Why restore() can never bring this back; empty: it can. Changes nothing.
+  virtual std::string cannot_restore(const json::Value& before) const { (void)before; return {}; }
+  // After the places were put back: what makes that known to the system. `before` is the whole snapshot.
+  virtual Status settle(const json::Value& before) { (void)before; return ok(); }
+  // Why the node must be rebooted before what was put back is also what runs. Empty: no need.
+  virtual std::string reboot_after_undo(const json::Value& before) const { (void)before; return {}; }
 };
 
 Result<std::unique_ptr<Resource>> create_resource(std::string_view type, const json::Value& attributes,

@@ -90,6 +90,29 @@ class ServiceResource final : public Resource {
     return systemctl("restart");
   }
 
+  // Whether it runs and starts at boot. What is not there is stopped and disabled.
+  Result<json::Value> snapshot() override {
+    KFAB_TRY(unit, show());
+    json::Object now;
+    const std::string& active = unit["ActiveState"];
+    now.set("state", active == "active" || active == "reloading" || active == "activating" ? "running" : "stopped");
+    const std::string& file = unit["UnitFileState"];
+    const bool masked = unit["LoadState"] == "masked" || file.starts_with("masked");
+    now.set("at boot", masked ? "masked" : counts_as_enabled(file) ? "enabled" : "disabled");
+    return json::Value(std::move(now));
+  }
+
+  Status restore(const json::Value& before) override {
+    KFAB_TRY(unit, show());
+    if (unit["NeedDaemonReload"] == "yes") KFAB_TRY_VOID(systemctl("daemon-reload", false));
+    const auto state = before.string_or("state"), boot = before.string_or("at boot");
+    if (state == "stopped") KFAB_TRY_VOID(systemctl("stop"));
+    if (boot == "enabled") KFAB_TRY_VOID(systemctl("enable"));
+    if (boot == "disabled" || boot == "masked") KFAB_TRY_VOID(systemctl("disable"));
+    if (boot == "masked") KFAB_TRY_VOID(systemctl("mask"));
+    return state == "running" ? systemctl("start") : ok();
+  }
+
  private:
   Result<std::map<std::string, std::string>> show() const {
     const auto result =

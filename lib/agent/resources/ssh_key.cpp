@@ -135,6 +135,11 @@ class SshKeyResource final : public Resource {
     return replace_disk_file(file, context_);
   }
 
+  std::vector<Place> places() const override {
+    return {{.path = directory_, .kind = Place::Kind::directory, .own_directory = true},
+            {.path = path_, .kind = Place::Kind::lines, .copies = backup_, .own_directory = true}};
+  }
+
  private:
   Status read_keys() {
     wanted_.clear();

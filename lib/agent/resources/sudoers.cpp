@@ -62,6 +62,8 @@ class SudoersResource final : public Resource {
     return replace_disk_file(file, context_);
   }
 
+  std::vector<Place> places() const override { return {{.path = path_, .copies = backup_}}; }
+
  private:
   ResourceContext context_;
   std::string name_, content_;

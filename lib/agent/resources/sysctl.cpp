@@ -60,6 +60,16 @@ class SysctlResource final : public Resource {
     return keep ? persist() : ok();
   }
 
+  std::vector<Place> places() const override { return {{.path = context_.node.sysctl_file, .kind = Place::Kind::own_lines}}; }
+  Result<json::Value> snapshot() override {
+    KFAB_TRY(live, read_small(path_));
+    return json::Value(json::Object{{"live", normalized(live)}});
+  }
+  Status restore(const json::Value& before) override {
+    value_ = before.string_or("live");
+    return write_live();
+  }
+
  private:
   static Result<std::string> read_small(const std::string& path) {
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);

@@ -71,6 +71,49 @@ class UserResource final : public Resource {
     return change(std::move(options), true);
   }
 
+  // Of what the role says of the user, all as texts; of the groups, whether the user is in each of those that it names.
+  Result<json::Value> snapshot() override {
+    const auto entry = context_.run({"getent", "passwd", name_}, lookup_timeout_s);
+    json::Object now;
+    if (entry.end == ProcessResult::End::exited && entry.exit_status == 2) return json::Value(now.set("user", "absent"));
+    if (!entry.success()) return process_failure(code::user_failed, "getent passwd", entry);
+    const auto fields = split(trim(entry.out), ':');
+    if (fields.size() < 7) return error(code::user_failed, "getent gives no readable entry for " + one_line(name_, 60));
+    now.set("user", "present");
+    if (uid_) now.set("uid", fields[2]);
+    if (!home_.empty()) now.set("home", fields[5]);
+    if (!shell_.empty()) now.set("shell", fields[6]);
+    if (!group_.empty()) {
+      const auto primary = context_.run({"id", "-gn", name_}, lookup_timeout_s);
+      if (!primary.success()) return process_failure(code::user_failed, "id -gn", primary);
+      now.set("group", std::string(trim(primary.out)));
+    }
+    if (groups_.empty()) return json::Value(std::move(now));
+    const auto all = context_.run({"id", "-nG", name_}, lookup_timeout_s);
+    if (!all.success()) return process_failure(code::user_failed, "id -nG", all);
+    const auto memberships = split(trim(all.out), ' ');
+    for (const auto& group : groups_)
+      now.set("in " + group, std::find(memberships.begin(), memberships.end(), group) == memberships.end() ? "no" : "yes");
+    return json::Value(std::move(now));
+  }
+  std::string cannot_restore(const json::Value& before) const override {
+    if (before.string_or("user") != "present") return {};
+    return fmt::format("the user {} was removed, and with it the password and what belonged to it", one_line(name_, 60));
+  }
+  Status restore(const json::Value& before) override {
+    if (before.string_or("user") == "absent") return change({"userdel"}, true);
+    std::vector<std::string> argv{"usermod"};
+    for (const auto& [what, option] : {std::pair{"uid", "-u"}, {"home", "-d"}, {"shell", "-s"}, {"group", "-g"}})
+      if (const auto was = before.string_or(what); !was.empty()) argv.insert(argv.end(), {option, was});
+    if (argv.size() > 1) KFAB_TRY_VOID(change(std::move(argv), true));
+    for (const auto& [name, was] : before.as_object()->members()) {
+      if (!name.starts_with("in ")) continue;
+      const auto result = context_.run({"gpasswd", scalar_text(was) == "yes" ? "-a" : "-d", name_, name.substr(3)}, change_timeout_s);
+      if (!result.success()) return process_failure(code::user_failed, fmt::format("gpasswd {} {}", one_line(name_, 60), one_line(name.substr(3), 60)), result);
+    }
+    return ok();
+  }
+
  private:
   Result<Difference> compare_groups(Difference difference) {
     const auto now = context_.run({"id", "-nG", name_}, lookup_timeout_s);

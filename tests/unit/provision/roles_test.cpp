@@ -7,6 +7,7 @@
 #include "base/codes/provision.hpp"
 #include "manifest/load.hpp"
 #include "manifest/resource_types.hpp"
+#include "manifest/resource_undo.hpp"
 
 using namespace kfab;
 using namespace kfab::provision;
@@ -63,6 +64,8 @@ TEST_CASE("resource types: names are unique and what names a resource exists") {
   for (const auto& type : manifest::resource_types()) {
     CHECK(types.insert(type.name).second);
     CHECK(type.find(type.names_it) != nullptr);
+    REQUIRE(manifest::find_undo(type.name) != nullptr);   // what undoing it means is said
+    CHECK_FALSE(manifest::find_undo(type.name)->words.empty());
     std::set<std::string_view> names;
     for (const auto& attribute : type.attributes) {
       CAPTURE(attribute.name);
