@@ -197,6 +197,34 @@ class Builder final : public nlohmann::json_sax<nlohmann::json> {
 
 }  // namespace
 
+Object::Object() = default;
+Object::Object(const Object&) = default;
+Object::Object(Object&&) noexcept = default;
+Object& Object::operator=(const Object&) = default;
+Object& Object::operator=(Object&&) noexcept = default;
+Object::~Object() = default;
+
+Value::Value() = default;
+Value::Value(const Value&) = default;
+Value::Value(Value&&) noexcept = default;
+Value& Value::operator=(const Value&) = default;
+Value& Value::operator=(Value&&) noexcept = default;
+Value::~Value() = default;
+Value::Value(std::nullptr_t) {}
+Value::Value(bool v) : data_(v) {}
+Value::Value(int v) : data_(std::int64_t{v}) {}
+Value::Value(unsigned v) : data_(std::int64_t{v}) {}
+Value::Value(long v) : data_(std::int64_t{v}) {}
+Value::Value(long long v) : data_(std::int64_t{v}) {}
+Value::Value(unsigned long v) : data_(std::uint64_t{v}) {}
+Value::Value(unsigned long long v) : data_(std::uint64_t{v}) {}
+Value::Value(double v) : data_(v) {}
+Value::Value(const char* v) : data_(std::string(v)) {}
+Value::Value(std::string v) : data_(std::move(v)) {}
+Value::Value(std::string_view v) : data_(std::string(v)) {}
+Value::Value(Array v) : data_(std::move(v)) {}
+Value::Value(Object v) : data_(std::move(v)) {}
+
 Object::Object(std::initializer_list<Member> members) : members_(members) {}
 
 Object Object::from_members(std::vector<Member> members) {

@@ -20,7 +20,13 @@ using Member = std::pair<std::string, Value>;
 // A JSON object whose members keep the order in which they were set: the order of declaration is the order of output.
 class Object {
  public:
-  Object() = default;
+  // Written in the .cpp, as those of Value are: half of all sources would else compile the same copies and destructors again.
+  Object();
+  Object(const Object&);
+  Object(Object&&) noexcept;
+  Object& operator=(const Object&);
+  Object& operator=(Object&&) noexcept;
+  ~Object();
   Object(std::initializer_list<Member> members);
   // Of members whose names are known to differ; `set` looks at every member there is, which for many takes long.
   static Object from_members(std::vector<Member> members);
@@ -37,21 +43,26 @@ class Object {
 // Any JSON value. Integers keep 64 bits; a number that is not finite is written as null, for JSON has none.
 class Value {
  public:
-  Value() = default;   // null
-  Value(std::nullptr_t) {}
-  Value(bool v) : data_(v) {}
-  Value(int v) : data_(std::int64_t{v}) {}
-  Value(unsigned v) : data_(std::int64_t{v}) {}
-  Value(long v) : data_(std::int64_t{v}) {}
-  Value(long long v) : data_(std::int64_t{v}) {}
-  Value(unsigned long v) : data_(std::uint64_t{v}) {}
-  Value(unsigned long long v) : data_(std::uint64_t{v}) {}
-  Value(double v) : data_(v) {}
-  Value(const char* v) : data_(std::string(v)) {}
-  Value(std::string v) : data_(std::move(v)) {}
-  Value(std::string_view v) : data_(std::string(v)) {}
-  Value(Array v) : data_(std::move(v)) {}
-  Value(Object v) : data_(std::move(v)) {}
+  Value();   // null
+  Value(const Value&);
+  Value(Value&&) noexcept;
+  Value& operator=(const Value&);
+  Value& operator=(Value&&) noexcept;
+  ~Value();
+  Value(std::nullptr_t);
+  Value(bool v);
+  Value(int v);
+  Value(unsigned v);
+  Value(long v);
+  Value(long long v);
+  Value(unsigned long v);
+  Value(unsigned long long v);
+  Value(double v);
+  Value(const char* v);
+  Value(std::string v);
+  Value(std::string_view v);
+  Value(Array v);
+  Value(Object v);
   template <class T>
   Value(const std::optional<T>& v) { if (v) *this = Value(*v); }   // nothing is null, never absent
 

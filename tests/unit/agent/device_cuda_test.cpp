@@ -189,11 +189,11 @@ TEST_CASE("cuda: the load comes in steps and pulses, and at a common start") {
 }
 
 TEST_CASE("cuda: power, clock, temperature and what held it back are sampled, also in each interval of a load") {
-  Ask ask{Family::burnin, {"int8"}, fake, false, "", "", 0.8};
+  Ask ask{Family::burnin, {"int8"}, fake, false, "", "", 2.4};   // long enough that a busy machine samples the pause as well
   ask.nvml = std::string(KFAB_BINARY_DIR) + "/libkfab_fake_nvml.so";
   ask.nvml_script = "power_mw=630000,power_limit_mw=700000,temperature=66,clock_mhz=1755,reasons=36";   // its power limit, and software for heat
   ask.load.kind = LoadShape::Kind::pulsed;
-  ask.load.period_s = 0.6;
+  ask.load.period_s = 1.6;
   const auto said = with_fault("", ask);
   CHECK(said.value("burnin.power_w") == doctest::Approx(630));
   CHECK(said.value("burnin.power_of_limit_pct") == doctest::Approx(90));
