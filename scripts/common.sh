@@ -38,15 +38,16 @@ install_packages() {
   fi
 }
 
-# build PRESET [TARGET...]: configures when needed and builds. What is printed goes to build/PRESET.log, and the end of
-# it to the terminal when it fails.
+# build PRESET [-DNAME=VALUE...] [TARGET...]: configures when needed and builds. What is printed goes to build/PRESET.log, and the
+# end of it to the terminal when it fails.
 build() {
-  local preset=$1; shift
+  local preset=$1 settings=(); shift
+  while [[ ${1:-} == -D* ]]; do settings+=("$1"); shift; done
   local log=build/$preset.log targets=()
   mkdir -p build
   [ $# -eq 0 ] || targets=(--target "$@")
   say "building preset $preset"
-  if ! { cmake --preset "$preset" && cmake --build --preset "$preset" "${targets[@]}"; } >"$log" 2>&1; then
+  if ! { cmake --preset "$preset" "${settings[@]}" && cmake --build --preset "$preset" "${targets[@]}"; } >"$log" 2>&1; then
     tail -n 40 "$log" >&2
     die "the build failed" "the whole log is $log"
   fi

@@ -105,14 +105,14 @@ void check_targets(const std::vector<Tranche>& tranches, const std::map<std::str
     for (std::size_t k = 0; k < tranche.targets.size(); ++k) {
       const Target& target = tranche.targets[k];
       const auto profile = profiles.find(target.profile);
-      const auto per_node = profile == profiles.end() || !profile->second.per_node || *profile->second.per_node <= 0 ? std::nullopt : std::optional(*profile->second.per_node);
-      if (target.accelerators && target.nodes && per_node && *target.nodes * *per_node != *target.accelerators)
+      const std::int64_t per_node = profile == profiles.end() || !profile->second.per_node ? 0 : *profile->second.per_node;   // 0: not known
+      if (target.accelerators && target.nodes && per_node > 0 && *target.nodes * per_node != *target.accelerators)
         report(document, code::target_contradicts, fmt::format("spec.tranches[{}].targets[{}].nodes", i, k), target.nodes.span,
-               fmt::format("{} with {} each are {} accelerators, and the target states {}", plural(*target.nodes, "node"), *per_node,
-                           with_thousands(*target.nodes * *per_node), with_thousands(*target.accelerators)),
+               fmt::format("{} with {} each are {} accelerators, and the target states {}", plural(*target.nodes, "node"), per_node,
+                           with_thousands(*target.nodes * per_node), with_thousands(*target.accelerators)),
                "does not agree with accelerators");
       if (target.nodes) nodes += *target.nodes;
-      else if (target.accelerators && per_node) nodes += (*target.accelerators + *per_node - 1) / *per_node;
+      else if (target.accelerators && per_node > 0) nodes += (*target.accelerators + per_node - 1) / per_node;
       else counted = false;
     }
     std::int64_t wanted = 0;

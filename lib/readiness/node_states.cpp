@@ -1,7 +1,6 @@
 #include "readiness/node_states.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <map>
 #include <optional>
@@ -13,6 +12,8 @@
 #include "base/codes/validation.hpp"
 #include "base/text.hpp"
 #include "manifest/criteria_choice.hpp"
+#include "readiness/node_links.hpp"
+#include "readiness/tested_level.hpp"
 
 namespace kfab::readiness {
 namespace {
@@ -22,61 +23,6 @@ using std::chrono::hours;
 
 // Clocks of nodes and control hosts differ; what lies further ahead than this is no evidence of today.
 constexpr auto clock_tolerance = hours(1);
-
-constexpr std::array levels{std::string_view("quick"), std::string_view("standard"), std::string_view("soak")};
-
-// The rank of a level; -1 for single test families, which never stand for a whole level.
-int rank_of(std::string_view level) {
-  const auto found = std::find(levels.begin(), levels.end(), level);
-  return found == levels.end() ? -1 : static_cast<int>(found - levels.begin());
-}
-
-bool level_reached(std::string_view done, std::string_view asked) {
-  return rank_of(done) >= 0 && rank_of(done) >= rank_of(asked);
-}
-
-// A level that was cut short: "standard (shortened)", as validate keeps it. Its rank is that of the level; -1 for anything else.
-constexpr std::string_view shortened_mark = " (shortened)";
-int rank_if_whole(std::string_view level) {
-  return level.ends_with(shortened_mark) ? rank_of(level.substr(0, level.size() - shortened_mark.size())) : -1;
-}
-
-// What a record's level says was tested: "standard", "standard (shortened)", "memory+burnin at quick", "quick (pulsed, shortened)".
-struct Tested {
-  std::vector<std::string> families;   // none: all
-  int rank = -1;                       // of the level; -1 where it is not told
-  bool whole = true;
-  std::string load;                    // "pulsed", "stepped"; none: a steady one
-};
-
-Tested tested(std::string_view level) {
-  Tested out;
-  if (const auto open = level.rfind(" ("); open != std::string_view::npos && level.ends_with(')')) {
-    for (const auto& word : split(std::string(level.substr(open + 2, level.size() - open - 3)), ',')) {
-      const auto mark = trim(word);
-      if (mark == "shortened") out.whole = false;
-      else out.load = mark;
-    }
-    level = level.substr(0, open);
-  }
-  constexpr std::string_view at = " at ";
-  if (const auto place = level.find(at); place != std::string_view::npos) {
-    out.families = split(std::string(level.substr(0, place)), '+');
-    level.remove_prefix(place + at.size());
-  }
-  out.rank = rank_of(level);
-  if (out.rank < 0 && out.families.empty()) out.families = split(std::string(level), '+');
-  return out;
-}
-
-// Whether a test tries at least what another one did. Steps and pulses try what a steady load does not, and the other way round.
-bool covers(const Tested& later, const Tested& earlier) {
-  if (!later.whole || later.rank < earlier.rank || later.load != earlier.load) return false;
-  if (later.families.empty()) return true;
-  return !earlier.families.empty() && std::all_of(earlier.families.begin(), earlier.families.end(), [&](const std::string& family) {
-    return std::find(later.families.begin(), later.families.end(), family) != later.families.end();
-  });
-}
 
 bool has_expectations(const manifest::Profile& profile) {
   const auto* object = profile.expect.as_object();
@@ -230,8 +176,8 @@ class Judge {
   // for itself only, a shorter level never for a longer one, and tests that were cut short for nothing.
   bool makes_good(const store::AcceleratorRecord& pass, const store::AcceleratorRecord& failure) const {
     if (pass.verdict != Verdict::pass || !current(pass) || pass.at <= failure.at) return false;
-    const Tested later = tested(pass.level);
-    Tested earlier = tested(failure.level);
+    const TestedLevel later = tested_level(pass.level);
+    TestedLevel earlier = tested_level(failure.level);
     if (earlier.rank < 0 && later.rank >= 0) earlier.rank = std::max(rank_of(rules_.level), 0);   // it is not told how long it was
     return covers(later, earlier);
   }
@@ -349,7 +295,7 @@ class Judge {
     const std::string count = fmt::format("{} of {} {} accelerators have passed at level {}", status_.accelerators_validated,
                                           status_.accelerators, device_of(profile), rules_.level.empty() ? "quick" : rules_.level);
     if (open && !open->reason.empty()) return fmt::format("{}: {}", count, one_line(open->reason));
-    if (open && !tested(open->level).families.empty()) return fmt::format("{}: only {} was tested", count, one_line(open->level, 60));
+    if (open && !tested_level(open->level).families.empty()) return fmt::format("{}: only {} was tested", count, one_line(open->level, 60));
     if (open && rank_of(open->level) < std::max(rank_of(rules_.level), 0)) return fmt::format("{}: tested at level {}", count, one_line(open->level, 40));
     if (moved_) return fmt::format("{}: {} was seen on {} since", count, one_line((*moved_)->first, 60), one_line((*moved_)->second, 60));
     if (!foreign_model_.empty()) return fmt::format("{}: it reports {}, the profile says {}", count, one_line(foreign_model_, 60), one_line(profile.accelerator, 60));
@@ -359,34 +305,13 @@ class Judge {
   }
 
   NodeLinks links() {
-    using enum NodeLinks::State;
-    if (!rules_.profile->nvlinks.known() || *rules_.profile->nvlinks <= 0) return {};
-    NodeLinks worst{proven, {}};
+    NodeLinks worst;
     for (const Device& device : devices()) {
-      NodeLinks one = links_of(device.newest->id);
-      if (one.state == broken) return one;
-      if (one.state == unknown && worst.state == proven) worst = std::move(one);
+      NodeLinks one = judge_links(*rules_.profile, *evidence_, device.newest->id);
+      if (one.state == NodeLinks::State::broken) return one;
+      if (worst.state == NodeLinks::State::not_asked || one.state == NodeLinks::State::unknown) worst = std::move(one);
     }
     return worst;
-  }
-
-  NodeLinks links_of(const std::string& id) const {
-    using enum NodeLinks::State;
-    const std::string name = one_line(id, 60);
-    const int declared = *rules_.profile->nvlinks;
-    const auto found = evidence_->links.find(id);
-    const auto* looked = found == evidence_->links.end() ? nullptr : found->second.looked;
-    if (!looked || !looked->active) return {unknown, fmt::format("how many links of {} are up has not been told", name)};
-    if (*looked->active < declared) return {broken, fmt::format("{} of {} links of {} are up", static_cast<int>(*looked->active), declared, name)};
-    if (*looked->active > declared) return {unknown, fmt::format("{} has {} links, and its profile declares {}", name, static_cast<int>(*looked->active), declared)};
-    if (looked->down.value_or(0) > 0) return {broken, fmt::format("{} of the links of {} are down", static_cast<int>(*looked->down), name)};
-    if (looked->fabric_incomplete.value_or(0) > 0) return {broken, fmt::format("the fabric of {} is not complete", name)};
-    if (looked->fabric_unhealthy.value_or(0) > 0) return {broken, fmt::format("the fabric manager finds the fabric of {} ill", name)};
-    if (status_.accelerators == 1) return {proven, {}};   // there is nobody in its node to copy to
-    const auto* copied = found->second.copied;
-    if (!copied) return {unknown, fmt::format("no criterion has judged a copy between {} and its peers", name)};
-    if (copied->copies_short > 0) return {broken, fmt::format("copies between {} and its peers fall short of their criteria", name)};
-    return {proven, {}};
   }
 
   bool fresh(Timestamp at) {
