@@ -261,7 +261,7 @@ std::vector<CommandSpec> fleet_commands() {
                     {"kfab undo site.yaml --role tuning,users -w 'gpu[001-004]' --check", "what would be undone; nothing is changed"},
                     {"kfab undo site.yaml --role tuning -t p1 --yes", "a tranche, without asking"}},
        .positionals = {site_manifest()},
-       .options = with_agent({{.name = "role", .kind = Kind::text, .value = "NAME[,NAME]", .help = "the roles to undo; may be given several times", .repeatable = true, .required = true},
+       .options = with_agent({{.name = "role", .kind = Kind::text, .value = "NAME", .help = "the roles to undo: one, several with commas, or the option several times", .repeatable = true, .required = true},
                               {.name = "check", .help = "only say what would be undone, and change nothing"},
                               {.name = "timeout", .kind = Kind::duration, .value = "TIME", .help = "longest time for one node", .fallback = "1h"}},
                             pace_options("start with N nodes, all of which must be ok before the others begin; default is 1 above 32 nodes, 0 is none")),
