@@ -168,7 +168,7 @@ std::vector<CommandSpec> file_commands() {
        .run = adapt_runs},
       {.name = "lock",
        .help = "keep others off a tranche or the site, and see who works there",
-       .description = "provision and reboot lock the tranches of their nodes by themselves while they run; a second one is refused (exit code 2) and told who, since "
+       .description = "provision, undo and reboot lock the tranches of their nodes by themselves while they run; a second one is refused (exit code 2) and told who, since "
                       "when and why. With `kfab lock` a person does so on purpose, for a repair or a visit; the one who holds the lock may "
                       "still provision.\n\n"
                       "A lock of a run that was killed stays and names the dead process: `kfab resume` takes it over. --break ends any lock; the "

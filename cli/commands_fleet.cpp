@@ -71,8 +71,10 @@ UndoOptions undo_options(const Args& args) {
   UndoOptions options;
   options.site = agent_site_options(args);
   for (const auto& list : args.list("role"))
-    for (auto& name : split(list, ','))
+    for (const auto& part : split(list, ',')) {
+      std::string name(trim(part));
       if (!name.empty() && std::find(options.roles.begin(), options.roles.end(), name) == options.roles.end()) options.roles.push_back(std::move(name));
+    }
   options.check = args.flag("check");
   options.timeout_s = args.duration_s("timeout").value_or(3600);
   options.unattended = args.flag("yes");

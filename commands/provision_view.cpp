@@ -62,6 +62,12 @@ std::string headline(const ProvisionedNode& node, bool undo) {
   return parts.empty() ? undo ? "nothing to undo" : "no resources" : join(parts, ", ");
 }
 
+// What a diff shows by itself; modes, owners and what runs stand beside it.
+bool told_by_diff(std::string_view what) {
+  static constexpr std::array shown{std::string_view("content"), std::string_view("line"), std::string_view("key"), std::string_view("file")};
+  return std::find(shown.begin(), shown.end(), what) != shown.end();
+}
+
 void render_resource(const provision::ResourceRecord& resource, term::Writer& out) {
   if (resource.status == ResourceStatus::in_sync && resource.reboot_reason.empty()) return;
   if (resource.status == ResourceStatus::waiting && resource.type != "reboot") return;   // the reboot's line has their number
@@ -77,11 +83,12 @@ void render_resource(const provision::ResourceRecord& resource, term::Writer& ou
       const auto colour = line.starts_with('+') ? term::Style::good : line.starts_with('-') ? term::Style::bad : term::Style::faint;
       out.line(colour, "      " + std::string(line));
     }
-    return;
   }
-  for (const auto& change : resource.changes)
+  for (const auto& change : resource.changes) {
+    if (!resource.diff.empty() && told_by_diff(change.what)) continue;
     out.line(fmt::format("      {}: {} -> {}", one_line(change.what), change.before.empty() ? "(none)" : one_line(change.before),
                          change.after.empty() ? "(none)" : one_line(change.after)));
+  }
 }
 
 // Why a node is not well, where none of its resources tells it.

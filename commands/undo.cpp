@@ -20,6 +20,11 @@ namespace {
 
 using provision::Mode;
 
+// Undoing it failed after it had begun: what is refused before is left as it is.
+bool failed_half_way(const provision::ResourceRecord& resource) {
+  return resource.status == provision::ResourceStatus::failed && resource.code != to_string(code::undo_differs) && resource.code != to_string(code::undo_unfinished);
+}
+
 // The nodes of a session, and the roles that are taken back from them.
 class Undo {
  public:
@@ -164,12 +169,14 @@ class Undo {
       undone.reason = one_line(node.plan.reason, 400);
       undone.detail = provision::to_json(node.plan);
       if (cut) undone.outcome = NodeOutcome::failed;   // it did answer
-      const bool touched = cut || node.plan.changed > 0 || node.plan.failed > 0 || node.plan.cancelled > 0 || node.plan.not_reported > 0;
+      const bool touched = cut || node.plan.changed > 0 || node.plan.cancelled > 0 || node.plan.not_reported > 0 ||
+                           std::any_of(node.plan.resources.begin(), node.plan.resources.end(), failed_half_way);
       if (touched && reached(end)) {
         store::NodeRecord provisioned = step_record(env_, end, "provision");
         provisioned.outcome = NodeOutcome::ok;
         provisioned.verdict = Verdict::not_judged;
-        provisioned.reason = fmt::format("{} undone since it was provisioned", roles_text() + (options_.roles.size() == 1 ? " was" : " were"));
+        provisioned.reason = node.plan.changed > 0 ? fmt::format("{} undone since it was provisioned", roles_text() + (options_.roles.size() == 1 ? " was" : " were"))
+                                                   : fmt::format("undoing {} was tried since it was provisioned, and ended half way", roles_text());
         findings.nodes.push_back(std::move(provisioned));
       }
       findings.nodes.push_back(std::move(undone));

@@ -203,16 +203,16 @@ CommandOutput run_validate(const ValidateOptions& options, Env& env) {
   for (const std::size_t i : work.to_test) these.push_back(work.tests[i]);
   double predicted_s = 0;
   for (const auto& test : these) predicted_s = std::max(predicted_s, test.plan.predicted_s);
+  const bool detach = options.detach.value_or(std::any_of(these.begin(), these.end(), [](const NodeTest& test) { return test.plan.level == validation::Level::soak; }));
+  if (options.start_together) {
+    if (options.resumed) return refuse(error(code::start_not_together, "some nodes of this run have been loaded already: start it anew"));
+    if (auto may = may_start_together(options, these.size(), detach); !may) return refuse(std::move(may).error());
+  }
   if (options.dry_run) return only_plan(work.session, these, predicted_s, options, env);
   const bool loads = options.families != std::vector<std::string>{"health"};   // reading counters loads nobody
   if (loads && these.size() > most_without_asking) {
     auto agreed = env.confirm(question(options, these.size(), work.session.site->metadata.name, predicted_s));
     if (!agreed || !*agreed) return refuse(agreed ? error(code::confirmation_missing, "not confirmed; nothing was tested") : std::move(agreed).error());
-  }
-  const bool detach = options.detach.value_or(std::any_of(these.begin(), these.end(), [](const NodeTest& test) { return test.plan.level == validation::Level::soak; }));
-  if (options.start_together) {
-    if (options.resumed) return refuse(error(code::start_not_together, "some nodes of this run have been loaded already: start it anew"));
-    if (auto may = may_start_together(options, these.size(), detach); !may) return refuse(std::move(may).error());
   }
   // A node that somebody provisions or reboots meanwhile is no node to be measured.
   auto lock = RunLock::take(env, work.session, options.site.manifest, "kfab " + join(env.command_line, " "), chain_of(options.resumed));

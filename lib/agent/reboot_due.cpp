@@ -96,8 +96,9 @@ Result<RebootDue> reboot_due(const json::Value& attributes, const std::vector<st
     found.open = !found.due && may_yet_be(after, before);
   } else if (attributes.string_or("when", "needed") == "changed") {
     for (const auto& id : after) {
-      if (before.changed.count(id) == 0 && !noted.holds(id)) continue;
-      found = {true, false, fmt::format("{} was changed since the last boot", one_line(id, 120))};
+      const bool now = before.changed.count(id) > 0;
+      if (!now && !noted.holds(id)) continue;
+      found = {true, false, fmt::format("{} {}", one_line(id, 120), now ? "is changed by this run" : "was changed since the last boot")};
       break;
     }
   } else if (const std::string system = system_reboot_reason(context.node); !before.reasons.empty() || !system.empty()) {

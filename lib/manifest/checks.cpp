@@ -97,7 +97,9 @@ void check_tranches(const std::vector<Tranche>& tranches, const Document& docume
                "earlier than its dependency");
 }
 
-void check_targets(const std::vector<Tranche>& tranches, const std::map<std::string, Profile>& profiles, const Document& document) {
+void check_targets(const std::vector<Tranche>& tranches, const std::map<std::string, Profile>& profiles, const std::vector<Node>& declared, const Document& document) {
+  std::unordered_map<std::string_view, std::int64_t> in_tranche;
+  for (const Node& node : declared) ++in_tranche[node.tranche];
   for (std::size_t i = 0; i < tranches.size(); ++i) {
     const Tranche& tranche = tranches[i];
     std::int64_t nodes = 0;
@@ -115,11 +117,14 @@ void check_targets(const std::vector<Tranche>& tranches, const std::map<std::str
       else if (target.accelerators && per_node > 0) nodes += (*target.accelerators + per_node - 1) / per_node;
       else counted = false;
     }
+    // Spares, and what else is declared, may be part of a block.
+    nodes = std::max(nodes, in_tranche[tranche.name]);
+    for (const Target& target : tranche.targets) counted = counted && !target.spares_pct && !target.cumulative;
     std::int64_t wanted = 0;
     for (const int block : tranche.ready_when.contiguous) wanted += block;
     if (counted && wanted > nodes)
       report(document, code::blocks_over_target, fmt::format("spec.tranches[{}].ready_when.contiguous", i), tranche.span,
-             fmt::format("the blocks of tranche '{}' take {}, its targets are {}", tranche.name, plural(wanted, "node"), plural(nodes, "node")),
+             fmt::format("the blocks of tranche '{}' take {}, and it has {} by its targets and by what is declared", tranche.name, plural(wanted, "node"), plural(nodes, "node")),
              "can never be ready");
   }
 }

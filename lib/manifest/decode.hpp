@@ -62,7 +62,8 @@ void read_role(const Cursor& root, Library&, Role&);
 
 // checks.cpp: what only the whole document shows.
 void check_tranches(const std::vector<Tranche>&, const Document&);
-void check_targets(const std::vector<Tranche>&, const std::map<std::string, Profile>&, const Document&);
+// `nodes`: those that the document declares; none for a programme, whose sites do.
+void check_targets(const std::vector<Tranche>&, const std::map<std::string, Profile>&, const std::vector<Node>& nodes, const Document&);
 void check_allocations(const std::vector<Tranche>&, const std::vector<Allocation>&, const std::map<std::string, Profile>&,
                        const Document&);
 void check_program_total(const Program&, const Document&);

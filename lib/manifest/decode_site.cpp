@@ -156,7 +156,7 @@ void read_site(const Cursor& root, Library& library, Site& out) {
     spec.with("concurrency", [&](const Cursor& part) { read_concurrency(part, library.roles); });
   }, Need::required);
   check_tranches(out.tranches, root.document);
-  check_targets(out.tranches, library.profiles, root.document);
+  check_targets(out.tranches, library.profiles, out.nodes, root.document);
   check_allocations(out.tranches, out.allocations, library.profiles, root.document);
 }
 
@@ -186,7 +186,7 @@ void read_program(const Cursor& root, Library& library, Program& out) {
     spec.get("sites");   // read by whoever loads the files (load.cpp)
   }, Need::required);
   check_tranches(out.tranches, root.document);
-  check_targets(out.tranches, library.profiles, root.document);
+  check_targets(out.tranches, library.profiles, {}, root.document);
   check_allocations(out.tranches, out.allocations, library.profiles, root.document);
   check_program_total(out, root.document);
 }

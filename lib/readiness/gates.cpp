@@ -279,10 +279,11 @@ class Gates {
     const std::string declared = fmt::format("links are declared for {}", join(names, ", "));
     if (found.contains(NodeLinks::State::broken)) return {Verdict::fail, told(NodeLinks::State::broken, declared + ", and not all are up at rate on")};
     if (found.contains(NodeLinks::State::unknown)) return {Verdict::not_judged, told(NodeLinks::State::unknown, declared + ", and it is not known whether they are up at rate on")};
+    if (!found.contains(NodeLinks::State::proven)) return {Verdict::not_judged, declared + ", and no node that has them is accepted yet"};
     const auto proven = count_text(static_cast<std::int64_t>(found[NodeLinks::State::proven].nodes.size()), "accepted node");
     // Those that nobody has accepted yet have links as well.
     if (const Verdict accepted = verdict_of("accepted"); accepted != Verdict::pass && accepted != Verdict::degraded)
-      return {Verdict::not_judged, fmt::format("{}; they are up at rate on {}, and further nodes are needed", declared, proven)};
+      return {Verdict::not_judged, fmt::format("{}; they are up at rate on {}, and further nodes are not accepted yet", declared, proven)};
     return {Verdict::pass, fmt::format("{}; they are up at rate on {}", declared, proven)};
   }
 

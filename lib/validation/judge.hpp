@@ -75,7 +75,7 @@ struct JudgeInput {
 // came in steps or pulses are held against no criterion, because those are meant for a steady load.
 NodeJudgement judge(const JudgeInput&, const TestReport&);
 
-// Profile::expect against a facts document, by dotted path: {"memory.total_gib": {"min": 64}, "os.arch": {"equal":
+// Profile::expect against a facts document, by dotted path: {"memory.total_gib": {"min": 64}, "cpu.architecture": {"equal":
 // "x86_64"}}; min, max, equal, one_of. A fact that is missing or of another kind is not_judged. No expectation: pass
 // with nothing to show would be a lie, so not_judged. Beside them, as "accelerators": how many of the profile's vendor are
 // there, held against Profile::per_node.

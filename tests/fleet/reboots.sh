@@ -108,7 +108,7 @@ newest() { "$kfab" runs --limit 1 -o json | sed -nE 's/.*"id": "(.*)",/\1/p' | s
 
 # 1. Without --reboot nodes stop, and the way on is told and works.
 run plan site.yaml
-expect "a plan tells the reboot like all else" 0 'Plan: 6 changes on 2 nodes' '2 nodes: reboot before d \(k/kernel was changed since the last boot\)' 'only with --reboot'
+expect "a plan tells the reboot like all else" 0 'Plan: 6 changes on 2 nodes' '2 nodes: reboot before d \(k/kernel is changed by this run\)' 'only with --reboot'
 before=$(boots)
 run provision site.yaml --yes
 run_id=$(newest)

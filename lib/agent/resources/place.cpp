@@ -126,7 +126,7 @@ Status remove_directory(const Place& place) {
     return ok();
   }
   if (errno == ENOTEMPTY || errno == EEXIST || errno == EBUSY)
-    return error(code::undo_in_use, fmt::format("{} is not removed: {}", one_line(place.path), errno == EBUSY ? "it is in use" : "it holds files that kfab did not bring"));
+    return error(code::undo_in_use, fmt::format("{} is not removed: {}", one_line(place.path), errno == EBUSY ? "it is in use" : "it holds what was not undone with it: files of another role, or of nobody that kfab knows"));
   return system_failure(errno, "remove", place.path);
 }
 

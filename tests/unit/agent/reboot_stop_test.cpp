@@ -73,7 +73,7 @@ TEST_CASE_FIXTURE(Node, "reboot when changed: what stands behind it waits, in th
   const auto first = run("apply", resources);
   REQUIRE(first.status);
   CHECK(first.words() == "changed waiting waiting");
-  CHECK(first.at(1).string_or("message") == "r/a was changed since the last boot");
+  CHECK(first.at(1).string_or("message") == "r/a is changed by this run");
   CHECK(first.at(1).bool_or("reboot_required", false));
   CHECK(first.at(2).string_or("message") == "waits for the reboot r/reboot");
   CHECK(first.system["stopped_for_reboot"].string_or("resource") == "r/reboot");
@@ -176,7 +176,7 @@ TEST_CASE_FIXTURE(Node, "reboot in a plan: to be expected, with what only it wil
   CHECK(tree_hash(directory.string()) == before);
   CHECK(planned.words() == "would_change would_change would_change would_change would_change");
   CHECK_FALSE(planned.at(1).bool_or("reboot_required", true));   // it is not due before `a` is changed
-  CHECK(planned.at(1).string_or("message") == "r/a was changed since the last boot");
+  CHECK(planned.at(1).string_or("message") == "r/a is changed by this run");
   CHECK(planned.at(2).string_or("message") == "its guard holds now, and is asked again after the reboot");
   // What packages will leave behind is not to be foretold.
   const std::string package = R"({"id":"r/a","type":"command","attributes":{"run":["/bin/true"],"creates":")" + (directory / "made") + R"("}})";

@@ -322,7 +322,7 @@ TEST_CASE("fabric is a gate only where links are declared, and asks for all of t
     record(e, "n00002", "validate").verdict = Verdict::not_judged;
     const auto t = p1(s, e);
     CHECK(verdict_of(t, "fabric") == Verdict::not_judged);
-    CHECK(gate(t, "fabric")->detail.find("1 accepted node, and further nodes are needed") != std::string::npos);
+    CHECK(gate(t, "fabric")->detail.find("1 accepted node, and further nodes are not accepted yet") != std::string::npos);
   }
 }
 
