@@ -121,7 +121,7 @@ struct NvmlSampler::State {
     auto pause = period;
     std::optional<std::chrono::steady_clock::time_point> last;
     std::unique_lock lock(mutex);
-    while (!stop) {
+    do {   // one at least: a test that is over before this thread has its turn has a figure as well
       lock.unlock();
       Sample one = take();   // may block in the driver: not under the lock
       lock.lock();
@@ -139,7 +139,7 @@ struct NvmlSampler::State {
         pause *= 2;
       }
       wake.wait_for(lock, pause, [this] { return stop; });
-    }
+    } while (!stop);
   }
   template <class Member>
   std::vector<double> values(Member member, std::optional<std::string_view> of = std::nullopt) const {

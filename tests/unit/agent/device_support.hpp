@@ -77,3 +77,10 @@ inline Collected in_process_of_its_own(const std::function<void(kfab::agent::dev
     if (auto message = kfab::json::parse(line)) out.messages.push_back(*message);
   return out;
 }
+
+// What `run` says of a load whose periods are long enough for this machine: they double until `enough` says so, at most six times.
+inline Collected with_longer_periods(double period_s, const std::function<Collected(double)>& run, const std::function<bool(const Collected&)>& enough) {
+  Collected said = run(period_s);
+  for (int doubled = 0; doubled < 6 && !enough(said); ++doubled) said = run(period_s *= 2);
+  return said;
+}

@@ -1,6 +1,8 @@
 // Health over a stand-in for libnvidia-ml (tests/fakes/fake_nvml.cpp), a recorded kernel log and a tree of sysfs.
 #include <doctest/doctest.h>
 
+#include <chrono>
+#include <cstdio>
 #include <fstream>
 #include <thread>
 
@@ -388,12 +390,21 @@ TEST_CASE("a width that the slot takes away is missing to the GPU") {
 }
 
 TEST_CASE("a slowdown that came once in a long test is not forgotten when samples are thinned") {
-  const auto said = in_process_of_its_own([&](devices::TestSink& sink) {
-    ::setenv("KFAB_FAKE_NVML", "reasons=0,reasons=8@4,reasons=0@5,temperature=60,temperature=95@4,temperature=60@5", 1);
-    devices::NvmlSampler sampler(fake, first_gpu, std::chrono::milliseconds(1), 8);
-    std::this_thread::sleep_for(std::chrono::milliseconds(500));   // the pauses double every four samples
-    sampler.report("burnin", sink);
-  });
+  const auto sampled_for = [&](double seconds) {
+    return in_process_of_its_own([&](devices::TestSink& sink) {
+      ::setenv("KFAB_FAKE_NVML", "reasons=0,reasons=8@4,reasons=0@5,temperature=60,temperature=95@4,temperature=60@5", 1);
+      devices::NvmlSampler sampler(fake, first_gpu, std::chrono::milliseconds(1), 8);
+      std::this_thread::sleep_for(std::chrono::duration<double>(seconds));   // the pauses double every four samples
+      sampler.report("burnin", sink);
+    });
+  };
+  // So long that they were thinned more than twice, also where nobody gives the sampler its time.
+  const auto thinned = [](const Collected& one) {
+    int samples = 0;
+    return std::sscanf(one.measured("burnin.power_w").string_or("detail").c_str(), "mean of %d samples", &samples) == 1 && samples >= 20;
+  };
+  const auto said = with_longer_periods(0.5, sampled_for, thinned);
+  CHECK(thinned(said));
   CHECK(said.value("burnin.throttle.hw_slowdown_pct") > 0);
   CHECK(said.value("burnin.throttle.hw_slowdown_pct") < 20);
   CHECK(said.value("burnin.throttle.hw_thermal_pct") == 0);

@@ -31,15 +31,18 @@ json::Value request(std::string device = "cpu") {
                       {"memory_cap_mib", 8}, {"threads", 1}};
 }
 
+// How long a process that never says anything is waited for, and one that will on a machine that is busy.
+constexpr double short_silence_s = 2, long_silence_s = 60;
+
 // A child written in shell: what it answers to "list", and what it does for accelerator a.
-TestChildLaunch scripted(const std::string& for_a) {
+TestChildLaunch scripted(const std::string& for_a, double silence_s = long_silence_s) {
   TestChildLaunch launch;
   launch.argv = {"/bin/sh", "-c",
                  "read -r line; case \"$line\" in"
                  " *'\"do\":\"list\"'*) for x in a b; do echo \"{\\\"type\\\":\\\"accelerator\\\",\\\"id\\\":\\\"$x\\\",\\\"device\\\":\\\"cpu\\\"}\"; done;;"
                  " *'\"accelerator\":\"a\"'*) " + for_a + ";;"
                  " *) echo '{\"type\":\"test_done\",\"test\":\"gemm_int8\",\"status\":\"ran\"}';; esac"};
-  launch.silence_s = 0.5;
+  launch.silence_s = silence_s;
   return launch;
 }
 
@@ -75,13 +78,13 @@ TEST_CASE("without a driver, without a GPU: said, and no error of the task") {
 }
 
 TEST_CASE("one that hangs, crashes, is killed or says nothing costs only its own result") {
-  struct Row { const char* script; const char* code; const char* words; };
-  for (const auto& row : {Row{"exec sleep 100", "KF4007", "said nothing"}, Row{"echo 'bus error' >&2; exit 3", "KF4008", "exit status 3: bus error"},
+  struct Row { const char* script; const char* code; const char* words; double silence_s = long_silence_s; };
+  for (const auto& row : {Row{"exec sleep 100", "KF4007", "said nothing", short_silence_s}, Row{"echo 'bus error' >&2; exit 3", "KF4008", "exit status 3: bus error"},
                           Row{"kill -9 $$", "KF4008", "signal 9 (KILL)"}, Row{":", "KF4008", "without a result"},
                           Row{"echo not json; echo '[1'", "KF4008", "without a result"}}) {
     CAPTURE(row.script);
     Context context;
-    REQUIRE(run_test_task(request(), context, scripted(row.script)));
+    REQUIRE(run_test_task(request(), context, scripted(row.script, row.silence_s)));
     CHECK(end_of(context, "a").string_or("status") == "failed");
     CHECK(end_of(context, "a").string_or("code") == row.code);
     CHECK(end_of(context, "a").string_or("reason").find(row.words) != std::string::npos);
@@ -201,14 +204,14 @@ bool at_work(pid_t pid) {
 TEST_CASE("what a test's process started ends with it, though it ignores every signal that can be ignored") {
   test::TemporaryDirectory dir;
   const std::string pids = dir / "pids", stubborn = "trap '' TERM INT HUP; echo $$ >> " + pids + "; while :; do sleep 1; done";
-  struct Row { const char* how; std::string script; };
+  struct Row { const char* how; std::string script; double silence_s; };
   // Killed for its silence with a tool that has a group of its own and a child; ended well and left something behind.
-  for (const auto& row : {Row{"hangs", "setsid=; (set -m; sh -c \"" + stubborn + "\" & wait) & sh -c \"" + stubborn + "\" & wait"},
-                          Row{"ends", "sh -c \"" + stubborn + "\" >/dev/null 2>&1 & while [ ! -s " + pids + " ]; do sleep 0.05; done; echo '{\"type\":\"test_done\",\"test\":\"gemm_int8\",\"status\":\"ran\"}'"}}) {
+  for (const auto& row : {Row{"hangs", "setsid=; (set -m; sh -c \"" + stubborn + "\" & wait) & sh -c \"" + stubborn + "\" & wait", short_silence_s},
+                          Row{"ends", "sh -c \"" + stubborn + "\" >/dev/null 2>&1 & while [ ! -s " + pids + " ]; do sleep 0.05; done; echo '{\"type\":\"test_done\",\"test\":\"gemm_int8\",\"status\":\"ran\"}'", long_silence_s}}) {
     CAPTURE(row.how);
     std::filesystem::remove(pids);
     Context context;
-    REQUIRE(run_test_task(request(), context, scripted(row.script)));
+    REQUIRE(run_test_task(request(), context, scripted(row.script, row.silence_s)));
     const auto left = pids_in(pids);
     CHECK(left.size() >= 1);
     for (const pid_t one : left) {
@@ -231,7 +234,7 @@ TEST_CASE("a maker's tool that hangs is gone when its device's process was kille
   Context context;
   TestChildLaunch launch;
   launch.argv.clear();
-  launch.silence_s = 1;
+  launch.silence_s = 2 * short_silence_s;   // it lists its device in that time, and both of its processes begin
   REQUIRE(run_test_task(json::Object{{"device", "vendor"}, {"families", json::Array{"health"}}, {"duration_s", 1}}, context, launch));
   ::setenv("PATH", path.c_str(), 1);
   CHECK(context.said.code("health") == "KF4007");
