@@ -65,6 +65,19 @@ std::string action_in(std::string_view line) {
   return {};
 }
 
+// What a line says without the frame of signs, blanks and colours around it.
+std::string within_frame(std::string_view line) {
+  std::string plain;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    if (line[i] != '\x1b') plain += line[i];
+    else if (i + 1 < line.size() && line[i + 1] == '[')
+      for (i += 2; i < line.size() && std::isalpha(static_cast<unsigned char>(line[i])) == 0;) ++i;
+  }
+  constexpr std::string_view signs = " \t\r=*-#|+_";
+  const auto first = plain.find_first_not_of(signs);
+  return first == std::string::npos ? std::string() : plain.substr(first, plain.find_last_not_of(signs) - first + 1);
+}
+
 }  // namespace
 
 std::string find_tool(std::string_view name, const std::vector<std::string>& usual) {
@@ -155,23 +168,32 @@ std::variant<StressRun, std::string> plan_hl_qual(const std::string& hl_qual, co
 }
 
 StressVerdict read_hl_qual(std::string_view text, int exit_status) {
-  bool report = false, passed = false, failed = false;
+  constexpr int most_frame_lines = 3;   // between the heading of the report and its verdict
+  int headings = 0, passed = 0, failed = 0, frame = -1;
   std::string first_failed;
   std::size_t lines = 0;
   for (const std::string_view line : split_lines(text)) {
     if (++lines > most_lines) return {Word::unclear, "it said more than kfab reads", {}};
     const std::string lower = to_lower(std::string(line.substr(0, 2000)));
-    report = report || lower.find("hl qual report") != std::string::npos || lower.find("hl_qual report") != std::string::npos;
-    passed = passed || find_word(lower, "passed") != std::string::npos;
-    if (find_word(lower, "failed") == std::string::npos) continue;
-    failed = true;
-    if (first_failed.empty()) first_failed = one_line(line, 160);
+    if (find_word(lower, "failed") != std::string::npos && first_failed.empty()) first_failed = one_line(line, 160);
+    if (within_frame(lower) == "hl qual report") {
+      ++headings;
+      frame = 0;
+      continue;
+    }
+    if (frame < 0 || ++frame > most_frame_lines) continue;
+    const std::string verdict = within_frame(line);
+    if (verdict.empty()) continue;
+    passed += verdict == "PASSED";
+    failed += verdict == "FAILED";
+    frame = -1;   // the first line with a word in it, whatever the word
   }
-  if (!report) return {Word::unclear, fmt::format("there is no report of hl_qual in what it said; exit status {}", exit_status), {}};
-  if (failed && exit_status != 0) return {Word::failed, first_failed, {}};
-  if (failed) return {Word::unclear, "it tells of a failure and ended with exit status 0: " + first_failed, {}};
-  if (exit_status != 0) return {Word::unclear, fmt::format("it ended with exit status {} and tells of no failure", exit_status), {}};
-  if (!passed) return {Word::unclear, "its report has no verdict", {}};
+  if (headings == 0) return {Word::unclear, fmt::format("there is no report of hl_qual in what it said; exit status {}", exit_status), {}};
+  if (passed + failed != headings) return {Word::unclear, "its report has no verdict below its heading", {}};
+  if (failed > 0 && exit_status != 0) return {Word::failed, first_failed, {}};
+  if (failed > 0) return {Word::unclear, "it tells of a failure and ended with exit status 0: " + first_failed, {}};
+  if (exit_status != 0) return {Word::unclear, fmt::format("its report says PASSED, and it ended with exit status {}", exit_status), {}};
+  if (!first_failed.empty()) return {Word::unclear, "its report says PASSED, and of a part: " + first_failed, {}};
   return {Word::passed, {}, {}};
 }
 

@@ -38,7 +38,8 @@ StressVerdict read_rvs(std::string_view text, std::string_view device, int exit_
 
 // Intel's hl_qual: the power stress of one Gaudi 2 or 3 for `seconds`.
 std::variant<StressRun, std::string> plan_hl_qual(const std::string& hl_qual, const Accelerator&, double seconds);
-// Its report must be there and say PASSED and nowhere FAILED, and it must have ended with 0; FAILED and another status is a failure.
+// The heading "hl qual report" must be there and PASSED stand below it, alone on its line but for a frame; nothing may be told to have
+// FAILED, and it must have ended with 0. FAILED below the heading and another status is a failure. The rest is unclear.
 StressVerdict read_hl_qual(std::string_view text, int exit_status);
 
 }  // namespace kfab::agent::devices::vendor

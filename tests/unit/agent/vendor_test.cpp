@@ -258,18 +258,30 @@ TEST_CASE("amd: the validation suite passes what every action of it passed on th
   }
 }
 
-TEST_CASE("intel: hl_qual's report passes where it says so and nothing speaks against it") {
+TEST_CASE("intel: hl_qual passes by the verdict below its report's heading, where nothing speaks against it") {
   using Word = StressVerdict::Word;
-  const std::string passed = "hl qual report\n== device 0000:19:00.0 ==\nmax power 612 W\nTest PASSED\n", failed = with(passed, "PASSED", "FAILED");
+  const std::string before = "== device 0000:19:00.0 ==\nself test passed\nmax power 612 W\n", heading = "=============== hl qual report ===============\n";
+  const std::string passed = before + heading + "PASSED\n", failed = before + heading + "FAILED\n";
   CHECK(read_hl_qual(passed, 0).word == Word::passed);
   CHECK(read_hl_qual(failed, 1).word == Word::failed);
   CHECK(read_hl_qual(failed, 0).word == Word::unclear);
   CHECK(read_hl_qual(passed, 3).word == Word::unclear);
   CHECK(read_hl_qual(passed + failed, 1).word == Word::failed);
-  CHECK(read_hl_qual(with(passed, "Test PASSED", "Test ended"), 0).word == Word::unclear);
-  CHECK(read_hl_qual("PASSED\n", 0).word == Word::unclear);          // no report
-  CHECK(read_hl_qual(with(passed, "PASSED", "BYPASSED"), 0).word == Word::unclear);
-  CHECK(read_hl_qual("", 0).word == Word::unclear);
+  // In a frame, in colours, with a line of signs between.
+  CHECK(read_hl_qual(before + heading + "\n* * *\n*** \x1b[1;32mPASSED\x1b[0m ***\r\n", 0).word == Word::passed);
+  CHECK(read_hl_qual(before + "  HL QUAL REPORT  \nPASSED\nTest result summary\n", 0).word == Word::passed);
+  // The word elsewhere is no verdict, and neither is another word in its place.
+  for (const std::string& said : {before + heading, before + heading + "Test PASSED\n", before + heading + "BYPASSED\n", before + heading + "ended\nPASSED\n", before + "PASSED\n" + heading,
+                                  before + heading + "\n\n\n\nPASSED\n", before + "see the hl qual report of yesterday\nPASSED\n", std::string("PASSED\n"), std::string(),
+                                  passed + heading + "running\n"}) {
+    CAPTURE(said);
+    CHECK(read_hl_qual(said, 0).word == Word::unclear);
+    CHECK(read_hl_qual(said, 1).word == Word::unclear);
+  }
+  // A part that failed under a whole that passed is not believed either way.
+  const auto part = read_hl_qual(passed + "Test result summary\n  0000:19:00.0 : power : FAILED\n", 0);
+  CHECK(part.word == Word::unclear);
+  CHECK(part.why.find("0000:19:00.0") != std::string::npos);
 }
 
 TEST_CASE("which accelerator a stress tool loads is told in its own words, or it is not started") {
@@ -317,11 +329,11 @@ TEST_CASE("the whole way over stand-in stress tools: passed, failed, unknown wor
       device->run(devices::Family::burnin, found->at(0), request, seconds, sink);
     });
   };
-  const auto passed = run("echo \"hl qual report $*\"; echo PASSED");
+  const auto passed = run("echo \"$*\"; echo '== hl qual report =='; echo PASSED");
   CHECK(passed.status("burnin") == "ran");
   CHECK(passed.value("burnin.vendor_passed") == 1);
   CHECK(passed.value("selftest.burnin.found") == 1);
-  const auto failed = run("echo 'hl qual report'; echo 'device FAILED'; exit 1");
+  const auto failed = run("echo 'hl qual report'; echo FAILED; exit 1");
   CHECK(failed.status("burnin") == "failed");
   CHECK(failed.code("burnin") == "KF4143");
   CHECK(failed.value("burnin.vendor_passed") == 0);
