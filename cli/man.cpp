@@ -79,6 +79,7 @@ constexpr std::array markers{
     Marker{"%xids%", xid_list},
     Marker{"%derived-floors%", derived_floor_table},
     Marker{"%peers%", peer_rules},
+    Marker{"%facts%", fact_list},
     Marker{"%test-codes%", test_code_table},
 };
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/codes.hpp"
+#include "base/fact_names.hpp"
 #include "base/text.hpp"
 #include "cli/scdoc.hpp"
 #include "manifest/load.hpp"
@@ -217,6 +218,17 @@ std::string test_code_table() {
     out += definition(bold(to_string(row.code)), fmt::format("{}: {}", row.cause, row.next_step));
   }
   return out;
+}
+
+std::string fact_list() {
+  std::string out;
+  std::string_view section;
+  for (const std::string_view name : fact_names()) {
+    const auto of = name.substr(0, name.find('.'));
+    out += fmt::format("{}{}", of == section ? ", " : section.empty() ? "" : "\n\n", slanted(name));
+    section = of;
+  }
+  return out + "\n\n";
 }
 
 }  // namespace kfab::cli

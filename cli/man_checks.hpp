@@ -14,6 +14,7 @@ std::string criteria_table();       // every set with its criteria
 std::string xid_list();
 std::string derived_floor_table();
 std::string peer_rules();
+std::string fact_list();            // the facts of which a profile may expect something
 std::string test_code_table();      // the codes by which a test says why it did not run or failed
 
 }  // namespace kfab::cli

@@ -73,7 +73,7 @@ constexpr std::array accelerator_vendors{
     AcceleratorVendor{"amd", 0x1002, {0x1200, 0x0302, 0x0380, 0}, {0, 0}},
     AcceleratorVendor{"furiosa", 0x1ed2, {0, 0, 0, 0}, {0, 0}},            // the id is not confirmed on hardware
     AcceleratorVendor{"rebellions", 0x1eff, {0, 0, 0, 0}, {0x1221, 0}},    // 1220 physical, 1221 virtual function
-    AcceleratorVendor{"habana", 0x1da3, {0, 0, 0, 0}, {0, 0}},
+    AcceleratorVendor{"intel", 0x1da3, {0, 0, 0, 0}, {0, 0}},
 };
 
 const AcceleratorVendor* accelerator_vendor(long long vendor, long long device, long long pci_class) {

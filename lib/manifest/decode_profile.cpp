@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/codes/manifest.hpp"
+#include "base/fact_names.hpp"
 #include "base/text.hpp"
 #include "manifest/decode.hpp"
 
@@ -54,6 +55,9 @@ void read_expect(const Cursor& at, json::Value& out) {
   for (std::size_t i = 0; i < at.node.size(); ++i) {
     const std::string& key = at.node.key(i).text;
     const Path path{&at.path, key, 0};
+    if (!is_fact_name(key))
+      Cursor{at.document, at.node.key(i), path}.report(code::unknown_fact, fmt::format("nodes tell no fact '{}', so that it can never be judged", one_line(key, 60)), "no fact of a node",
+                                                       similar_fact_names(key));
     const Cursor fact{at.document, at.node.value(i), path};
     Fields fields(fact);
     if (!fields.is_map()) continue;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/codes/manifest.hpp"
+#include "base/fact_names.hpp"
 #include "base/text.hpp"
 #include "manifest/decode.hpp"
 #include "manifest/resource_types.hpp"
@@ -108,6 +109,8 @@ void read_resource(const Cursor& at, Library& library, ResourceDecl& out, Depend
         value.report(code::bad_attribute, fmt::format("{}: {}", spec.name, *problem), "not what this takes");
         return;
       }
+      if (const auto* fact = type->name == "assertion" && spec.name == "fact" ? read.as_string() : nullptr; fact && !is_template(*fact) && !is_fact_name(*fact))
+        value.report(code::unknown_fact, fmt::format("nodes tell no fact '{}', so that this can never hold", one_line(*fact, 60)), "no fact of a node", similar_fact_names(*fact));
       attributes.set(std::string(spec.name), as_declared(spec, std::move(read)));
       if (type->name == "file" && spec.name == "source") read_source(value, library, attributes);
     });

@@ -2,7 +2,14 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cstdlib>
+#include <set>
+
 #include "agent/facts_sections.hpp"
+#include "agent/nvml.hpp"
+#include "agent/process.hpp"
+#include "base/fact_names.hpp"
 #include "unit/agent/support.hpp"
 
 using namespace kfab;
@@ -144,4 +151,64 @@ TEST_CASE("facts: the same packages have the same digest, in any order, and anot
   CHECK(packages(package("chrony", "4.3-2") + package("curl", "7.88") + package("tmux", "3", "deinstall ok config-files")).string_or("packages_sha256") ==
         both.string_or("packages_sha256"));
   CHECK(packages(package("chrony", "4.3-3") + package("curl", "7.88")).string_or("packages_sha256") != both.string_or("packages_sha256"));
+}
+
+namespace {
+
+// The dotted names of all values of a document, with <n> for places in lists.
+void names_in(const json::Value& value, const std::string& name, std::set<std::string>& out) {
+  if (const auto* object = value.as_object()) {
+    for (const auto& [key, member] : object->members()) names_in(member, name.empty() ? key : name + "." + key, out);
+  } else if (const auto* array = value.as_array()) {
+    if (array->empty() || !array->front().is_object()) out.insert(name);   // a list of words is one value as well
+    for (const auto& one : *array) names_in(one, name + ".<n>", out);
+  } else {
+    out.insert(name);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("facts: what nodes tell is what manifests may expect, name by name") {
+  FactsOptions options;
+  options.nvml_library = "";
+  // In a process of its own: the stand-in reads once what it is to say, and other tests say it otherwise.
+  const auto answer = run_bounded(60, [] {
+    ::setenv("KFAB_FAKE_NVML", "", 1);
+    return json::dump(nvml_facts(std::string(KFAB_BINARY_DIR) + "/libkfab_fake_nvml.so").value);
+  });
+  REQUIRE(answer);
+  const json::Value nvml = json::parse(*answer).value();
+  REQUIRE(nvml.array_at("gpus").size() > 0);
+  std::set<std::string> told;
+  for (const json::Value& facts : {facts_of_tree("server"), read_facts(options)}) {
+    json::Object with_gpus = *facts.as_object();
+    with_gpus.set("gpu_driver", nvml["driver"]).set("gpus", nvml["gpus"]).set("problems", json::Value());
+    names_in(with_gpus, "", told);
+  }
+  for (const auto& name : told) {
+    CAPTURE(name);
+    // A section that could not be read, or a list without entries, is there without what is in it.
+    const bool section = std::none_of(name.begin(), name.end(), [](char c) { return c == '.'; });
+    const bool empty_part = std::any_of(fact_names().begin(), fact_names().end(), [&](std::string_view known) { return known.starts_with(name + "."); });
+    CHECK((section || empty_part || std::find(fact_names().begin(), fact_names().end(), name) != fact_names().end()));
+  }
+  for (const auto name : fact_names()) {
+    CAPTURE(name);
+    CHECK(told.contains(std::string(name)));
+  }
+}
+
+TEST_CASE("facts: names are known, and the one that was meant is found") {
+  CHECK(is_fact_name("memory.total_gib"));
+  CHECK(is_fact_name("gpus.0.name"));
+  CHECK(is_fact_name("disks.1.mounts.12.path"));
+  for (const auto* wrong : {"memory.total_gb", "memory", "gpus.name", "gpus.<n>.name", "gpus.x.name", "gpus.0", "", ".", "cpu.threads."}) {
+    CAPTURE(wrong);
+    CHECK_FALSE(is_fact_name(wrong));
+  }
+  CHECK(similar_fact_names("memory.total_gb").at(0) == "memory.total_gib");
+  CHECK(similar_fact_names("gpus.3.nme").at(0) == "gpus.3.name");
+  CHECK(similar_fact_names("ram.total_gib").at(0) == "memory.total_gib");   // of the same last part
+  CHECK(similar_fact_names("sky").empty());
 }

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "base/codes.hpp"
+#include "base/fact_names.hpp"
 #include "base/text.hpp"
 #include "cli/help.hpp"
 #include "cli/man.hpp"
@@ -81,7 +82,7 @@ TEST_CASE("kfab-checks(7) has every criterion that ships, where it is stated, wi
     }
   }
   CHECK(stated > 200);
-  const std::string h100 = under(text, "nvidia-h100@3");
+  const std::string h100 = under(text, "nvidia-h100@4");
   CHECK(has(h100, escape("bandwidth.hbm_copy_rw_gbps on cuda, in gbps: at least 0.68 of the nominal hbm_gbps (nominal)")));
   CHECK_FALSE(has(h100, bold("memory-exact")));   // of nvidia-gpu, where it stands
   CHECK(has(under(text, "nvidia-gpu@2"), escape("at most 3 robust deviations below the median of its peers (fleet_relative)")));
@@ -101,6 +102,15 @@ TEST_CASE("kfab-checks(7) has every XID with severity and action, and every code
   for (const CodeInfo& row : all_codes())
     if (static_cast<int>(row.code) / 100 == 40) CHECK(has(text, bold(to_string(row.code))));
   CHECK(has(text, "One robust deviation is 1.4826 MAD, and at least 0.0167 of the median, so that three are at least 5 %"));
+}
+
+TEST_CASE("kfab-checks(7) has every fact of which something may be expected") {
+  const std::string text = page("kfab-checks", "kfab-checks.7.scd");
+  CHECK(fact_names().size() > 60);
+  for (const auto name : fact_names()) {
+    CAPTURE(name);
+    CHECK(has(text, slanted(name)));
+  }
 }
 
 TEST_CASE("no page leaves a marker without its table") {

@@ -39,6 +39,9 @@ TEST_CASE("every code of manifests is found at its token") {
       {code::wrong_unit, site("  power: {facility: 41}\n"), "41"},
       {code::wrong_unit, site("  power: {facility: 41 mw}\n"), "41 mw"},
       {code::unknown_word, site("  kind: kampus\n"), "kampus"},
+      {code::unknown_fact, site(with_role) + "---\napiVersion: kfab/v1\nkind: Profile\nmetadata: {name: p}\nspec: {vendor: cpu, accelerator: x, expect: {cpu.threads: {min: 4}, memory.total_gb: {min: 1}}}\n", "memory.total_gb"},
+      {code::unknown_fact, site(with_role) + "---\napiVersion: kfab/v1\nkind: Profile\nmetadata: {name: p}\nspec: {vendor: cpu, accelerator: x, roles: [r]}\n"
+                           "---\napiVersion: kfab/v1\nkind: Role\nmetadata: {name: r}\nspec: {resources: [{type: assertion, message: m, fact: os.idd, equal: debian}]}\n", "os.idd"},
       {code::bad_date, site("  tranches: [{name: t1, due: 2027-13}]\n"), "2027-13"},
       {code::bad_date, site("  tranches: [{name: t1, due: 2027-02-29}]\n"), "2027-02-29"},
       {code::out_of_range, site("  power: {pue: 0.9}\n"), "0.9"},
