@@ -136,14 +136,23 @@ class Bandwidth {
     int count = 0;
     if (driver->device_count(&count) != 0) return sink_.measurement("peers", "bandwidth.peer_reachable", json::Value(), "count", "the driver does not say how many GPUs there are");
     std::vector<int> reached, unreached;
+    const Stopwatch watch;
     for (int other = 0; other < count; ++other) {
       if (other == accelerator_.index) continue;
       DeviceHandle handle = 0;
       int reachable = 0;
-      const bool told = driver->device_get(&handle, other) == 0 && driver->can_access_peer(&reachable, session_.device(), handle) == 0;
-      (told && reachable ? reached : unreached).push_back(other);
-      const auto words = !told ? std::string("the driver does not say whether this GPU reaches it directly") : reachable ? std::string("by the driver") : std::string(out_of_reach);
-      sink_.measurement("peers", "bandwidth.peer_reachable", told ? json::Value(reachable ? 1 : 0) : json::Value(), "count", words, {}, fmt::format("{}->{}", accelerator_.index, other));
+      int error = driver->device_get(&handle, other);
+      if (error == 0) error = driver->can_access_peer(&reachable, session_.device(), handle);
+      const auto reach = reach_of(error, reachable);
+      (reach.value_or(false) ? reached : unreached).push_back(other);
+      const auto words = !reach ? std::string("the driver does not say whether this GPU reaches it directly") : *reach ? std::string("by the driver") : std::string(out_of_reach);
+      sink_.measurement("peers", "bandwidth.peer_reachable", reach ? json::Value(*reach ? 1 : 0) : json::Value(), "count", words, {}, fmt::format("{}->{}", accelerator_.index, other));
+    }
+    if (!reached.empty() || !unreached.empty()) {
+      // The proof: made-up answers of a driver that says yes, no, and nothing that holds.
+      const int found = (reach_of(0, 1) == std::optional(true)) + (reach_of(0, 0) == std::optional(false)) + !reach_of(999, 1).has_value();
+      emit_selftest(sink_, "peers", 3, found);
+      sink_.test_done("peers", found == 3 ? "ran" : "failed", watch.seconds(), found == 3 ? "" : "the reader of the driver's answers missed a planted one", found == 3 ? "" : to_string(code::checker_not_proven));
     }
     if (!reached.empty())
       for (const int other : unreached) tell_unreached(other);
@@ -156,6 +165,8 @@ class Bandwidth {
       }
     }
   }
+  // What the driver's answer means; nothing where it gave none.
+  static std::optional<bool> reach_of(int error, int reachable) { return error == 0 ? std::optional(reachable != 0) : std::nullopt; }
   static constexpr std::string_view out_of_reach = "the driver does not let this GPU reach it directly";
   void tell_unreached(int other) {
     for (const auto& [test, link] : {std::pair{"device_to_device_memcpy_read_ce", fmt::format("{}->{}", other, accelerator_.index)},

@@ -444,6 +444,8 @@ TEST_CASE("cuda: a GPU that the driver does not let this one reach has a row of 
   CHECK(reach[0].value == 1);
   CHECK(reach[1].link == "0->2");
   CHECK(reach[1].value == 0);
+  CHECK(said.value("selftest.peers.found") == 1);   // without it, and without an end, no criterion could judge what is said of them
+  CHECK(said.status("peers") == "ran");
   for (const auto* way : {"read", "write"}) {
     CAPTURE(way);
     const auto links = rows_of(said, std::string("bandwidth.device_to_device_memcpy_") + way + "_ce_gbps");

@@ -143,3 +143,38 @@ TEST_CASE("a criterion on a figure that no test yields is told, and is an error 
   REQUIRE(found.size() == 1);
   CHECK(found[0].message == "criterion triad: bandwidth.stream_triad_gbps is told in gbps, not in tflops");
 }
+
+TEST_CASE("where NVLink joins all GPUs of a server, one that another cannot reach is a fail, and one of which it is not known no pass") {
+  int sets = 0;
+  for (const auto& one : manifest::built_ins()) {
+    if (one.kind != "Criteria") continue;
+    const auto set = manifest::built_in_criteria(one.name);
+    REQUIRE(set);
+    const auto joined = std::find_if(set->criteria.begin(), set->criteria.end(), [](const Criterion& c) { return c.metric == "health.nvlinks_active" && c.limit; });
+    const auto reach = std::find_if(set->criteria.begin(), set->criteria.end(), [](const Criterion& c) { return c.metric == "bandwidth.peer_reachable"; });
+    CAPTURE(one.name);
+    CHECK((joined != set->criteria.end()) == (reach != set->criteria.end()));
+    if (reach == set->criteria.end()) continue;
+    ++sets;
+    manifest::CriteriaSet alone;
+    alone.criteria = {*reach};
+    // What the GPU says of the second of two others, after it reaches the first.
+    const auto verdict = [&](std::optional<double> second) {
+      TestReport report;
+      report.accelerators.push_back({"a", "cuda", "Model", "", "", 0, -1, 0});
+      report.statuses.push_back({"a", "cuda", "peers", TestState::ran, "", "", 1});
+      report.measurements.push_back({"a", "cuda", "peers", "selftest.peers.found", "ratio", 1, {}, "", ""});
+      report.measurements.push_back({"a", "cuda", "peers", reach->metric, "count", 1, {}, "0->1", "by the driver"});
+      report.measurements.push_back({"a", "cuda", "peers", reach->metric, "count", second, {}, "0->2", "the driver does not let it"});
+      manifest::Profile profile;
+      JudgeInput input{&profile, &alone, {"bandwidth"}, "cuda"};
+      return judge(input, report);
+    };
+    CHECK(verdict(1).verdict == Verdict::pass);
+    const auto shut = verdict(0);
+    CHECK(shut.verdict == Verdict::fail);
+    CHECK(std::any_of(shut.criteria.begin(), shut.criteria.end(), [](const auto& c) { return c.verdict == Verdict::fail && c.link == "0->2"; }));
+    CHECK(verdict(std::nullopt).verdict != Verdict::pass);
+  }
+  CHECK(sets == 7);
+}
