@@ -7,6 +7,7 @@
 
 #include "base/text.hpp"
 #include "commands/judge.hpp"
+#include "commands/load_view.hpp"
 #include "commands/validate.hpp"
 #include "fleet/fold.hpp"
 #include "json/diagnostic.hpp"
@@ -256,6 +257,10 @@ void render(const ValidateResult& result, term::Writer& out) {
                  spread.unit, number(spread.limit), verdict_cell(spread), spread.criterion});
   }
   if (!figures.empty()) out.table(figures);
+  if (const LoadFigures load = load_figures(result.nodes); !load.empty()) {
+    if (!figures.empty()) out.line();
+    render(load, out);
+  }
   render(result.fleet, out);
   if (result.nodes.size() > 1) {
     if (!figures.empty()) out.line();

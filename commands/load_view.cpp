@@ -1,0 +1,69 @@
+#include "commands/load_view.hpp"
+
+#include <algorithm>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+#include "term/table.hpp"
+
+namespace kfab::commands {
+namespace {
+
+constexpr std::string_view part_names[] = {"step_25", "step_50", "step_75", "step_100", "pulse", "pause"};
+
+std::vector<double> figures_of(const std::vector<ValidatedNode>& nodes, std::string_view metric) {
+  std::vector<double> out;
+  for (const auto& node : nodes)
+    for (const auto& m : node.report.measurements)
+      if (m.metric == metric && m.value) out.push_back(*m.value);
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+double median(const std::vector<double>& sorted) {
+  const std::size_t half = sorted.size() / 2;
+  return sorted.size() % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+}
+
+// "48 to 50" where several differ, in brackets behind what was said of the median; nothing else.
+std::string range(const std::vector<double>& sorted) {
+  const std::string least = format_number(sorted.front(), 1), most = format_number(sorted.back(), 1);
+  return least == most ? std::string() : fmt::format(" ({} to {})", least, most);
+}
+
+}  // namespace
+
+LoadFigures load_figures(const std::vector<ValidatedNode>& nodes) {
+  const auto of = [&](std::string_view metric) { return figures_of(nodes, fmt::format("burnin.load.{}", metric)); };
+  LoadFigures out{of("asked_pct"), of("worked_pct"), of("off_pct"), {}};
+  for (const auto& name : part_names) {
+    LoadPart part{std::string(name), of(fmt::format("{}.power_w", name)), of(fmt::format("{}.sm_clock_mhz", name)), of(fmt::format("{}.temperature_c", name))};
+    if (!part.power_w.empty() || !part.clock_mhz.empty() || !part.temperature_c.empty()) out.parts.push_back(std::move(part));
+  }
+  return out;
+}
+
+void render(const LoadFigures& load, term::Writer& out) {
+  if (!load.worked_pct.empty()) {
+    const bool several = load.worked_pct.size() > 1;
+    std::string line = fmt::format("worked {} % of the burn-in's time{}", format_number(median(load.worked_pct), 1), range(load.worked_pct));
+    if (!load.asked_pct.empty()) line += fmt::format(", the load asks for {} %{}", format_number(median(load.asked_pct), 1), range(load.asked_pct));
+    if (!load.off_pct.empty()) line += fmt::format("; over the same time they differ by {}{} %", several ? "at most " : "", format_number(load.off_pct.back(), 1));
+    if (several) line += fmt::format(", on {} accelerators", load.worked_pct.size());
+    out.line(line);
+  }
+  if (load.parts.empty()) return;
+  const auto right = [](const char* title) { return term::Column{title, term::Align::right}; };
+  term::Table table({{"Part"}, right("Accelerators"), right("Min W"), right("Median W"), right("Max W"), right("Clock MHz"), right("Hottest C")});
+  const auto told = [](const std::vector<double>& values, double (*one)(const std::vector<double>&)) { return values.empty() ? std::string("-") : format_number(one(values), 1); };
+  const auto least = [](const std::vector<double>& sorted) { return sorted.front(); };
+  const auto most = [](const std::vector<double>& sorted) { return sorted.back(); };
+  for (const LoadPart& part : load.parts)
+    table.row({part.name, std::to_string(std::max({part.power_w.size(), part.clock_mhz.size(), part.temperature_c.size()})), told(part.power_w, least), told(part.power_w, median),
+               told(part.power_w, most), told(part.clock_mhz, median), told(part.temperature_c, most)});
+  out.table(table);
+}
+
+}  // namespace kfab::commands
