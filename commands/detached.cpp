@@ -355,7 +355,7 @@ CommandOutput run_resume_tests(const DetachedRun& run, ValidateOptions options, 
   for (std::size_t i = 0; i < tests->size(); ++i)
     for (const auto& job : run.left)
       if (job.node == session.nodes[i]->name) take_job(job, (*tests)[i]);
-  auto recorder = Recorder::begin(env, "resume", session.ref());
+  auto recorder = Recorder::begin(env, "resume", session.ref(), run.chain.empty() ? run.run_id : run.chain.back());
   if (!recorder) return not_started(std::move(recorder).error());
 
   const validation::LoadOptions load = options.load;

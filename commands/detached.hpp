@@ -30,6 +30,7 @@ struct DetachedRun {
   std::size_t failed = 0, not_judged = 0;       // of those whose result was
   Timestamp started_at{};                       // of the run
   std::vector<DetachedJob> fetched{};           // those whose result was
+  std::vector<std::string> chain{};             // this run and those that asked after its tests, the first to the newest
 };
 
 // What such a run keeps before the first node is touched, and the same read again; nothing for a document of another kind.

@@ -117,11 +117,24 @@ Result<std::variant<Resumable, DetachedRun>> find_resumable(const std::string& w
     candidates = std::move(runs);
   }
   std::optional<DetachedRun> over;   // the newest run of tests, when nothing is left of it
-  for (const auto& run : candidates) {
+  for (store::RunRecord& run : candidates) {
     KFAB_TRY(work, store->work(run.id));
+    if (work.is_null() && !wanted.empty()) {   // one that asked after tests stands for the run that gave them to the nodes
+      KFAB_TRY(chain, store->chain(run.id));
+      for (const auto& id : chain) {
+        KFAB_TRY(of, store->work(id));
+        if (!read_detached(of)) continue;
+        KFAB_TRY(first, store->run(id));
+        run = std::move(first);
+        work = std::move(of);
+        break;
+      }
+    }
     if (auto jobs = read_detached(work)) {
       KFAB_TRY(done, store->node_records(run.id, "validate"));
       DetachedRun tests = detached_run(run, work, std::move(*jobs), done);
+      KFAB_TRY(chain, store->chain(run.id));
+      tests.chain = std::move(chain);
       if (!tests.left.empty() || !wanted.empty()) return std::variant<Resumable, DetachedRun>(std::move(tests));
       if (!over) over = std::move(tests);   // one of which something is left may have begun before it
       continue;

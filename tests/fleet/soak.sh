@@ -95,7 +95,12 @@ check "no node still runs" "$(running)" 0
 run resume "$first"
 expect "fetched once" 0 'Nothing is left'
 run runs "$first" -o json
-expect "the run has its results" 0 '"nodes": 3' '"done": 3' '"left": 0'
+expect "the run has its results, and names the run that asked after them" 0 '"nodes": 3' '"done": 3' '"left": 0' '"continued_by": "[0-9]'
+fetcher=$("$kfab" runs -o json | tr -d '\n' | grep -oE '"id": "[0-9TZ]*-[0-9a-f]*", *"command": "resume"' | head -n 1 | sed 's/"id": "\([^"]*\)".*/\1/')
+run runs "$fetcher"
+expect "the run that fetched them names the one that began them" 0 "Runs that go on with each other: $first, then .*$fetcher"
+run resume "$fetcher"
+expect "and stands for it" 0 "Nothing is left of $first"
 
 # kfab dies by -9 while it starts them: what began is known, what did not is told.
 "$kfab" "${soak[@]}" > "$work/out" 2> "$work/err" < /dev/null &
