@@ -110,7 +110,7 @@ std::vector<OptionSpec> test_options(std::vector<OptionSpec> own = {}) {
   std::vector<OptionSpec> all{
       {.name = "level", .kind = Kind::choice, .value = "LEVEL", .help = "how thorough; default is what the node's tranche asks for",
        .choices = {"quick", "standard", "soak"}},
-      {.name = "duration", .kind = Kind::duration, .value = "TIME", .help = "time for the tests of one accelerator, instead of the level's"},
+      {.name = "duration", .kind = Kind::duration, .value = "TIME", .help = "time for all tests of a node, instead of the level's"},
       {.name = "dry-run", .help = "say what would be tested and how long each part takes, and reach nobody"},
       {.name = "threads", .kind = Kind::integer, .value = "N", .help = "threads of the cpu device; 0 is all that the node has", .fallback = "0", .max = 4096},
       {.name = "memory-cap", .kind = Kind::integer, .value = "MIB", .help = "most memory that the cpu device's tests take, in MiB", .min = 16, .max = 1 << 24},
@@ -152,7 +152,7 @@ std::vector<CommandSpec> test_commands() {
       {.name = "memtest",
        .help = "test the memory of the accelerators with patterns",
        .description = "Patterns over as much of the memory as can be had, every word compared; the share that was covered is printed, and so is "
-                      "the bandwidth of the same pass. A wrong bit fails the accelerator whatever the criteria say.\n\n"
+                      "the bandwidth of the same passes: the patterns are gone through again and again while there is time. A wrong bit fails the accelerator whatever the criteria say.\n\n"
                       "Asks before it loads more than 32 nodes; --yes answers.",
        .examples = {{"kfab memtest site.yaml -t p1 --level standard", "every accelerator of a tranche"},
                     {"kfab memtest site.yaml -w gpu007 --duration 10m", "one node for ten minutes"}},
@@ -182,7 +182,8 @@ std::vector<CommandSpec> test_commands() {
       {.name = "bandwidth",
        .help = "measure the bandwidth of memory and links",
        .description = "Names and method are nvbandwidth's on the cuda device, STREAM's on the cpu device. What was copied is verified. "
-                      "Copies of copy engines come first, at every level; the others follow as far as there is time, and all of them in a soak. "
+                      "Copies of copy engines come first, at every level; the others follow as far as there is time (bandwidth.tests_left_out counts "
+                      "those that it was too short for), and a longer --duration takes more samples of each. "
                       "A figure of one device is never held against a criterion of another.\n\n"
                       "Asks before it loads more than 32 nodes; --yes answers.",
        .examples = {{"kfab bandwidth site.yaml -t p1", "every link of a tranche's accelerators"},

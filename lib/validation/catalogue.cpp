@@ -163,15 +163,19 @@ constexpr Check checks[] = {
      "nothing as a whole; a counter that the machine does not have is missing, and so is the kernel's log where the user may not read it"},
     {"health", "cuda", "error counters, links, firmware and XIDs, before and after every test", 0, 0, 0, cuda_health, 4,
      "no driver, or one whose device files the user may not open; what an older driver does not tell is missing; where the kernel's log cannot be read, XIDs are not known"},
-    {"memory", "cpu", "memory patterns in all threads", 1.8, 60, 0.2, memory_metrics, 0, "less memory is to be had than one block"},
-    {"bandwidth", "cpu", "STREAM-like bandwidth of the memory, all results compared", 2.7, 40, 0.1, cpu_bandwidth, 0, "less memory is to be had than the arrays need"},
-    {"burnin", "cpu", "matrix products in fp32, fp64 and int8, every bit compared", 4.5, 200, 0.7, cpu_burnin, 0, "less memory is to be had than the matrices need"},
+    {"memory", "cpu", "memory patterns in all threads", 1.8, 60, 0.2, memory_metrics, 0.5, "less memory is to be had than one block"},
+    {"bandwidth", "cpu", "STREAM-like bandwidth of the memory, all results compared", 2.7, 40, 0.1, cpu_bandwidth, 0.8, "less memory is to be had than the arrays need"},
+    {"burnin", "cpu", "matrix products in fp32, fp64 and int8, every bit compared", 4.5, 200, 0.7, cpu_burnin, 1.4, "less memory is to be had than the matrices need"},
     {"memory", "cuda", "memory patterns over the GPU's free memory", 6, 60, 0.2, memory_metrics, 0, cuda_as_a_whole},
     {"bandwidth", "cuda", "copies by nvbandwidth's method, all bytes compared", 9, 40, 0.1, cuda_bandwidth, 0, cuda_as_a_whole},
     {"burnin", "cuda", "matrix products in every precision, every bit compared", 15, 200, 0.7, cuda_burnin, 0, cuda_as_a_whole},
 };
 
 constexpr double cuda_copy_floor_s = 20;   // ten samples of 512 MiB in five directions take so long whatever is asked for
+// And so long one sample of all copies of a level on one GPU, at most: the time that is asked for beyond that takes more samples where
+// nothing but copies is to be done, and else is the burn-in's, or the memory test's.
+constexpr double copy_s_of_sample(Level level, bool peers) { return level == Level::quick ? (peers ? 2 : 0.9) : peers ? 20 : 5; }
+constexpr int most_copy_samples = 1000;
 constexpr std::string_view stress_vendors[] = {"amd", "intel"};   // whose stress tool kfab drives
 constexpr double least_burnin_share = 0.25;          // of a burn-in's usual time is left to it when copies of many GPUs in turn take the rest
 
@@ -318,8 +322,9 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
   // however short, and the copies that criteria rest on are never left out.
   const int accelerators = plan.device == "cpu" ? 1 : std::max(1, profile.per_node.get().value_or(1));
   const bool standard = options.level == Level::standard;
-  const int samples = plan.device == "cuda" && standard && accelerators >= many_gpus ? samples_of_many : samples_of(options.level);
+  int samples = plan.device == "cuda" && standard && accelerators >= many_gpus ? samples_of_many : samples_of(options.level);
   const double stretch_to = options.duration_s && shares > 0 ? *options.duration_s / shares : 1;
+  const bool only_copies = std::none_of(plan.families.begin(), plan.families.end(), [](const auto& family) { return family == "memory" || family == "burnin"; });
   std::vector<std::pair<std::string, double>> of_node, of_one;   // seconds of each family: on the node, and of one accelerator
   for (const auto& family : known) {
     if (std::find(plan.families.begin(), plan.families.end(), family) == plan.families.end()) continue;
@@ -328,7 +333,10 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
       double node = seconds_of(check, options.level, soak) * stretch_to, one = node;
       if (family == "bandwidth" && plan.device == "cuda") {
         one = std::max(node / accelerators, accelerators > 1 ? cuda_copy_floor_s * samples / 10.0 : 0);
-        if (options.level == Level::quick) one = std::max(node, accelerators > 1 ? cuda_copy_floor_s * samples / 10.0 : 0);
+        if (options.level == Level::quick && !options.duration_s) one = std::max(node, accelerators > 1 ? cuda_copy_floor_s * samples / 10.0 : 0);
+        const double of_sample = copy_s_of_sample(options.level, accelerators > 1);
+        if (only_copies) samples = std::clamp(static_cast<int>(one / of_sample), samples, most_copy_samples);
+        one = std::min(one, of_sample * (only_copies ? most_copy_samples : samples));
         node = one * accelerators;
       }
       if (family == "burnin" && plan.device == "vendor") {
@@ -343,9 +351,13 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
     const auto found = std::find_if(parts_of.begin(), parts_of.end(), [&](const auto& part) { return part.first == family; });
     return found == parts_of.end() ? nullptr : &found->second;
   };
-  double* const burned = seconds_in(of_node, "burnin");
-  if (const double* copied = seconds_in(of_node, "bandwidth"); plan.device == "cuda" && options.level != Level::quick && copied && burned)
-    *seconds_in(of_one, "burnin") = *burned = std::max(*burned * least_burnin_share, *burned - std::max(0.0, *copied - bandwidth));
+  const std::string_view takes_rest = seconds_in(of_node, "burnin") ? "burnin" : "memory";
+  double* const rest = seconds_in(of_node, takes_rest);
+  if (const double* copied = seconds_in(of_node, "bandwidth"); plan.device == "cuda" && copied && rest) {
+    const double less = *copied - bandwidth;   // copies take so much more than their share, or less
+    if (less < 0) *seconds_in(of_one, takes_rest) = *rest -= less;
+    else if (takes_rest == "burnin" && options.level != Level::quick) *seconds_in(of_one, takes_rest) = *rest = std::max(*rest * least_burnin_share, *rest - less);
+  }
   json::Object family_s;
   for (const auto& [family, seconds] : of_one)
     if (seconds > 0) family_s.set(family, seconds);
@@ -364,12 +376,11 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
                               {"period_s", options.load.period_s},
                               {"duty", options.load.duty}};
 
-  // The parts, so that they add up to the whole: what a device takes beside its tests is shared among them.
-  const double stretch = plan.device == "cpu" ? 1.3 : 1;   // each figure needs its least number of samples
+  // The parts, so that they add up to the whole: the time that each is given, and what it takes whatever that is.
   double parts = 0;
   for (const auto& [family, seconds] : of_node) {
     const auto check = std::find_if(std::begin(checks), std::end(checks), [&](const auto& one) { return one.device == plan.device && one.family == family; });
-    plan.family_s.emplace_back(family, seconds * stretch + check->fixed_s);
+    plan.family_s.emplace_back(family, seconds + check->fixed_s);
     parts += plan.family_s.back().second;
   }
   plan.predicted_s = parts + (plan.device == "cpu" ? 2 : 5);

@@ -18,6 +18,7 @@ namespace kfab::agent::devices::cpu {
 namespace {
 
 constexpr std::uint64_t least_array_bytes = 8 << 20;
+constexpr std::size_t most_samples = 10'000;
 constexpr int most_rounds = 300;   // 65521 x 8^300 is still a double
 
 struct Operation { Stream kind; std::string_view name; int arrays; };
@@ -84,15 +85,25 @@ void run_bandwidth(const TestRequest& request, double seconds, TestSink& sink) {
   emit_selftest(sink, test, 1, proven);
 
   std::array<std::vector<double>, std::size(operations)> samples;
-  while (!sink.stop_requested() && rounds < most_rounds) {
-    for (std::size_t i = 0; i < std::size(operations); ++i)
-      samples[i].push_back(double(each) * operations[i].arrays / run(operations[i].kind) * 1e-9);
+  exact::CheckState state = exact::empty_check_state();
+  std::uint64_t taken = 0;
+  while (!sink.stop_requested()) {
+    if (rounds == most_rounds) {   // their values are compared, and begin anew
+      merge(state, check_all(x, threads, rounds));
+      run(Stream::start);
+      rounds = 0;
+    }
+    for (std::size_t i = 0; i < std::size(operations); ++i) {
+      const double rate = double(each) * operations[i].arrays / run(operations[i].kind) * 1e-9;
+      if (samples[i].size() < most_samples) samples[i].push_back(rate);
+      else samples[i][taken % most_samples] = rate;   // the last ones
+    }
     ++rounds;
-    sink.progress(test, double(samples[0].size()), request.samples, fmt::format("{} samples", samples[0].size()));
-    if (int(samples[0].size()) >= request.samples && whole.seconds() >= seconds * 0.8) break;
-    if (int(samples[0].size()) >= 10 * request.samples) break;
+    ++taken;
+    sink.progress(test, std::min(whole.seconds(), seconds), seconds, fmt::format("{} samples", taken));
+    if (int(samples[0].size()) >= request.samples && whole.seconds() >= seconds) break;
   }
-  const auto state = check_all(x, threads, rounds);
+  merge(state, check_all(x, threads, rounds));
   emit_mismatches(sink, test, state, 8, [](std::uint64_t index) { return fmt::format("element {} of an array", index); });
 
   const std::string detail = fmt::format("3 arrays of {} MiB ({}), {} threads", each >> 20,

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <set>
 #include <vector>
@@ -254,6 +255,30 @@ TEST_CASE("each family runs, proves its checker and tells its figures") {
   CHECK(sink.value("memory.coverage_pct") > 0);
   CHECK(sink.value("bandwidth.stream_triad_gbps") > 0);
   CHECK(sink.measured("bandwidth.stream_triad_gbps").array_at("samples").size() >= 10);
+  CHECK(sink.value("bandwidth.stream.mismatches") == 0);
+}
+
+TEST_CASE("memory and bandwidth take the time that they are given, pass after pass") {
+  auto request = small();
+  request.memory_cap_bytes = 1 << 20;
+  request.patterns = {"own_address", "bit_fade"};
+  const auto device = make_cpu_device();
+  const auto accelerator = device->accelerators()->at(0);
+  Collected sink;
+  device->run(Family::memory, accelerator, request, 0.6, sink);
+  CHECK(sink.status("memory") == "ran");
+  CHECK(sink.done("memory").double_or("duration_s", 0) >= 0.6);
+  CHECK(sink.value("memory.patterns") == 2);
+  CHECK(sink.value("memory.errors") == 0);
+  int rounds = 0, waits = 0;   // bits are waited for once
+  CHECK(std::sscanf(sink.measured("memory.own_address.errors").string_or("detail").c_str(), "%d rounds", &rounds) == 1);
+  CHECK(std::sscanf(sink.measured("memory.bit_fade.errors").string_or("detail").c_str(), "%d rounds", &waits) == 1);
+  CHECK(rounds >= 2);
+  CHECK(waits == 2);
+  request.samples = 1;
+  device->run(Family::bandwidth, accelerator, request, 0.6, sink);
+  CHECK(sink.status("stream") == "ran");
+  CHECK(sink.done("stream").double_or("duration_s", 0) >= 0.6);
   CHECK(sink.value("bandwidth.stream.mismatches") == 0);
 }
 

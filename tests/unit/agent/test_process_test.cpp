@@ -4,12 +4,14 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <mutex>
 #include <string>
 #include <thread>
 
 #include "agent/tests/test_task.hpp"
 #include "base/codes/validation.hpp"
+#include "base/text.hpp"
 #include "unit/agent/device_support.hpp"
 #include "unit/agent/support.hpp"
 
@@ -90,6 +92,25 @@ TEST_CASE("one that hangs, crashes, is killed or says nothing costs only its own
     CHECK(end_of(context, "a").string_or("reason").find(row.words) != std::string::npos);
     CHECK(end_of(context, "b").string_or("status") == "ran");
   }
+}
+
+TEST_CASE("the burn-in takes the time that the tests before it left") {
+  test::TemporaryDirectory dir;
+  const std::string asked = dir / "asked";
+  TestChildLaunch launch;
+  launch.argv = {"/bin/sh", "-c",
+                 "read -r line; case \"$line\" in"
+                 " *'\"do\":\"list\"'*) echo '{\"type\":\"accelerator\",\"id\":\"a\",\"device\":\"cpu\"}';;"
+                 " *) echo \"$line\" >> " + asked + "; echo '{\"type\":\"test_done\",\"test\":\"x\",\"status\":\"ran\"}';; esac"};
+  Context context;
+  REQUIRE(run_test_task(json::Object{{"device", "cpu"}, {"families", json::Array{"memory", "burnin"}}, {"family_s", json::Object{{"memory", 4000}, {"burnin", 5000}}}}, context, launch));
+  std::map<std::string, double> seconds;
+  const std::string orders = test::read(asked);
+  for (const auto line : split_lines(orders))
+    if (const auto order = json::parse(line)) seconds[order->string_or("family")] = order->double_or("seconds", 0);
+  CHECK(seconds["memory"] == 4000);   // it was done in no time
+  CHECK(seconds["burnin"] > 5000 + 3000);
+  CHECK(seconds["burnin"] <= 9000);
 }
 
 TEST_CASE("a child cannot speak for another accelerator") {

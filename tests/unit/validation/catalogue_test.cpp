@@ -171,3 +171,77 @@ TEST_CASE("standard lasts about five minutes however many GPUs a node has, and w
   npu.vendor = "furiosa";   // of whose maker kfab drives no stress tool
   CHECK(plan_tests(npu, standard)->predicted_s == doctest::Approx(plan->predicted_s - 240));
 }
+
+TEST_CASE("what is predicted is the time that was asked for, and what comes beside it whatever that is") {
+  struct Row { const char* vendor; int gpus; };
+  for (const auto& row : {Row{"cpu", 1}, Row{"nvidia", 1}, Row{"nvidia", 8}})
+    for (const auto level : {Level::quick, Level::standard, Level::soak})
+      for (const auto& families : {std::vector<std::string>{}, {"memory"}, {"bandwidth"}, {"burnin"}, {"memory", "bandwidth"}}) {
+        manifest::Profile profile;
+        profile.vendor = row.vendor;
+        profile.per_node.state = manifest::Stated<int>::State::known;
+        profile.per_node.value = row.gpus;
+        RequestOptions options;
+        options.level = level;
+        options.families = families;
+        std::optional<double> beside;   // the same for each duration
+        for (const double asked : {7200.0, 10800.0, 86400.0}) {
+          options.duration_s = asked;
+          const auto plan = plan_tests(profile, options);
+          REQUIRE(plan);
+          CAPTURE(row.vendor);
+          CAPTURE(row.gpus);
+          CAPTURE(to_string(level));
+          CAPTURE(families.size());
+          CAPTURE(asked);
+          double parts = 0;
+          for (const auto& part : plan->family_s) parts += part.second;
+          CHECK(parts == doctest::Approx(plan->predicted_s));
+          // What the agent is told to do is what is predicted: copies in turn, the rest side by side.
+          const json::Value members = plan->members;
+          double told = 0;
+          for (const auto& family : plan->families)
+            if (family != "health") told += members["family_s"].double_or(family, 0) * (family == "bandwidth" ? row.gpus : 1);
+          const bool only_copies = families == std::vector<std::string>{"bandwidth"} && std::string(row.vendor) == "nvidia";
+          if (only_copies && members.int_or("samples", 0) == 1000) {   // of each copy: they are enough
+            CHECK(told < asked);
+            CHECK(plan->predicted_s < asked);
+            continue;
+          }
+          CHECK(told == doctest::Approx(asked).epsilon(0.001));
+          if (!beside) beside = plan->predicted_s - asked;
+          CHECK(plan->predicted_s - asked == doctest::Approx(*beside).epsilon(0.01));
+          CHECK(*beside >= 0);
+          CHECK(*beside < 15);
+        }
+      }
+  // Copies that criteria rest on are not left out for want of time: of eight GPUs in turn they take what they take, and that is said.
+  manifest::Profile eight;
+  eight.vendor = "nvidia";
+  eight.per_node.state = manifest::Stated<int>::State::known;
+  eight.per_node.value = 8;
+  RequestOptions minute;
+  minute.duration_s = 60;
+  CHECK(plan_tests(eight, minute)->predicted_s > 160 + 60 / 2);
+}
+
+TEST_CASE("more time for copies alone takes more samples of them; beside other tests it is the others'") {
+  manifest::Profile gpu;
+  gpu.vendor = "nvidia";
+  gpu.per_node.state = manifest::Stated<int>::State::known;
+  gpu.per_node.value = 1;
+  const auto members = [&](std::vector<std::string> families, Level level, std::optional<double> duration) {
+    RequestOptions options;
+    options.families = std::move(families);
+    options.level = level;
+    options.duration_s = duration;
+    return json::Value(plan_tests(gpu, options)->members);
+  };
+  CHECK(members({"bandwidth"}, Level::quick, {}).int_or("samples", 0) == 10);
+  CHECK(members({"bandwidth"}, Level::quick, 90.0).int_or("samples", 0) == 100);
+  const auto soak = members({}, Level::soak, 36000.0);
+  CHECK(soak.int_or("samples", 0) == 50);
+  CHECK(soak["family_s"].double_or("bandwidth", 0) == 250);   // what fifty samples take
+  CHECK(soak["family_s"].double_or("memory", 0) == doctest::Approx(7200));
+  CHECK(soak["family_s"].double_or("burnin", 0) == doctest::Approx(36000 - 7200 - 250));
+}
