@@ -9,6 +9,7 @@
 #include "base/codes/agent.hpp"
 #include "base/codes/internal.hpp"
 #include "base/text.hpp"
+#include "json/shorthand.hpp"
 #include "nodeset/nodeset.hpp"
 
 namespace kfab::commands {
@@ -21,13 +22,11 @@ constexpr std::size_t usual_width = 120;    // of a line that may be cut, where 
 
 std::string number(std::size_t count) { return with_thousands(static_cast<long long>(count)); }
 std::string nodes_text(std::size_t count) { return plural(static_cast<long long>(count), "node"); }
-json::Value text_or_null(const std::string& text) { return text.empty() ? json::Value() : json::Value(text); }
-
 json::Value group_json(const fleet::FailureGroup& group) {
   json::Object out{{"outcome", to_string(group.outcome)}};
-  out.set("code", text_or_null(group.code)).set("phase", text_or_null(group.phase));
-  out.set("exit_status", group.exit_status).set("signal", text_or_null(group.signal));
-  out.set("reason", text_or_null(group.reason)).set("many_reasons", group.many_reasons);
+  out.set("code", json::text_or_null(group.code)).set("phase", json::text_or_null(group.phase));
+  out.set("exit_status", group.exit_status).set("signal", json::text_or_null(group.signal));
+  out.set("reason", json::text_or_null(group.reason)).set("many_reasons", group.many_reasons);
   out.set("count", group.nodes.size()).set("nodes", nodeset::fold_names(group.nodes));
   return out;
 }

@@ -7,14 +7,11 @@
 #include "commands/fleet_summary.hpp"
 #include "commands/judge.hpp"
 #include "fleet/fold.hpp"
+#include "json/shorthand.hpp"
 
 // What `kfab judge` shows and prints, and how accelerators beside their peers are shown by every command that tests.
 namespace kfab::commands {
 namespace {
-
-json::Value text_or_null(const std::string& text) { return text.empty() ? json::Value() : json::Value(text); }
-
-json::Value strings(const std::vector<std::string>& all) { return json::Array(all.begin(), all.end()); }
 
 std::string first_reason(const RejudgedNode& node) {
   if (node.reasons.empty()) return {};
@@ -25,7 +22,7 @@ json::Value accelerators_json(const RejudgedNode& node) {
   json::Array out;
   for (const auto& a : node.accelerators)
     out.push_back(json::Object{{"id", a.id}, {"index", a.index}, {"model", a.model}, {"was", to_string(a.was)}, {"verdict", to_string(a.verdict)},
-                               {"changed", a.was != a.verdict}, {"reasons", strings(a.reasons)}});
+                               {"changed", a.was != a.verdict}, {"reasons", json::array_of(a.reasons)}});
   return out;
 }
 
@@ -37,8 +34,8 @@ json::Value to_json(const validation::FleetFindings& found) {
     populations.push_back(json::Object{{"profile", p.profile}, {"model", p.model}, {"metric", p.metric}, {"unit", p.unit}, {"accelerators", p.accelerators}, {"nodes", p.nodes},
                                        {"median", p.median}, {"mad", p.mad}, {"least", p.least}, {"most", p.most}, {"judged", p.judged}});
   for (const auto& o : found.outliers)
-    outliers.push_back(json::Object{{"node", o.node}, {"accelerator", o.accelerator}, {"slot", o.slot}, {"rack", text_or_null(o.rack)}, {"tranche", text_or_null(o.tranche)},
-                                    {"metric", o.metric}, {"unit", o.unit}, {"link", text_or_null(o.link)}, {"value", o.value}, {"deviations", o.deviations}});
+    outliers.push_back(json::Object{{"node", o.node}, {"accelerator", o.accelerator}, {"slot", o.slot}, {"rack", json::text_or_null(o.rack)}, {"tranche", json::text_or_null(o.tranche)},
+                                    {"metric", o.metric}, {"unit", o.unit}, {"link", json::text_or_null(o.link)}, {"value", o.value}, {"deviations", o.deviations}});
   for (const auto& p : found.positions)
     positions.push_back(json::Object{{"profile", p.profile}, {"model", p.model}, {"metric", p.metric}, {"unit", p.unit}, {"kind", p.kind}, {"name", p.name},
                                      {"accelerators", p.accelerators}, {"median", p.median}, {"of_all", p.of_all}, {"deviations", p.deviations}});
@@ -46,7 +43,7 @@ json::Value to_json(const validation::FleetFindings& found) {
     shared.push_back(json::Object{{"profile", s.profile}, {"model", s.model}, {"kind", s.kind}, {"name", s.name}, {"outliers", s.outliers}, {"of_outliers", s.of_outliers},
                                   {"accelerators", s.accelerators}});
   for (const auto& d : found.dissents)
-    dissents.push_back(json::Object{{"node", d.node}, {"accelerator", d.accelerator}, {"slot", d.slot}, {"metric", d.metric}, {"link", text_or_null(d.link)}, {"voters", d.voters},
+    dissents.push_back(json::Object{{"node", d.node}, {"accelerator", d.accelerator}, {"slot", d.slot}, {"metric", d.metric}, {"link", json::text_or_null(d.link)}, {"voters", d.voters},
                                     {"agreeing", d.agreeing}, {"decided", d.decided}});
   return json::Object{{"populations", std::move(populations)}, {"outliers", std::move(outliers)}, {"outliers_in_all", found.outliers_in_all},
                       {"positions", std::move(positions)},     {"shared", std::move(shared)},     {"dissents", std::move(dissents)}};
@@ -85,16 +82,16 @@ json::Value to_json(const JudgeResult& result) {
     ++verdicts[static_cast<std::size_t>(node.verdict)];
     nodes.push_back(json::Object{{"node", node.name},
                                  {"profile", node.profile},
-                                 {"device", text_or_null(node.device)},
-                                 {"level", text_or_null(node.level)},
-                                 {"evidence_run", text_or_null(node.evidence_run)},
+                                 {"device", json::text_or_null(node.device)},
+                                 {"level", json::text_or_null(node.level)},
+                                 {"evidence_run", json::text_or_null(node.evidence_run)},
                                  {"measured_at", node.measured_at ? json::Value(to_rfc3339(*node.measured_at)) : json::Value()},
-                                 {"was", json::Object{{"verdict", to_string(node.was)}, {"criteria", text_or_null(node.was_criteria)}}},
+                                 {"was", json::Object{{"verdict", to_string(node.was)}, {"criteria", json::text_or_null(node.was_criteria)}}},
                                  {"verdict", to_string(node.verdict)},
-                                 {"criteria", text_or_null(node.criteria)},
-                                 {"criteria_sha256", text_or_null(node.criteria_sha256)},
+                                 {"criteria", json::text_or_null(node.criteria)},
+                                 {"criteria_sha256", json::text_or_null(node.criteria_sha256)},
                                  {"changed", node.changed()},
-                                 {"reasons", strings(node.measured_at ? node.reasons : std::vector<std::string>{node.why_not})},
+                                 {"reasons", json::array_of(node.measured_at ? node.reasons : std::vector<std::string>{node.why_not})},
                                  {"accelerators", accelerators_json(node)}});
   }
   return json::Object{{"kept", result.kept},

@@ -12,6 +12,7 @@
 #include "base/text.hpp"
 #include "commands/recorder.hpp"
 #include "commands/run_lock.hpp"
+#include "json/shorthand.hpp"
 
 namespace kfab::commands {
 namespace {
@@ -86,20 +87,18 @@ Status check_tranches(const manifest::Site& site, const LockOptions& options) {
   return ok();
 }
 
-json::Value or_null(const std::string& text) { return text.empty() ? json::Value() : json::Value(text); }
-
 }  // namespace
 
 json::Value to_json(const LockResult& result) {
   json::Array locks;
   for (const auto& [lock, stale, text] : result.locks) {
     const bool whole = lock.scope == store::whole_site;
-    locks.emplace_back(json::Object{{"tranche", whole ? json::Value() : or_null(lock.scope)},
+    locks.emplace_back(json::Object{{"tranche", whole ? json::Value() : json::text_or_null(lock.scope)},
                                     {"whole_site", whole},
                                     {"owner", lock.owner},
                                     {"host", lock.host},
                                     {"pid", lock.pid == 0 ? json::Value() : json::Value(lock.pid)},
-                                    {"run", or_null(lock.run_id)},
+                                    {"run", json::text_or_null(lock.run_id)},
                                     {"reason", lock.reason},
                                     {"since", to_rfc3339(lock.at)},
                                     {"expires", lock.expires_at ? json::Value(to_rfc3339(*lock.expires_at)) : json::Value()},

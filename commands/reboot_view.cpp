@@ -7,13 +7,12 @@
 
 #include "base/text.hpp"
 #include "fleet/fold.hpp"
+#include "json/shorthand.hpp"
 #include "term/table.hpp"
 
 // What rebooting came to, as JSON and for people.
 namespace kfab::commands {
 namespace {
-
-json::Value text_or_null(const std::string& text) { return text.empty() ? json::Value() : json::Value(text); }
 
 json::Value check_json(const RebootedNode& node) {
   const auto& check = node.check;
@@ -21,7 +20,7 @@ json::Value check_json(const RebootedNode& node) {
   json::Array wrong;
   for (const auto& resource : check->resources)
     if (resource.status != provision::ResourceStatus::in_sync)
-      wrong.emplace_back(json::Object{{"id", resource.id}, {"status", to_string(resource.status)}, {"message", text_or_null(resource.message)}});
+      wrong.emplace_back(json::Object{{"id", resource.id}, {"status", to_string(resource.status)}, {"message", json::text_or_null(resource.message)}});
   return json::Object{{"complete", check->complete}, {"changes", check->would_change}, {"failed", check->failed + check->skipped}, {"to_apply", node.to_apply}, {"resources", std::move(wrong)}};
 }
 
@@ -42,14 +41,14 @@ json::Value to_json(const RebootResult& result) {
   for (const auto& node : result.nodes) {
     ++counts[node.verdict];
     json::Object row{{"node", node.name}, {"verdict", to_string(node.verdict)}, {"outcome", to_string(node.outcome)}};
-    row.set("phase", text_or_null(node.phase)).set("code", text_or_null(node.code)).set("reason", text_or_null(node.reason)).set("ordered", node.ordered);
-    row.set("boot_id_before", node.before ? text_or_null(node.before->boot_id) : json::Value());
-    row.set("boot_id_after", node.after ? text_or_null(node.after->boot_id) : json::Value());
+    row.set("phase", json::text_or_null(node.phase)).set("code", json::text_or_null(node.code)).set("reason", json::text_or_null(node.reason)).set("ordered", node.ordered);
+    row.set("boot_id_before", node.before ? json::text_or_null(node.before->boot_id) : json::Value());
+    row.set("boot_id_after", node.after ? json::text_or_null(node.after->boot_id) : json::Value());
     row.set("back_after_s", node.back_after_s);
     // The transport lets nobody in whose host key is not the known one, so who answered had it.
     row.set("proofs", json::Object{{"boot_id_changed", node.proof.boot_id_changed}, {"started_after_order", node.proof.started_after_order},
                                    {"same_machine", node.proof.same_machine}, {"same_host_key", node.after.has_value()}});
-    row.set("system_state", node.after ? text_or_null(node.after->state) : json::Value());
+    row.set("system_state", node.after ? json::text_or_null(node.after->state) : json::Value());
     json::Array units;
     if (node.after)
       for (const auto& unit : node.after->failed_units) units.emplace_back(unit);

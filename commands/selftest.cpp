@@ -10,6 +10,7 @@
 #include "base/codes/validation.hpp"
 #include "base/text.hpp"
 #include "commands/agent_runs.hpp"
+#include "json/shorthand.hpp"
 #include "manifest/load.hpp"
 
 namespace kfab::commands {
@@ -70,8 +71,6 @@ void take(const std::string& node, const json::Value& message, SelftestResult& r
     result.not_tried.push_back({node, one_line(message.string_or("where"), 40), one_line(message.string_or("reason"), 300), message.bool_or("nothing_planted", false)});
 }
 
-json::Value text_or_null(const std::string& text) { return text.empty() ? json::Value() : json::Value(text); }
-
 }  // namespace
 
 std::size_t SelftestResult::found() const {
@@ -81,8 +80,8 @@ std::size_t SelftestResult::found() const {
 json::Value to_json(const SelftestResult& result) {
   json::Array planted, not_tried;
   for (const auto& fault : result.faults)
-    planted.push_back(json::Object{{"node", text_or_null(fault.node)}, {"where", fault.planted.where}, {"fault", fault.planted.fault}, {"found", fault.planted.found}, {"detail", fault.planted.detail}});
-  for (const auto& one : result.not_tried) not_tried.push_back(json::Object{{"node", text_or_null(one.node)}, {"where", one.where}, {"reason", one.reason}});
+    planted.push_back(json::Object{{"node", json::text_or_null(fault.node)}, {"where", fault.planted.where}, {"fault", fault.planted.fault}, {"found", fault.planted.found}, {"detail", fault.planted.detail}});
+  for (const auto& one : result.not_tried) not_tried.push_back(json::Object{{"node", json::text_or_null(one.node)}, {"where", one.where}, {"reason", one.reason}});
   return json::Object{{"seed", std::to_string(result.seed)},
                       {"counts", json::Object{{"planted", result.faults.size()}, {"found", result.found()}, {"missed", result.faults.size() - result.found()}, {"not_tried", result.not_tried.size()}}},
                       {"planted", std::move(planted)},

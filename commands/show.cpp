@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/text.hpp"
+#include "json/shorthand.hpp"
 #include "nodeset/nodeset.hpp"
 
 namespace kfab::commands {
@@ -16,12 +17,6 @@ using json::Value;
 using manifest::Stated;
 
 Value text(const std::string& value) { return value.empty() ? Value() : Value(value); }
-
-Value texts(const std::vector<std::string>& values) {
-  Array out;
-  for (const auto& one : values) out.emplace_back(one);
-  return out;
-}
 
 Value plain(std::int64_t value) { return value; }
 Value plain(int value) { return value; }
@@ -90,9 +85,9 @@ Value tranche_json(const manifest::Tranche& one) {
                  Object{{"accepted_pct", when.accepted_pct},
                         {"contiguous", list(when.contiguous, [](int size) { return Value(size); })},
                         {"level", when.level},
-                        {"signatures", texts(when.signatures)},
+                        {"signatures", json::array_of(when.signatures)},
                         {"evidence_max_age_days", Value(when.evidence_max_age_days)}}},
-                {"depends_on", texts(one.depends_on)},
+                {"depends_on", json::array_of(one.depends_on)},
                 {"deliveries", list(one.deliveries, delivery)},
                 {"source", text(one.source)}};
 }
@@ -118,7 +113,7 @@ Value profile_json(const manifest::Profile& p) {
                 {"nvlinks", stated(p.nvlinks)},
                 {"nominal", std::move(nominal)},
                 {"pins", std::move(pins)},
-                {"roles", texts(p.roles)},
+                {"roles", json::array_of(p.roles)},
                 {"criteria", text(p.criteria)},
                 {"expect", p.expect},
                 {"sha256", text(p.sha256)}};
@@ -151,7 +146,7 @@ Value criteria_json(const manifest::CriteriaSet& set) {
 
 Value role_json(const manifest::Role& role) {
   const auto one = [](const manifest::ResourceDecl& r) -> Value {
-    return Object{{"id", r.id}, {"type", r.type}, {"after", texts(r.after)}, {"restart_on", texts(r.restart_on)}};
+    return Object{{"id", r.id}, {"type", r.type}, {"after", json::array_of(r.after)}, {"restart_on", json::array_of(r.restart_on)}};
   };
   return Object{{"name", role.name},
                 {"version", text(role.version)},
@@ -182,33 +177,33 @@ Value allocation_json(const manifest::Allocation& a) {
 }
 
 Value party_json(const manifest::Party& p) {
-  return Object{{"name", p.name}, {"roles", texts(p.roles)}, {"source", text(p.source)}};
+  return Object{{"name", p.name}, {"roles", json::array_of(p.roles)}, {"source", text(p.source)}};
 }
 Value tenant_json(const manifest::Tenant& t) {
   return Object{{"name", t.name}, {"title", text(t.title)}, {"kind", text(t.kind)}, {"source", text(t.source)}};
 }
 Value pool_json(const manifest::Pool& p) {
-  return Object{{"name", p.name}, {"tranches", texts(p.tranches)}, {"mode", text(p.mode)}, {"waiting_list", p.waiting_list}, {"source", text(p.source)}};
+  return Object{{"name", p.name}, {"tranches", json::array_of(p.tranches)}, {"mode", text(p.mode)}, {"waiting_list", p.waiting_list}, {"source", text(p.source)}};
 }
 Value gate_json(const manifest::FacilityGate& g) {
   return Object{{"id", g.id}, {"tranche", text(g.tranche)}, {"status", g.status}, {"evidence", text(g.evidence)}, {"source", text(g.source)}};
 }
 Value subsystem_json(const manifest::Subsystem& s) {
-  return Object{{"name", s.name}, {"serial", text(s.serial)}, {"checks", texts(s.checks)}, {"source", text(s.source)}};
+  return Object{{"name", s.name}, {"serial", text(s.serial)}, {"checks", json::array_of(s.checks)}, {"source", text(s.source)}};
 }
 Value link_json(const manifest::SiteLink& l) {
-  return Object{{"between", texts(l.between)}, {"class", text(l.link_class)}, {"bandwidth_mbps", stated(l.bandwidth_mbps)}, {"source", text(l.source)}};
+  return Object{{"between", json::array_of(l.between)}, {"class", text(l.link_class)}, {"bandwidth_mbps", stated(l.bandwidth_mbps)}, {"source", text(l.source)}};
 }
 
 Value sovereignty_json(const manifest::Sovereignty& s) {
   return Object{{"residency", text(s.residency)},
-                {"data_classes", texts(s.data_classes)},
-                {"egress_allow", texts(s.egress_allow)},
+                {"data_classes", json::array_of(s.data_classes)},
+                {"egress_allow", json::array_of(s.egress_allow)},
                 {"operator_nationality", text(s.operator_nationality)},
                 {"remote_support", Value(s.remote_support)}};
 }
 Value security_json(const manifest::Security& s) {
-  return Object{{"labels", texts(s.labels)},
+  return Object{{"labels", json::array_of(s.labels)},
                 {"secure_boot", Value(s.secure_boot)},
                 {"confidential_computing", Value(s.confidential_computing)},
                 {"disk_wipe", Value(s.disk_wipe)},
@@ -218,7 +213,7 @@ Value security_json(const manifest::Security& s) {
 Value connectivity_json(const manifest::Connectivity& c) {
   return Object{{"mode", text(c.mode)},
                 {"bandwidth_mbps", stated(c.bandwidth_mbps)},
-                {"via", texts(c.via)},
+                {"via", json::array_of(c.via)},
                 {"package_mirror", text(c.package_mirror)},
                 {"source", text(c.source)}};
 }

@@ -11,41 +11,34 @@
 #include "commands/validate.hpp"
 #include "fleet/fold.hpp"
 #include "json/diagnostic.hpp"
+#include "json/shorthand.hpp"
 #include "term/table.hpp"
 
 // What `kfab validate` shows: the result as JSON, and as tables.
 namespace kfab::commands {
 namespace {
 
-json::Value strings(const std::vector<std::string>& all) {
-  json::Array out;
-  for (const auto& one : all) out.emplace_back(one);
-  return out;
-}
-
-json::Value text_or_null(const std::string& text) { return text.empty() ? json::Value() : json::Value(text); }
-
 json::Value job_json(const std::optional<NodeJob>& job) {
   if (!job) return {};
-  return json::Object{{"id", job->id}, {"state", text_or_null(job->state)}, {"elapsed_s", json::Value(job->elapsed_s)}, {"left_s", json::Value(job->left_s)},
-                      {"progress", strings(job->progress)}};
+  return json::Object{{"id", job->id}, {"state", json::text_or_null(job->state)}, {"elapsed_s", json::Value(job->elapsed_s)}, {"left_s", json::Value(job->left_s)},
+                      {"progress", json::array_of(job->progress)}};
 }
 
 json::Value accelerators_json(const ValidatedNode& node) {
   json::Array out;
   for (const auto& a : node.judgement.accelerators)
     out.push_back(json::Object{{"id", a.id}, {"device", a.device}, {"model", a.model}, {"index", a.index},
-                               {"verdict", to_string(a.verdict)}, {"reasons", strings(a.reasons)}});
+                               {"verdict", to_string(a.verdict)}, {"reasons", json::array_of(a.reasons)}});
   return out;
 }
 
 json::Value criteria_json(const ValidatedNode& node) {
   json::Array out;
   for (const auto& c : node.judgement.criteria)
-    out.push_back(json::Object{{"criterion", c.criterion}, {"metric", c.metric}, {"unit", c.unit}, {"test", text_or_null(c.test)},
-                               {"accelerator", text_or_null(c.accelerator)}, {"device", text_or_null(c.device)},
-                               {"link", text_or_null(c.link)}, {"value", c.value}, {"limit", c.limit},
-                               {"verdict", to_string(c.verdict)}, {"counts", c.counts}, {"reason", text_or_null(c.reason)}});
+    out.push_back(json::Object{{"criterion", c.criterion}, {"metric", c.metric}, {"unit", c.unit}, {"test", json::text_or_null(c.test)},
+                               {"accelerator", json::text_or_null(c.accelerator)}, {"device", json::text_or_null(c.device)},
+                               {"link", json::text_or_null(c.link)}, {"value", c.value}, {"limit", c.limit},
+                               {"verdict", to_string(c.verdict)}, {"counts", c.counts}, {"reason", json::text_or_null(c.reason)}});
   return out;
 }
 
@@ -55,8 +48,8 @@ json::Value measurements_json(const ValidatedNode& node) {
     json::Array samples;
     for (const double sample : m.samples) samples.emplace_back(sample);
     out.push_back(json::Object{{"accelerator", m.accelerator}, {"device", m.device}, {"test", m.test}, {"metric", m.metric},
-                               {"value", m.value}, {"unit", m.unit}, {"link", text_or_null(m.link)},
-                               {"samples", std::move(samples)}, {"detail", text_or_null(m.detail)}});
+                               {"value", m.value}, {"unit", m.unit}, {"link", json::text_or_null(m.link)},
+                               {"samples", std::move(samples)}, {"detail", json::text_or_null(m.detail)}});
   }
   return out;
 }
@@ -64,8 +57,8 @@ json::Value measurements_json(const ValidatedNode& node) {
 json::Value tests_json(const ValidatedNode& node) {
   json::Array out;
   for (const auto& t : node.report.statuses)
-    out.push_back(json::Object{{"accelerator", text_or_null(t.accelerator)}, {"device", t.device}, {"test", t.test},
-                               {"status", to_string(t.state)}, {"code", text_or_null(t.code)}, {"reason", text_or_null(t.reason)},
+    out.push_back(json::Object{{"accelerator", json::text_or_null(t.accelerator)}, {"device", t.device}, {"test", t.test},
+                               {"status", to_string(t.state)}, {"code", json::text_or_null(t.code)}, {"reason", json::text_or_null(t.reason)},
                                {"duration_s", t.duration_s}});
   return out;
 }
@@ -173,7 +166,7 @@ json::Value plans_json(const ValidateResult& result) {
   for (const auto& plan : result.plans) {
     json::Array families;
     for (const auto& [family, seconds] : plan.families) families.push_back(json::Object{{"family", family}, {"predicted_s", seconds}});
-    out.push_back(json::Object{{"profile", plan.profile}, {"device", plan.device}, {"level", plan.level}, {"criteria", text_or_null(plan.criteria)}, {"nodes", plan.nodes},
+    out.push_back(json::Object{{"profile", plan.profile}, {"device", plan.device}, {"level", plan.level}, {"criteria", json::text_or_null(plan.criteria)}, {"nodes", plan.nodes},
                                {"predicted_s", plan.predicted_s}, {"families", std::move(families)}});
   }
   return out;
@@ -230,15 +223,15 @@ json::Value to_json(const ValidateResult& result) {
   for (const auto& node : result.nodes) {
     ++verdicts[static_cast<std::size_t>(node.judgement.verdict)];
     json::Object row = node.row;
-    row.set("profile", node.profile).set("device", node.device).set("level", node.level).set("criteria", text_or_null(node.criteria));
-    row.set("verdict", to_string(node.judgement.verdict)).set("reasons", strings(node.judgement.reasons));
+    row.set("profile", node.profile).set("device", node.device).set("level", node.level).set("criteria", json::text_or_null(node.criteria));
+    row.set("verdict", to_string(node.judgement.verdict)).set("reasons", json::array_of(node.judgement.reasons));
     row.set("job", job_json(node.job)).set("accelerators", accelerators_json(node)).set("criteria_verdicts", criteria_json(node));
     row.set("measurements", measurements_json(node)).set("tests", tests_json(node)).set("mismatches", mismatches_json(node));
     row.set("refused", json::to_json(node.report.refused));
     nodes.emplace_back(std::move(row));
   }
   const json::Object by_verdict{{"pass", verdicts[0]}, {"degraded", verdicts[1]}, {"fail", verdicts[2]}, {"not_judged", verdicts[3]}};
-  json::Object data{{"families", strings(result.families)}, {"load", load_json(result)}, {"predicted_s", result.predicted_s}, {"plans", plans_json(result)}, {"counts", result.counts.to_json()}};
+  json::Object data{{"families", json::array_of(result.families)}, {"load", load_json(result)}, {"predicted_s", result.predicted_s}, {"plans", plans_json(result)}, {"counts", result.counts.to_json()}};
   add_to(data, result.summary);
   return data.set("verdicts", by_verdict).set("fleet", to_json(result.fleet)).set("nodes", std::move(nodes));
 }

@@ -1,17 +1,8 @@
 #include "json/diagnostic.hpp"
 
+#include "json/shorthand.hpp"
+
 namespace kfab::json {
-namespace {
-
-Value text_or_null(const std::string& text) { return text.empty() ? Value() : Value(text); }
-
-Value strings(const std::vector<std::string>& all) {
-  Array out;
-  for (const auto& one : all) out.emplace_back(one);
-  return out;
-}
-
-}  // namespace
 
 Value to_json(const Diagnostic& d) {
   Object out;
@@ -22,7 +13,7 @@ Value to_json(const Diagnostic& d) {
   out.set("line", at ? Value(d.span->line) : Value()).set("column", at ? Value(d.span->column) : Value());
   out.set("end_line", at ? Value(d.span->end_line) : Value()).set("end_column", at ? Value(d.span->end_column) : Value());
   out.set("byte_offset", at ? Value(d.span->byte_offset) : Value());
-  out.set("label", text_or_null(d.label)).set("help", strings(d.help)).set("suggestions", strings(d.suggestions));
+  out.set("label", text_or_null(d.label)).set("help", array_of(d.help)).set("suggestions", array_of(d.suggestions));
   out.set("next_step", info(d.code).next_step);
   return out;
 }

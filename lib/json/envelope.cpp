@@ -1,26 +1,16 @@
 #include "json/envelope.hpp"
 
 #include "json/diagnostic.hpp"
+#include "json/shorthand.hpp"
 
 namespace kfab::json {
-namespace {
-
-Value text_or_null(std::string_view text) { return text.empty() ? Value() : Value(text); }
-
-Value strings(const std::vector<std::string>& words) {
-  Array out;
-  for (const auto& word : words) out.emplace_back(word);
-  return out;
-}
-
-}  // namespace
 
 Object to_json(const Envelope& e) {
   Object out;
   out.set("schema", e.schema);
   out.set("kfab", Object{{"version", e.kfab_version}});
   out.set("run", Object{{"id", e.run_id}, {"started_at", to_rfc3339(e.started_at)}, {"finished_at", to_rfc3339(e.finished_at)},
-                        {"argv", strings(e.argv)}});
+                        {"argv", array_of(e.argv)}});
   out.set("site", Object{{"name", text_or_null(e.site_name)}, {"manifest_sha256", text_or_null(e.manifest_sha256)}});
   out.set("outcome", to_string(e.outcome)).set("exit_code", e.exit_code);
   out.set("data", e.data).set("diagnostics", to_json(e.diagnostics));

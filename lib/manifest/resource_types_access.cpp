@@ -126,7 +126,7 @@ void check_limits(const json::Value& attributes, std::vector<ResourceProblem>& p
   }
 }
 
-constexpr std::array rows{
+constexpr std::array access_rows{
     ResourceRow{{"line", "one line of a file that others write too", "line", line_attributes}, check_line},
     ResourceRow{{"group", "a group of users", "name", group_attributes}, check_group},
     ResourceRow{{"ssh_key", "keys by which one may log in as a user", "user", ssh_key_attributes}, check_ssh_key},
@@ -138,6 +138,6 @@ constexpr std::array rows{
 
 }  // namespace
 
-std::span<const ResourceRow> access_resource_rows() { return rows; }
+std::span<const ResourceRow> access_resource_rows() { return access_rows; }
 
 }  // namespace kfab::manifest

@@ -150,7 +150,7 @@ void check_command(const json::Value& attributes, std::vector<ResourceProblem>& 
     problems.push_back({"run", "the command is empty"});
 }
 
-constexpr std::array rows{
+constexpr std::array base_rows{
     ResourceRow{{"package", "packages of the distribution (apt, dnf)", "names", package_attributes}, check_package},
     ResourceRow{{"file", "a file with its whole content, or a symbolic link", "path", file_attributes}, check_file},
     ResourceRow{{"directory", "a directory", "path", directory_attributes}, nullptr},
@@ -163,6 +163,6 @@ constexpr std::array rows{
 
 }  // namespace
 
-std::span<const ResourceRow> base_resource_rows() { return rows; }
+std::span<const ResourceRow> base_resource_rows() { return base_rows; }
 
 }  // namespace kfab::manifest

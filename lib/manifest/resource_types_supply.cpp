@@ -133,7 +133,7 @@ void check_assertion(const json::Value& attributes, std::vector<ResourceProblem>
   if (present(attributes, "fact") && wants == 0) problems.push_back({"fact", "say what the fact must be: equal, one_of or at_least"});
 }
 
-constexpr std::array rows{
+constexpr std::array supply_rows{
     ResourceRow{{"repository", "a repository of packages, and the key that signs it", "name", repository_attributes}, check_repository},
     ResourceRow{{"archive", "the content of an archive, in a directory of its own", "path", archive_attributes}, check_archive},
     ResourceRow{{"firewall", "kfab's own table of the packet filter, by nft", "state", firewall_attributes}, check_firewall},
@@ -143,6 +143,6 @@ constexpr std::array rows{
 
 }  // namespace
 
-std::span<const ResourceRow> supply_resource_rows() { return rows; }
+std::span<const ResourceRow> supply_resource_rows() { return supply_rows; }
 
 }  // namespace kfab::manifest

@@ -124,7 +124,7 @@ void check_reboot(const json::Value& attributes, std::vector<ResourceProblem>& p
     problems.push_back({"unless", "say in one way when it is due: when or unless"});
 }
 
-constexpr std::array rows{
+constexpr std::array system_rows{
     ResourceRow{{"kernel_module", "a kernel module, loaded with its options, or kept from being loaded", "name", kernel_module_attributes}, check_kernel_module},
     ResourceRow{{"kernel_argument", "an argument of the kernel's command line, by grub", "name", kernel_argument_attributes}, check_kernel_argument},
     ResourceRow{{"hugepages", "large pages set aside, now and at boot", "size_kib", hugepages_attributes}, check_hugepages},
@@ -136,6 +136,6 @@ constexpr std::array rows{
 
 }  // namespace
 
-std::span<const ResourceRow> system_resource_rows() { return rows; }
+std::span<const ResourceRow> system_resource_rows() { return system_rows; }
 
 }  // namespace kfab::manifest

@@ -8,7 +8,7 @@ namespace {
 
 using enum UndoRow::Kind;
 
-constexpr std::array rows{
+constexpr std::array undo_rows{
     UndoRow{"package", restores, "what was not installed is removed, unless others need it by now; configuration and packages that came along stay. What was in another version, or was removed, "
                                  "is installed again in that version, where a repository still has it. Holds and pins are as before"},
     UndoRow{"file", restores, "bytes, owner and mode, or the link, or its absence. With backup: false no bytes were kept, and a file that was replaced stays"},
@@ -41,8 +41,8 @@ constexpr std::array rows{
 }  // namespace
 
 const UndoRow* find_undo(std::string_view type) {
-  const auto* it = std::find_if(rows.begin(), rows.end(), [&](const UndoRow& row) { return row.type == type; });
-  return it == rows.end() ? nullptr : it;
+  const auto* it = std::find_if(undo_rows.begin(), undo_rows.end(), [&](const UndoRow& row) { return row.type == type; });
+  return it == undo_rows.end() ? nullptr : it;
 }
 
 std::string_view to_string(UndoRow::Kind kind) {

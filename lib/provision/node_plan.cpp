@@ -9,6 +9,7 @@
 #include "base/codes/plan.hpp"
 #include "base/codes/reboot.hpp"
 #include "base/text.hpp"
+#include "json/shorthand.hpp"
 
 namespace kfab::provision {
 namespace {
@@ -125,8 +126,6 @@ void judge_node(NodePlan& plan, const json::Value& task_error) {
   decide(plan, Verdict::pass, "");
 }
 
-json::Value or_null(const std::string& text) { return text.empty() ? json::Value() : json::Value(text); }
-
 json::Value to_json(const ResourceRecord& record) {
   json::Array changes;
   for (const auto& change : record.changes)
@@ -135,11 +134,11 @@ json::Value to_json(const ResourceRecord& record) {
                       {"type", record.type},
                       {"status", to_string(record.status)},
                       {"changes", std::move(changes)},
-                      {"diff", or_null(record.diff)},
-                      {"message", or_null(record.message)},
-                      {"code", or_null(record.code)},
+                      {"diff", json::text_or_null(record.diff)},
+                      {"message", json::text_or_null(record.message)},
+                      {"code", json::text_or_null(record.code)},
                       {"reboot_required", !record.reboot_reason.empty()},
-                      {"reboot_reason", or_null(record.reboot_reason)},
+                      {"reboot_reason", json::text_or_null(record.reboot_reason)},
                       {"duration_s", json::Value(record.duration_s)}};
 }
 
@@ -303,15 +302,15 @@ json::Value to_json(const NodePlan& plan) {
   return json::Object{{"node", plan.node},
                       {"mode", plan.mode == Mode::plan ? "plan" : "apply"},
                       {"verdict", kfab::to_string(plan.verdict)},
-                      {"reason", or_null(plan.reason)},
-                      {"code", or_null(plan.code)},
+                      {"reason", json::text_or_null(plan.reason)},
+                      {"code", json::text_or_null(plan.code)},
                       {"desired_sha256", plan.desired_sha256},
                       {"complete", plan.complete},
                       {"reboot_required", plan.reboot_required},
-                      {"reboot_reason", or_null(plan.reboot_reason)},
+                      {"reboot_reason", json::text_or_null(plan.reboot_reason)},
                       {"waits_for_reboot", plan.stopped_at.empty() ? json::Value()
-                                                                   : json::Value(json::Object{{"resource", plan.stopped_at}, {"reason", or_null(plan.stop_reason)}, {"resources", plan.waiting - 1}})},
-                      {"stopped_boot_id", or_null(plan.stopped_boot_id)},
+                                                                   : json::Value(json::Object{{"resource", plan.stopped_at}, {"reason", json::text_or_null(plan.stop_reason)}, {"resources", plan.waiting - 1}})},
+                      {"stopped_boot_id", json::text_or_null(plan.stopped_boot_id)},
                       {"counts", json::Object{{"in_sync", plan.in_sync},
                                               {"would_change", plan.would_change},
                                               {"changed", plan.changed},

@@ -7,6 +7,7 @@
 #include "base/codes/plan.hpp"
 #include "base/sha256.hpp"
 #include "base/text.hpp"
+#include "json/shorthand.hpp"
 
 namespace kfab::provision {
 namespace {
@@ -14,14 +15,6 @@ namespace {
 constexpr std::string_view schema = "kfab.plan-file/1.1", schema_stem = "kfab.plan-file/1.";
 constexpr std::string_view opening = R"({"schema":"kfab.plan-file/)";
 constexpr std::size_t longest_line = std::size_t{64} << 20;
-
-json::Value or_null(const std::string& text) { return text.empty() ? json::Value() : json::Value(text); }
-
-json::Array list_of(const std::vector<std::string>& texts) {
-  json::Array list;
-  for (const auto& text : texts) list.emplace_back(text);
-  return list;
-}
 
 std::vector<std::string> texts_of(const json::Array& list) {
   std::vector<std::string> texts;
@@ -40,11 +33,11 @@ json::Array to_json(const std::vector<ResourceRecord>& found) {
                                    {"type", record.type},
                                    {"status", to_string(record.status)},
                                    {"changes", std::move(changes)},
-                                   {"diff", or_null(record.diff)},
-                                   {"message", or_null(record.message)},
-                                   {"code", or_null(record.code)},
-                                   {"reboot_reason", or_null(record.reboot_reason)},
-                                   {"digests", list_of(record.digests)}});
+                                   {"diff", json::text_or_null(record.diff)},
+                                   {"message", json::text_or_null(record.message)},
+                                   {"code", json::text_or_null(record.code)},
+                                   {"reboot_reason", json::text_or_null(record.reboot_reason)},
+                                   {"digests", json::array_of(record.digests)}});
   }
   return list;
 }
@@ -94,8 +87,8 @@ json::Array secrets_json(const PlanFile& plan) {
 json::Object to_json(const PlannedNode& node) {
   return json::Object{{"type", "node"},           {"node", node.node},
                       {"outcome", node.outcome},  {"phase", node.phase},
-                      {"code", or_null(node.code)}, {"reason", or_null(node.reason)},
-                      {"desired", node.desired},  {"found", or_null(node.found)},
+                      {"code", json::text_or_null(node.code)}, {"reason", json::text_or_null(node.reason)},
+                      {"desired", node.desired},  {"found", json::text_or_null(node.found)},
                       {"board_serial", node.board_serial}, {"machine_id", node.machine_id},
                       {"facts_sha256", facts_sha256(node)}};
 }
@@ -167,7 +160,7 @@ json::Value expectation(const PlanFile& plan, const PlannedNode& node) {
     for (const auto& record : records->second)
       resources.emplace_back(json::Object{{"id", record.id},
                                           {"failed", record.status == ResourceStatus::failed || record.status == ResourceStatus::skipped},
-                                          {"digests", list_of(record.digests)}});
+                                          {"digests", json::array_of(record.digests)}});
   return json::Object{{"board_serial", node.board_serial}, {"machine_id", node.machine_id}, {"resources", std::move(resources)}};
 }
 
@@ -182,7 +175,7 @@ std::string to_text(PlanFile& plan) {
                                              {"created_by", plan.created_by},
                                              {"run_id", plan.run_id},
                                              {"site", plan.site},
-                                             {"manifest", or_null(plan.manifest)},
+                                             {"manifest", json::text_or_null(plan.manifest)},
                                              {"manifest_sha256", plan.manifest_sha256},
                                              {"secrets", secrets_json(plan)}}) + "\n";
   const auto add = [&](json::Object line) { text += json::dump(line) + "\n"; };

@@ -14,7 +14,6 @@ namespace kfab::provision::syntax {
 namespace {
 
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 using Kind = Expression::Kind;
 

@@ -25,8 +25,6 @@ SourceSpan span_at(std::string_view text, std::size_t offset, std::size_t size) 
   return span;
 }
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
 // A tag as it stands in the text: from `begin` to `end`, its words within.
 struct Tag {
   bool statement = false;

@@ -13,6 +13,7 @@
 // Templates as trees: what template.hpp describes, read but not yet expanded. Not for use outside lib/provision.
 namespace kfab::provision::syntax {
 
+constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
 inline constexpr std::size_t most_nesting = 16;   // of blocks, and of expressions
 
 struct Expression;

@@ -7,6 +7,7 @@
 #include "base/codes/undo.hpp"
 #include "base/sha256.hpp"
 #include "base/text.hpp"
+#include "json/shorthand.hpp"
 
 namespace kfab::provision {
 namespace {
@@ -14,23 +15,17 @@ namespace {
 constexpr std::size_t max_resources = 20'000;
 constexpr std::size_t max_name = 200;
 
-json::Array list_of(const std::vector<std::string>& names) {
-  json::Array list;
-  for (const auto& name : names) list.emplace_back(name);
-  return list;
-}
-
 }  // namespace
 
 std::string owner_of(const std::string& site, const std::string& node) { return site + "/" + node; }
 
 json::Object undo_request(const std::vector<std::string>& roles, const std::string& owner, Mode mode) {
-  return json::Object{{"mode", mode == Mode::plan ? "plan" : "apply"}, {"roles", list_of(roles)}, {"owner", owner}};
+  return json::Object{{"mode", mode == Mode::plan ? "plan" : "apply"}, {"roles", json::array_of(roles)}, {"owner", owner}};
 }
 
 std::string undo_sha256(std::vector<std::string> roles) {
   std::sort(roles.begin(), roles.end());
-  return sha256_hex("undo " + json::dump(list_of(roles)));
+  return sha256_hex("undo " + json::dump(json::array_of(roles)));
 }
 
 NodePlan judge_undo(const std::string& node, const std::vector<std::string>& roles, Mode mode, const std::vector<json::Value>& messages) {

@@ -15,6 +15,7 @@
 #include "agent/jobs/fork_away.hpp"
 #include "base/codes/agent.hpp"
 #include "base/text.hpp"
+#include "json/shorthand.hpp"
 
 namespace kfab::agent {
 namespace {
@@ -37,8 +38,6 @@ Result<std::string> id_of(const json::Value& request) {
   if (!is_job_id(id)) return error(code::agent_bad_request, "job must be a name of letters, digits, '.', '_' and '-'");
   return id;
 }
-
-json::Value or_null(const std::string& text) { return text.empty() ? json::Value() : json::Value(text); }
 
 std::string_view word_of(JobFolder::State state) {
   constexpr std::array<std::string_view, 4> words{"running", "done", "lost", "restarted"};
@@ -65,7 +64,7 @@ void tell(const JobFolder& folder, TaskContext& task, const std::string& board) 
     reason = "its process ended without a result" + (words.empty() ? "" : ": " + words);
   }
   if (other_board) reason = fmt::format("its tests were begun on the board {}, and this is {}", then, now);
-  json::Object message{{"type", "job"}, {"job", folder.id()}, {"state", word_of(state)}, {"started_at", or_null(folder.started_at())}};
+  json::Object message{{"type", "job"}, {"job", folder.id()}, {"state", word_of(state)}, {"started_at", json::text_or_null(folder.started_at())}};
   message.set("elapsed_s", json::Value(elapsed)).set("left_s", std::move(left)).set("progress", folder.progress());
   message.set("ok", done.is_null() ? json::Value() : json::Value(done["ok"])).set("error", done.is_null() ? json::Value() : json::Value(done["error"]));
   message.set("ended_s_ago", json::Value(folder.ended_s_ago()));
