@@ -257,8 +257,9 @@ std::vector<CommandSpec> fleet_commands() {
                       "and the message says what differs; in files to which others write too, only kfab's lines are taken out. What undo replaces or "
                       "removes is kept among the backups of the node. A second undo finds nothing; one that was cut is simply run again.\n\n"
                       "On a terminal it shows what would be undone and asks. Nodes on which something was undone are no longer provisioned, as "
-                      "readiness sees them. Take the role out of the profile, or the next provision brings it back; the manifest must still hold "
-                      "the role while it is undone. Nodes go in batches as with provision.",
+                      "readiness sees them. Services that name a file in restart_on are restarted once it was put back. The next provision brings a role "
+                      "back that a profile still lists. Undo it first, then take it out there: a role of the site's own is known only from the "
+                      "manifest, be it a document of it or a `file:` that a profile lists. Nodes go in batches as with provision.",
        .examples = {{"kfab undo site.yaml --role tuning", "on all nodes, after a review"},
                     {"kfab undo site.yaml --role tuning,users -w 'gpu[001-004]' --check", "what would be undone; nothing is changed"},
                     {"kfab undo site.yaml --role tuning -t p1 --yes", "a tranche, without asking"}},
@@ -280,6 +281,8 @@ std::vector<CommandSpec> fleet_commands() {
                       "which more than half fails is the last. Asks before it starts; --yes answers.\n\n"
                       "With --needed the nodes are asked first, and only those go on of which a reboot is due, because of a kernel argument, a "
                       "module or the like that a role declares, or because the system's packages wait for one (/run/reboot-required).\n\n"
+                      "What is on record as not applied yet, as where provision stopped for this reboot, is not laid to it; the command that goes "
+                      "on is told.\n\n"
                       "A run that was cut is gone on with by `kfab resume`: nodes that were told to reboot are waited for, not told again.\n\n"
                       "Nodes with `transport: local` are this machine and are refused.",
        .examples = {{"kfab reboot site.yaml -t p1", "a tranche, in batches, after asking"},

@@ -115,6 +115,7 @@ constexpr std::array variables{
     VariableRow{"KFAB_COLOR", "as --color"},
     VariableRow{"KFAB_NO_INPUT", "as --no-input, unless empty or 0"},
     VariableRow{"KFAB_JOBS_DIR", "where an agent keeps tests that go on by themselves; heeded on the node, default /var/lib/kfab/jobs for root, /var/tmp/kfab-UID/jobs for others"},
+    VariableRow{"KFAB_RECORDS_DIR", "where an agent keeps copies of what it replaced and what undo needs; heeded on the node, default /var/lib/kfab for root, ~/.local/state/kfab for others"},
     VariableRow{"KFAB_COMPLETE_WAIT", "how long a completion may read the manifest on the line; default 35ms"},
     VariableRow{"KFAB_FORCE_TTY", "act as on a terminal of this size (80x24): for tests"},
     VariableRow{"NO_COLOR", "not empty: no colour"},

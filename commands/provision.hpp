@@ -51,7 +51,7 @@ struct ProvisionResult {
   std::map<std::string, std::size_t> turns{};   // what only so many nodes do at the same time (provision::Turn)
   std::vector<std::string> undone_roles{};   // of `kfab undo`: what was taken back; changes lead back then, and there are no turns
   std::string saved{};           // where the plan was saved; empty: nowhere
-  std::string manifest{}, run_id{};   // as they are typed in commands that go on from here
+  std::string manifest{}, selection{}, run_id{};   // as they are typed in commands that go on from here
 };
 
 // mode, changes, counts{}, failures{}, cost{}, turns[]{name, limit}, nodes[]: the row's keys, the plan's (provision/node_plan.hpp), and

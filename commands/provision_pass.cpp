@@ -151,6 +151,7 @@ CommandOutput conclude(ProvisionResult result, CommandOutput output, const Provi
   }
   if (options.exit_code && result.changes > 0) no = true;
   if (result.manifest.empty()) result.manifest = options.site.manifest;
+  result.selection = as_typed(options.site.selection);
   result.run_id = env.run_id;
   add_unanswered(output, result.summary);
   add_to(output, result.summary);

@@ -100,9 +100,22 @@ std::string reason_of_node(const ProvisionedNode& node) {
   return fmt::format("{}{}", plan.code.empty() ? "" : plan.code + ": ", one_line(plan.reason, 400));
 }
 
+// What the reboots of a node left to be looked at, where they were done and proven all the same.
+std::vector<std::string> reboot_notes(const ProvisionedNode& node) {
+  std::vector<std::string> notes;
+  for (const auto& reboot : node.reboots) {
+    if (reboot.result.verdict != Verdict::degraded) continue;
+    const std::string start = node.name + ": ";
+    const std::string& reason = reboot.result.reason;
+    notes.push_back(fmt::format("{}: after the reboot units of the node have {}", reboot.result.code, one_line(reason.starts_with(start) ? reason.substr(start.size()) : reason, 300)));
+  }
+  return notes;
+}
+
 // What two nodes must have in common to be shown as one: all but names, times and durations.
 std::string fold_key(const ProvisionedNode& node, bool undo) {
   std::string key = fmt::format("{}\1{}\1{}\1{}", to_string(node.outcome), headline(node, undo), node.plan.reboot_reason, reason_of_node(node));
+  for (const auto& note : reboot_notes(node)) key += "\4" + note;
   for (const auto& resource : node.plan.resources) {
     key += fmt::format("\2{}\1{}\1{}\1{}", resource.id, to_string(resource.status), resource.message, resource.diff) + resource.reboot_reason;
     for (const auto& change : resource.changes) key += fmt::format("\3{}\1{}\1{}", change.what, change.before, change.after);
@@ -153,11 +166,11 @@ void render_next(const ProvisionResult& result, term::Writer& out) {
   for (const auto& node : result.nodes)
     if (!node.plan.stopped_at.empty()) stopped.push_back(node.name);
     else if (node.plan.reboot_required) due.push_back(node.name);
-  const std::string manifest = result.manifest.empty() || result.manifest == "-" ? "MANIFEST" : one_line(result.manifest, 200);
+  const auto of = [&](const std::vector<std::string>& nodes) { return manifest_and_nodes(result.manifest, nodes, result.selection); };
   if (!stopped.empty())
     out.line(term::Style::warning, fmt::format("{} wait{} for a reboot before the rest is applied: kfab reboot {} --needed, then kfab resume {}; or both by kfab resume {} --reboot",
-                                               nodeset::fold_names(stopped), stopped.size() == 1 ? "s" : "", manifest, result.run_id, result.run_id));
-  if (!due.empty()) out.line(term::Style::warning, fmt::format("A reboot is due on {}: kfab reboot {} --needed", nodeset::fold_names(due), manifest));
+                                               nodeset::fold_names(stopped), stopped.size() == 1 ? "s" : "", of(stopped), result.run_id, result.run_id));
+  if (!due.empty()) out.line(term::Style::warning, fmt::format("A reboot is due on {}: kfab reboot {} --needed", nodeset::fold_names(due), of(due)));
 }
 
 json::Value reboots_json(const std::vector<NodeReboot>& reboots) {
@@ -225,6 +238,7 @@ void render(const ProvisionResult& result, term::Writer& out) {
     if (group.nodes.size() > 1) out.text(term::Style::faint, fmt::format(" ({}, all the same)", plural(static_cast<long long>(group.nodes.size()), "node")));
     out.text(": ").line(headline(node, undo));
     if (const std::string reason = reason_of_node(node); !reason.empty()) out.line(term::Style::bad, "  " + reason);
+    for (const auto& note : reboot_notes(node)) out.line(term::Style::warning, "  " + note);
     const bool resource_asks = std::any_of(node.plan.resources.begin(), node.plan.resources.end(), [](const auto& one) { return !one.reboot_reason.empty(); });
     if (node.plan.reboot_required && !resource_asks) out.line(term::Style::warning, "  reboot needed: " + one_line(node.plan.reboot_reason, 200));
     for (const auto& resource : node.plan.resources) render_resource(resource, out);

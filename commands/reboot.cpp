@@ -1,5 +1,7 @@
 #include "commands/reboot.hpp"
 
+#include <filesystem>
+
 #include <fmt/format.h>
 
 #include "base/codes/cli.hpp"
@@ -8,6 +10,7 @@
 #include "commands/provision_pass.hpp"
 #include "commands/reboot_waves.hpp"
 #include "commands/run_lock.hpp"
+#include "store/store.hpp"
 
 namespace kfab::commands {
 namespace {
@@ -49,6 +52,31 @@ Due nodes_due(ProvisionWork& work, const RebootOptions& options, Env& env, Recor
     }
   }
   return due;
+}
+
+// What is on record of nodes as not applied before the reboot: those resources are not laid to it, and the way on is told.
+struct NotApplied {
+  std::map<std::string, std::set<std::string>> resources;   // by node
+  std::map<std::string, std::string> stopped_run;           // by node, the run that stopped for a reboot
+};
+
+// Of a store that cannot be read nothing is known.
+NotApplied not_applied(const SiteSession& session, const Env& env) {
+  NotApplied out;
+  if (!std::filesystem::exists(env.state_dir / "kfab.db")) return out;
+  const auto store = store::Store::open(env.state_dir, session.site->metadata.name);
+  if (!store) return out;
+  for (const auto* node : session.nodes) {
+    const auto record = (*store)->node_record({}, session.site->metadata.name, node->name, "provision");
+    // One that failed is no node on its way: what is wrong there is told again.
+    if (!record || !*record || (*record)->verdict != Verdict::not_judged) continue;
+    for (const auto& resource : (*record)->detail.array_at("resources")) {
+      const auto status = provision::parse_resource_status(resource.string_or("status"));
+      if (status && *status != provision::ResourceStatus::in_sync && *status != provision::ResourceStatus::changed) out.resources[node->name].insert(resource.string_or("id"));
+    }
+    if (!(*record)->detail["waits_for_reboot"].is_null()) out.stopped_run[node->name] = (*record)->run_id;
+  }
+  return out;
 }
 
 // Keeps which nodes are to be rebooted, so that another run can go on with them.
@@ -113,6 +141,7 @@ CommandOutput run_reboot(const RebootOptions& options, Env& env) {
   if (!recorder) return not_started(std::move(recorder).error());
 
   Due due;
+  NotApplied known = not_applied(work.session, env);
   if (options.needed) {
     due = nodes_due(work, options, env, **recorder);
     work = part_of(work, due.nodes);
@@ -125,9 +154,13 @@ CommandOutput run_reboot(const RebootOptions& options, Env& env) {
   keep_work(work, options, env, **recorder);
   if (!options.check) work.states.assign(work.session.nodes.size(), {});
   RebootOptions waves = options;
-  waves.to_apply = std::move(due.to_apply);
+  if (options.needed) waves.to_apply = std::move(due.to_apply);
+  else if (!options.resumed) waves.to_apply = std::move(known.resources);   // a run that is gone on with has kept it
   RebootResult result = reboot_in_waves(work.session, env, waves, work.states, work.secrets, **recorder);
   result.not_needed = due.not_needed;
+  result.next = std::move(known.stopped_run);
+  result.manifest = options.site.manifest;
+  result.selection = as_typed(options.site.selection);
   for (auto& node : due.unknown) result.nodes.push_back(std::move(node));
   if (!due.ends.empty()) {
     for (auto& end : due.ends) result.summary.ends.push_back(std::move(end));

@@ -42,6 +42,8 @@ struct RebootResult {
                                      // reboot is due come last
   FleetSummary summary;
   std::size_t not_needed = 0;        // nodes that were left alone, because no reboot is due there
+  std::map<std::string, std::string> next{};   // by node, the run that stopped for the reboot and is to be resumed; empty: none did
+  std::string manifest{}, selection{};         // as they are typed in commands that go on from here
 };
 
 // counts{pass, degraded, fail, not_judged}, failures{}, cost{}, not_needed, nodes[]: node, verdict, outcome, phase, code, reason,

@@ -8,6 +8,7 @@
 #include "base/text.hpp"
 #include "fleet/fold.hpp"
 #include "json/shorthand.hpp"
+#include "nodeset/nodeset.hpp"
 #include "term/table.hpp"
 
 // What rebooting came to, as JSON and for people.
@@ -31,6 +32,20 @@ std::string check_words(const RebootedNode& node) {
   const int wrong = node.check->would_change + node.check->failed + node.check->skipped - node.to_apply;
   if (wrong == 0 && node.to_apply > 0) return fmt::format("{} to apply", node.to_apply);
   return wrong == 0 ? "0 changes" : fmt::format("{} differ", wrong);
+}
+
+// What to type next, for nodes that are back and of which not all is applied yet.
+void render_next(const RebootResult& result, term::Writer& out) {
+  std::map<std::string, std::vector<std::string>> by_run;
+  for (const auto& node : result.nodes) {
+    if (node.to_apply == 0 || (node.verdict != Verdict::pass && node.verdict != Verdict::degraded)) continue;
+    const auto run = result.next.find(node.name);
+    by_run[run == result.next.end() ? std::string() : run->second].push_back(node.name);
+  }
+  for (const auto& [run, nodes] : by_run) {
+    const std::string command = run.empty() ? "kfab provision " + manifest_and_nodes(result.manifest, nodes, result.selection) : "kfab resume " + run;
+    out.line(term::Style::warning, fmt::format("{} {} not all applied yet: {}", nodeset::fold_names(nodes), nodes.size() == 1 ? "has" : "have", command));
+  }
 }
 
 }  // namespace
@@ -87,6 +102,7 @@ void render(const RebootResult& result, term::Writer& out) {
     table.row({folded_cell(group.nodes, out.facts()), {std::string(parts[0]), term::style_of(parts[0])}, back, std::string(parts[1]), std::string(parts[2]), std::string(parts[3])});
   }
   out.table(table);
+  render_next(result, out);
   if (result.nodes.size() > 1) out.line();
   render(result.summary, out);
 }

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/codes/commands.hpp"
+#include "base/shell_word.hpp"
 #include "base/text.hpp"
 
 namespace kfab::commands {
@@ -44,6 +45,22 @@ Diagnostic in_option(std::string_view option, Diagnostic why) {
   why.path = std::string(option);
   if (why.span) why.span->file = std::string(option);
   return why;
+}
+
+std::string as_typed(const Selection& selection) {
+  std::vector<std::string> words;
+  for (const auto& tranche : selection.tranches) words.push_back("-t " + shell_word(one_line(tranche)));
+  if (!selection.nodes.empty()) words.push_back("-w " + shell_word(one_line(selection.nodes)));
+  if (!selection.exclude.empty()) words.push_back("-x " + shell_word(one_line(selection.exclude)));
+  return join(words, " ");
+}
+
+std::string manifest_and_nodes(const std::string& manifest, const std::vector<std::string>& nodes, const std::string& otherwise) {
+  constexpr std::size_t most_characters_of_nodes = 400;
+  const std::string file = manifest.empty() || manifest == "-" ? "MANIFEST" : shell_word(one_line(manifest));
+  const std::string folded = nodeset::fold_names(nodes);
+  const std::string which = folded.size() <= most_characters_of_nodes ? "-w " + shell_word(folded) : otherwise;
+  return which.empty() ? file : fmt::format("{} {}", file, which);
 }
 
 nodeset::Groups groups_of(const manifest::Site& site) {

@@ -13,6 +13,7 @@
 #include "commands/left_work.hpp"
 #include "commands/provision_pass.hpp"
 #include "commands/run_lock.hpp"
+#include "manifest/load.hpp"
 #include "provision/undo_plan.hpp"
 
 namespace kfab::commands {
@@ -55,9 +56,11 @@ class Undo {
     if (options_.roles.empty()) return error(code::bad_value, "which roles? name them: --role NAME");
     std::vector<std::string> known;
     for (const auto& [name, role] : session_.site->roles) known.push_back(name);
+    for (const auto& built_in : manifest::built_ins())   // whether a profile names them or not
+      if (built_in.kind == "Role") known.emplace_back(built_in.name);
     for (const auto& role : options_.roles) {
       if (std::find(known.begin(), known.end(), role) != known.end()) continue;
-      Diagnostic why = error(code::undo_role_unknown, fmt::format("the manifest has no role '{}'", one_line(role, 60)));
+      Diagnostic why = error(code::undo_role_unknown, fmt::format("neither the manifest nor kfab has a role '{}'", one_line(role, 60)));
       why.suggestions = nearest(role, known);
       return why;
     }

@@ -14,6 +14,7 @@
 
 #include "agent/facts_sections.hpp"
 #include "agent/reboot_due.hpp"
+#include "agent/resources/place.hpp"
 #include "agent/resources/undo_store.hpp"
 #include "base/codes/agent.hpp"
 #include "base/codes/plan.hpp"
@@ -336,11 +337,12 @@ class Run {
     if (auto path = resource.written_path(); !path.empty()) file_[declared.id] = std::move(path);
     auto found = resource.check();
     if (!found) return not_checked(std::move(found).error());
+    if (auto full = holds_others(declared, *found)) return full_directory(std::move(*full), *found);
     const bool restart = restart_due(declared, resource, *found);
     Outcome outcome{ResourceStatus::in_sync, {}, {}, {}, {}, {}, resource.reboot_reason()};
     if (found->in_sync() && !restart) {
       if (apply_)
-        if (auto noted = trail_.confirm(declared.type, declared.attributes, resource); !noted) return failed(std::move(noted).error());
+        if (auto noted = confirmed(declared, resource); !noted) return failed(std::move(noted).error());
       return reboot_before_ && !apply_ && declared.type == "command" ? known_after_the_reboot(std::move(outcome)) : outcome;
     }
     outcome.status = apply_ ? ResourceStatus::changed : ResourceStatus::would_change;
@@ -354,9 +356,39 @@ class Run {
       if (auto noted = noted_.add(declared.id); !noted) return failed(std::move(noted).error(), outcome.changes, outcome.diff);
     if (!found->in_sync())
       if (auto noted = trail_.before(declared.id, declared.type, declared.attributes, resource); !noted) return failed(std::move(noted).error(), outcome.changes, outcome.diff);
+    if (auto noted = known_to_read(declared); !noted) return failed(std::move(noted).error(), outcome.changes, outcome.diff);
     Outcome done = apply(resource, *found, restart, std::move(outcome));
     if (auto noted = trail_.after(resource); !noted && !done.problem) return failed(std::move(noted).error(), done.changes, done.diff);
     return done;
+  }
+
+  // A directory that is to go and would not be empty by then: told before anything is tried, in a plan as in a run.
+  std::optional<Diagnostic> holds_others(const Declared& declared, const Difference& found) {
+    const bool goes = (declared.type == "directory" || declared.type == "file") && declared.attributes.string_or("state") == "absent" && !found.in_sync();
+    if (!goes) return std::nullopt;
+    std::string path = declared.attributes.string_or("path");
+    while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+    const auto left = declared.type == "directory" ? left_in(path, going_) : std::vector<std::string>();
+    if (!apply_) going_.places.insert(path);
+    if (left.empty()) return std::nullopt;
+    return error(code::provision_path_blocked, fmt::format("cannot remove {}: it is not empty: {}", one_line(path), named(left)));
+  }
+
+  Outcome full_directory(Diagnostic why, const Difference& found) const {
+    if (apply_ || !before_.packages_would_change) return failed(std::move(why), found.changes);
+    Outcome outcome{ResourceStatus::would_change, {{"state", std::string(not_known_yet), "as declared"}}, {}, {}, {}, {}, {}};
+    outcome.note = "can be told only when earlier resources are applied: " + why.message;
+    return outcome;
+  }
+
+  Status confirmed(const Declared& declared, Resource& resource) {
+    KFAB_TRY_VOID(trail_.confirm(declared.type, declared.attributes, resource));
+    return known_to_read(declared);
+  }
+
+  // Whoever reads what others left is restarted when those are undone.
+  Status known_to_read(const Declared& declared) {
+    return declared.restart_on.empty() ? ok() : trail_.read_by(declared.restart_on, declared.id, declared.attributes);
   }
 
   // A guard that holds may not do so under another kernel: whether the command is run is not to be foretold.
@@ -454,6 +486,7 @@ class Run {
   ChangedSinceBoot noted_;
   UndoTrail trail_;
   BeforeReboot before_;
+  Going going_;                             // of a look: what would have been removed by now
   std::set<std::string> watched_;
   std::string failed_before_;               // the first that failed
   std::string stopped_at_, stop_reason_;    // the reboot at which the run stopped, and why it is due

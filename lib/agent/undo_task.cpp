@@ -5,6 +5,7 @@
 #include <chrono>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -49,7 +50,8 @@ class Undoing {
  public:
   Undoing(TaskContext& task, const NodeEnvironment& node, const UndoStore& store, bool apply) : task_(task), context_{task, node}, store_(store), apply_(apply) {}
 
-  Undone one(UndoRecord record) const {
+  Undone one(UndoRecord record) {
+    if (record.restart) return restart(record);
     if (task_.stop_requested()) return ended(error(code::agent_cancelled, "the run was stopped before it"));
     if (!record.possible) return impossible(record, error(code::undo_impossible, fmt::format("what a {} did is not known, and is not taken back", one_line(record.type, 40))));
     auto created = create_resource(record.type, record.attributes, context_);
@@ -58,6 +60,7 @@ class Undoing {
     auto intent = intend(record, resource);
     if (!intent) return ended(std::move(intent).error());
     if (!intent->refused.empty()) return refuse(record, *intent);
+    foresee(record, *intent);
     Undone undone;
     undone.difference = intent->difference;
     const bool settle = record.undoing || !intent->empty();
@@ -79,6 +82,62 @@ class Undoing {
   }
 
  private:
+  // The service reads files anew that were put back, if it runs at all by now.
+  Undone restart(const UndoRecord& record) {
+    const std::string name = record.attributes.string_or("name");
+    const bool due = apply_ ? store_.has(record.key) : store_.has(record.key) || read_by_.contains(name);
+    if (!due) return {};
+    if (task_.stop_requested()) return ended(error(code::agent_cancelled, "the run was stopped before it"));
+    auto created = create_resource(record.type, record.attributes, context_);
+    if (!created) return ended(std::move(created).error());
+    Resource& service = **created;
+    if (auto looked = service.check(); !looked) return ended(std::move(looked).error());
+    const auto to_be = states_.find(name);
+    const bool runs = apply_ || to_be == states_.end() ? service.restartable() : to_be->second == "running";
+    Undone undone;
+    if (runs) {
+      undone.status = apply_ ? "changed" : "would_change";
+      undone.difference.changes.push_back({"restart", "running with what was before", "restarted"});
+    }
+    if (!apply_) return undone;
+    Status done = runs ? restarted(service) : ok();
+    if (done) done = store_.drop(record.key);
+    if (done) return undone;
+    Undone failed = ended(std::move(done).error());
+    failed.difference = std::move(undone.difference);
+    return failed;
+  }
+
+  static Status restarted(Resource& service) {
+    KFAB_TRY_VOID(service.restart());
+    KFAB_TRY(now, service.snapshot());
+    if (now.string_or("state") == "running") return ok();
+    return error(code::resource_verify_failed, "restarted, but afterwards it does not run");
+  }
+
+  // What the look at later ones must know of this one, which only a run would have done by then.
+  void foresee(const UndoRecord& record, const Intent& intent) {
+    if (apply_ || intent.empty()) return;
+    for (const auto& reader : record.readers) read_by_.insert(reader.name());
+    for (std::size_t i = 0; i < record.pieces.size(); ++i)
+      if (intent.pieces[i]) going_.add(record.pieces[i].place, intent.pieces[i]->to);
+    if (record.type == "package") going_.others_may = true;   // what files a package takes along, apt alone knows
+    if (const auto* state = intent.live.find("state"); state != nullptr && record.type == "service") states_[record.attributes.string_or("name")] = scalar_text(*state);
+  }
+
+  // The directories that are to go must be empty by then; else nothing of the resource is touched.
+  Status goes_empty(const UndoRecord& record, const Intent& intent) const {
+    Going going = going_;
+    for (std::size_t i = record.pieces.size(); i-- > 0;) {
+      if (!intent.pieces[i]) continue;
+      const Place& place = record.pieces[i].place;
+      if (intent.pieces[i]->to.kind == "absent" && intent.now[i].kind == "directory")
+        KFAB_TRY_VOID(can_be_removed(place, going, intent.live.empty(), context_.node));
+      going.add(place, intent.pieces[i]->to);
+    }
+    return ok();
+  }
+
   Undone impossible(const UndoRecord& record, Diagnostic why) const {
     if (apply_)
       if (auto dropped = store_.drop(record.key); !dropped) return ended(std::move(dropped).error());
@@ -108,7 +167,14 @@ class Undoing {
       }
       intent.now.push_back(std::move(now));
     }
-    if (record.before.as_object()->empty()) return intent;
+    KFAB_TRY_VOID(intend_live(record, resource, intent));
+    if (intent.refused.empty())
+      if (auto free = goes_empty(record, intent); !free) intent.refused.push_back(std::move(free).error());
+    return intent;
+  }
+
+  static Status intend_live(const UndoRecord& record, Resource& resource, Intent& intent) {
+    if (record.before.as_object()->empty()) return ok();
     KFAB_TRY(now, resource.snapshot());
     for (const auto& [name, before] : record.before.as_object()->members()) {
       if (name.starts_with('~')) continue;
@@ -125,7 +191,7 @@ class Undoing {
       }
     }
     if (const auto why = resource.cannot_restore(intent.live); !why.empty()) intent.refused.push_back(error(code::undo_impossible, why));
-    return intent;
+    return ok();
   }
 
   static std::string shown(const std::string& text) { return text.empty() ? "empty" : one_line(text, 160); }
@@ -142,6 +208,7 @@ class Undoing {
       piece.left = intent.now[i];
     }
     record.undoing = true;
+    for (const auto& reader : record.readers) KFAB_TRY_VOID(store_.save(restart_record(record.owner, reader), context_));
     KFAB_TRY_VOID(store_.save(record, context_));
     if (!intent.live.empty()) KFAB_TRY_VOID(resource.restore(intent.live));
     for (std::size_t i = record.pieces.size(); i-- > 0;)
@@ -170,7 +237,27 @@ class Undoing {
   ResourceContext context_;
   const UndoStore& store_;
   bool apply_;
+  // Of a look, what would have been done by now.
+  Going going_;
+  std::set<std::string> read_by_;               // services that read what would be put back
+  std::map<std::string, std::string> states_;   // of services, that would be started or stopped
 };
+
+// The services that read any of these, each once, and those that a run which was cut left to be restarted: after all else.
+void add_restarts(std::vector<UndoRecord>& records, const std::string& owner) {
+  std::vector<UndoRecord> restarts, rest;
+  const auto add = [&](UndoRecord one) {
+    const bool known = std::any_of(restarts.begin(), restarts.end(), [&](const UndoRecord& other) { return other.key == one.key; });
+    if (!known) restarts.push_back(std::move(one));
+  };
+  for (auto& record : records) {
+    for (const auto& reader : record.readers) add(restart_record(owner, reader));
+    if (record.restart) add(std::move(record));
+    else rest.push_back(std::move(record));
+  }
+  records = std::move(rest);
+  for (auto& one : restarts) records.push_back(std::move(one));
+}
 
 // The id by which the host knows a record: the role's own, and where one id had several resources, which of them.
 std::vector<std::string> ids_of(const std::vector<UndoRecord>& records, const std::vector<std::string>& roles) {
@@ -222,11 +309,12 @@ Status run_undo_task(const json::Value& request, TaskContext& context, const Nod
   for (auto it = all.rbegin(); it != all.rend(); ++it)   // what was applied last may rest on what was applied before
     if (it->owner == owner && std::any_of(roles.begin(), roles.end(), [&](const std::string& role) { return it->of_role(role); }))
       records.push_back(std::move(*it));
+  add_restarts(records, owner);
   const auto ids = ids_of(records, roles);
   json::Array listed;
   for (std::size_t i = 0; i < records.size(); ++i) listed.emplace_back(json::Object{{"id", ids[i]}, {"type", records[i].type}});
   context.emit(json::Object{{"type", "undo"}, {"resources", std::move(listed)}});
-  const Undoing undoing(context, node, store, mode == "apply");
+  Undoing undoing(context, node, store, mode == "apply");
   for (std::size_t i = 0; i < records.size(); ++i) {
     if (!context.stop_requested())
       context.progress(ids[i], static_cast<double>(i), static_cast<double>(records.size()), mode == "apply" ? "undoing" : "checking");

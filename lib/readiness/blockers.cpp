@@ -8,7 +8,9 @@
 
 #include "base/codes.hpp"
 #include "base/codes/readiness.hpp"
+#include "base/codes/reboot.hpp"
 #include "base/codes/validation.hpp"
+#include "base/shell_word.hpp"
 #include "base/text.hpp"
 #include "nodeset/nodeset.hpp"
 #include "readiness/words.hpp"
@@ -55,6 +57,14 @@ int order_of(NodeState state) {
   return state == NodeState::revoked ? 1 : 2;
 }
 
+// What to do about nodes that share a finding: that of the code, or the very command where it is known which.
+std::string next_step_of(Code code, const TrancheStatus& tranche, const std::vector<std::string>& names) {
+  if (code != code::reboot_awaited) return std::string(info(code).next_step);
+  const std::string folded = nodeset::fold_names(names);
+  const std::string which = folded.size() <= most_characters_of_nodes ? "-w " + shell_word(folded) : "-t " + shell_word(tranche.name);
+  return fmt::format("kfab reboot MANIFEST {} --needed; it tells the command that goes on from there", which);
+}
+
 }  // namespace
 
 std::vector<Blocker> blockers_of(const TrancheStatus& tranche, const NodeRefs& nodes) {
@@ -88,7 +98,7 @@ std::vector<Blocker> blockers_of(const TrancheStatus& tranche, const NodeRefs& n
                                      : fmt::format("{} ({}): {}{}", count_text(count, "node"), one_line(folded, most_characters_in_message),
                                                    same ? "" : "for example ", group.first->reason);
     rows.push_back({std::get<1>(key), std::get<0>(key) == 0 ? "findings" : "accepted", std::move(message),
-                    std::string(info(std::get<1>(key)).next_step), count, folded});
+                    next_step_of(std::get<1>(key), tranche, group.names), count, folded});
   }
   return rows;
 }

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "base/codes/readiness.hpp"
+#include "base/codes/reboot.hpp"
 #include "base/codes/validation.hpp"
 #include "base/text.hpp"
 #include "manifest/criteria_choice.hpp"
@@ -146,11 +147,19 @@ class Judge {
     return true;
   }
 
+  static bool waits_for_reboot(const store::NodeRecord& record) {
+    return record.detail.string_or("code") == to_string(code::reboot_awaited) || record.detail.bool_or("reboot_required", false);
+  }
+
   bool provisioned() {
     if (!rules_.profile->roles.empty()) {
       const auto* record = evidence_->provision;
       if (!record) return unknown("it was never provisioned");
-      if (!passed(*record, code::node_not_provisioned, "provision")) return false;
+      if (!passed(*record, code::node_not_provisioned, "provision")) {
+        // Nothing is missing but a boot, and what comes after it.
+        if (status_.code == code::evidence_missing && record->outcome == NodeOutcome::ok && waits_for_reboot(*record)) status_.code = code::reboot_awaited;
+        return false;
+      }
       const auto wanted = context_.desired_sha256.find(node_.name);
       if (wanted != context_.desired_sha256.end() && record->detail.string_or("desired_sha256") != wanted->second)
         return revoked(code::acceptance_revoked, "it was provisioned for another desired state than the manifest's of today");

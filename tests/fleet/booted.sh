@@ -117,6 +117,8 @@ booted_start() {
   local dir=$1 tree=$2 count=$3 i
   mkdir -p "$dir"
   chmod 700 "$dir"
+  booted_sweep_cgroups
+  echo "kfab-booted-$(cat /proc/sys/kernel/random/uuid)" > "$dir/cgroup"
   # Whose network it is: a process that does nothing else.
   unshare --net sleep infinity &
   echo $! > "$dir/net"
@@ -157,10 +159,48 @@ booted_make() {
   echo "$(booted_address "$node") $(cut -d' ' -f1,2 "$root/etc/ssh/ssh_host_ed25519_key.pub")" >> "$dir/known_hosts"
 }
 
+# The control groups of this process in the hierarchies that systemd works with, as directories.
+booted_cgroups() {
+  awk 'NR == FNR { path[$2] = $3; next }
+    $3 == "cgroup2" && ("" in path) { print $2 path[""] }
+    $3 == "cgroup" && $4 ~ /(^|,)name=systemd(,|$)/ && ("name=systemd" in path) { print $2 path["name=systemd"] }' FS=: /proc/self/cgroup FS=' ' /proc/self/mounts
+}
+
+# Each node has groups of its own: in a common one the systemd of one node removes what that of another has just made, and then
+# a unit of it fails (219/CGROUP). This process moves there, and what it starts comes along.
+booted_enter_cgroups() {
+  local dir=$1 node=$2 group
+  for group in $(booted_cgroups); do
+    group=${group%/}/$(cat "$dir/cgroup")-$node
+    mkdir -p "$group" && echo 0 > "$group/cgroup.procs" || return 1
+  done
+}
+# Those that a test left when it was killed. None lasts as long.
+booted_sweep_cgroups() {
+  local group old
+  for group in $(booted_cgroups); do
+    find "${group%/}" -maxdepth 1 -type d -name 'kfab-booted-*' -mmin +60 | while read -r old; do
+      find "$old" -depth -type d -exec rmdir {} + 2> /dev/null
+    done
+  done
+}
+booted_remove_cgroups() {
+  local dir=$1 node=$2 group
+  for group in $(booted_cgroups); do
+    group=${group%/}/$(cat "$dir/cgroup")-$node
+    for _ in $(seq 1 50); do
+      find "$group" -depth -type d -exec rmdir {} + 2> /dev/null
+      [ -d "$group" ] || break
+      sleep 0.1
+    done
+  done
+}
+
 # A machine that reboots ends nspawn with status 133, and whoever started it starts it again: here as on a host.
 booted_power_on() {
   local dir=$1 node=$2
   (
+    booted_enter_cgroups "$dir" "$node" || { echo "no control group can be made for $node"; exit 1; }
     for _ in $(seq 1 100); do
       booted_run "$dir" setsid --wait systemd-nspawn --register=no --keep-unit --quiet --machine="$node" \
         --directory="$dir/$node/root" --network-bridge=br0 --capability=CAP_SYS_TIME --console=read-only /usr/local/sbin/first-process
@@ -212,6 +252,7 @@ booted_stop() {
   for node in "$dir"/*/; do
     [ -d "$node/memory" ] || continue
     booted_power_off "$dir" "$(basename "$node")"
+    booted_remove_cgroups "$dir" "$(basename "$node")"
     for _ in $(seq 1 50); do
       umount "$node/root" 2> /dev/null && break
       mountpoint -q "$node/root" || break

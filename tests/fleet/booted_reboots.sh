@@ -29,7 +29,7 @@ run plan "$work/site.yaml"
 expect "the plan holds the reboot, folded" 0 '4 nodes: reboot before reboot-when-needed \(the kernel was installed\)|4 nodes: reboot before driver \(the kernel was installed\)' 'n\[1-4\] \(4 nodes, all the same\)'
 before=$(ids)
 provision
-expect "without --reboot they stop before it" 3 '4 nodes wait for a reboot' 'n\[1-4\] wait for a reboot before the rest is applied: kfab reboot .*site.yaml --needed, then kfab resume 20'
+expect "without --reboot they stop before it" 3 '4 nodes wait for a reboot' 'n\[1-4\] wait for a reboot before the rest is applied: kfab reboot .*site.yaml -w .n\[1-4\]. --needed, then kfab resume 20'
 check "nothing behind it is applied" "$(in_node n1 'ls /etc/module; dpkg-query -W prometheus-node-exporter' 2> /dev/null)" ""
 check "nothing was rebooted" "$(ids)" "$before"
 in_node n2 'echo "*** System restart required ***" > /run/reboot-required'
@@ -71,7 +71,7 @@ provision
 expect "nothing is left" 0 '^Done: 0 changes on 4 nodes'
 
 # 4. What a boot undoes is told.
-in_node n1 "printf 'r! /etc/security/limits.d/60-kfab.conf\n' > /etc/tmpfiles.d/undo.conf"
+in_node n1 "printf 'r! /etc/security/limits.d/60-kfab.conf\n' > /etc/tmpfiles.d/undo.conf" || failed "n1 can be written to"
 manifest "$work/undone.yaml" limits-and-sysctl,kernel "$kernel"
 again
 run provision "$work/undone.yaml" --yes --reboot --canary 4 --reboot-timeout 60s

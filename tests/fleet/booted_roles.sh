@@ -143,7 +143,7 @@ boots() { in_node "$1" journalctl --list-boots --no-pager | wc -l; }
 in_node n2 'echo "*** System restart required ***" > /run/reboot-required; echo linux-image-6.1 > /run/reboot-required.pkgs'
 before="$(boots n1) $(boots n2)"
 run plan "$work/site.yaml"
-expect "packages that wait for a reboot are told" 1 'packages wait for it: linux-image-6.1' 'A reboot is due on n2: kfab reboot .*/site.yaml --needed'
+expect "packages that wait for a reboot are told" 1 'packages wait for it: linux-image-6.1' 'A reboot is due on n2: kfab reboot .*/site.yaml -w n2 --needed'
 run reboot "$work/site.yaml" --needed --yes --timeout 60s
 expect "only that node is restarted" 0 'Of 3 nodes no reboot is due' 'n2 .*pass'
 check "and no other one" "$(boots n1) $(boots n2)" "$(echo "$before" | awk '{print $1, $2 + 1}')"

@@ -7,7 +7,7 @@ set -u
 kfab=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export KFAB_STATE_DIR=$work/state HOME=$work/home
+export KFAB_RECORDS_DIR=$work/records KFAB_STATE_DIR=$work/state HOME=$work/home
 mkdir -p "$HOME" "$work/nodes/a" "$work/nodes/b" "$work/nodes/c"
 
 manifest() {

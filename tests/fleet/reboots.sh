@@ -54,7 +54,7 @@ list=
 for i in "${!nodes[@]}"; do
   node=${nodes[$i]} address=127.42.7.$((i + 1))
   sshd_make_keys "$work/$node" && mkdir "$work/nodes/$node" "$work/$node/cache" || exit 1
-  sshd_write_config "$work/$node" "$port" "ListenAddress $address" "SetEnv SHLVL=1 PATH=$work/bin:/usr/sbin:/usr/bin:/sbin:/bin XDG_CACHE_HOME=$work/$node/cache"
+  sshd_write_config "$work/$node" "$port" "ListenAddress $address" "SetEnv SHLVL=1 KFAB_RECORDS_DIR=$work/$node/records PATH=$work/bin:/usr/sbin:/usr/bin:/sbin:/bin XDG_CACHE_HOME=$work/$node/cache"
   sed -i '/^ListenAddress 127.0.0.1$/d' "$work/$node/sshd_config"
   cat "$work/a/id_ed25519.pub" >> "$work/$node/authorized_keys"
   printf '[%s]:%s %s\n' "$address" "$port" "$(cut -d' ' -f1,2 "$work/$node/host_ed25519.pub")" >> "$work/known_hosts"
@@ -112,17 +112,33 @@ expect "a plan tells the reboot like all else" 0 'Plan: 6 changes on 2 nodes' '2
 before=$(boots)
 run provision site.yaml --yes
 run_id=$(newest)
-expect "without --reboot nodes stop before it" 3 'Not done: 2 changes on 2 nodes; 2 nodes wait for a reboot' "a,b wait for a reboot before the rest is applied: kfab reboot site.yaml --needed, then kfab resume $run_id"
+expect "without --reboot nodes stop before it" 3 'Not done: 2 changes on 2 nodes; 2 nodes wait for a reboot' "a,b wait for a reboot before the rest is applied: kfab reboot site.yaml -w a,b --needed, then kfab resume $run_id"
 check "what stands before is applied, what stands behind is not" "$(echo nodes/*/*)" "nodes/a/kernel nodes/b/kernel"
 check "and nothing was rebooted" "$(boots)" "$before"
 run provision site.yaml --yes -o json
 expect "in JSON too" 3 '"schema": "kfab.provision/1.4"' '"outcome": "incomplete"' '"status": "waiting"' '"code": "KF3320"' '"resource": "k/reboot"' '"reboots": \[\]' '!"verdict": "pass"'
 run reboot site.yaml --needed --yes --canary 2
 expect "the reboot that it says, and what was not applied yet is no fault of it" 0 'a,b.* +pass .*1 to apply' '!KF3226'
+stopped_id=$(sed -nE 's/.*kfab resume ([0-9]\S*).*/\1/p' "$work/out")
+expect "and says how to go on" 0 "a,b have not all applied yet: kfab resume $stopped_id\$"
 run resume "$run_id" --yes
 expect "and the rest" 0 'Done: 2 changes on 2 nodes'
 check "each was rebooted once" "$(boots)" "$(more "$before" 1)"
 check "the rest was applied in the boot after" "$(cat nodes/a/driver)" "$(cat a.id)"
+
+# The reboot of one node by its name does the same, and is told for that node alone.
+fresh
+run provision site.yaml --yes -w a
+expect "a hint names the nodes that it is meant for" 3 'a waits for a reboot before the rest is applied: kfab reboot site.yaml -w a --needed, then'
+before=$(boots)
+run inventory site.yaml
+run readiness site.yaml
+expect "readiness says the command" 1 'KF3320' 'kfab reboot MANIFEST -w a --needed; it tells'
+run reboot site.yaml -w a --yes
+expect "a reboot that was waited for is not blamed for the rest" 0 'a .*pass .*1 to apply' '!KF3226' 'a has not all applied yet: kfab resume 20'
+check "that one was rebooted, once" "$(boots)" "$(echo "$before" | awk '{print $1 + 1, $2}')"
+run resume "$(sed -nE 's/.*kfab resume ([0-9]\S*).*/\1/p' "$work/out")" --yes
+expect "and resume does the rest" 0 'Done: 1 change on 1 node'
 
 # 2. With --reboot it is one run, and the next one does nothing.
 fresh

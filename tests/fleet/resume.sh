@@ -8,7 +8,7 @@ kfab=$(realpath "$1")
 kills=${2:-8}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export KFAB_STATE_DIR=$work/state HOME=$work/home USER=ana
+export KFAB_RECORDS_DIR=$work/records KFAB_STATE_DIR=$work/state HOME=$work/home USER=ana
 mkdir -p "$HOME" "$work/nodes"
 names=(n1 n2 n3 n4 n5 n6)
 for name in "${names[@]}"; do mkdir "$work/nodes/$name"; done
@@ -163,7 +163,7 @@ sed -i '/group: alone/d' "$work/site.yaml"
 run resume
 expect "a node that is not selected any more is left out, and is told" 3 KF3240 n6
 cp "$work/site.was" "$work/site.yaml"
-export KFAB_STATE_DIR=$work/state
+export KFAB_RECORDS_DIR=$work/records KFAB_STATE_DIR=$work/state
 
 # Deliberate locks.
 run lock "$work/site.yaml" -t first --reason 'RMA of rack 7' --for 1h

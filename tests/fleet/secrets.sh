@@ -7,7 +7,7 @@ set -u
 kfab=$(realpath "$1")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export KFAB_STATE_DIR=$work/state HOME=$work/home XDG_CACHE_HOME=$work/cache
+export KFAB_RECORDS_DIR=$work/records KFAB_STATE_DIR=$work/state HOME=$work/home XDG_CACHE_HOME=$work/cache
 mkdir -p "$HOME" "$work/nodes/a" "$work/nodes/b"
 export DB_PASSWORD='hunter22-"quoted"+more'
 printf -- '-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0\nBAQEFAASCBKcwggSjAgEAAo\n-----END KEY-----\n' > "$work/key.pem"

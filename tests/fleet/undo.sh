@@ -9,7 +9,7 @@ kfab=$(realpath "$1")
 kills=${2:-6}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export KFAB_STATE_DIR=$work/state HOME=$work/home USER=ana
+export KFAB_RECORDS_DIR=$work/records KFAB_STATE_DIR=$work/state HOME=$work/home USER=ana
 mkdir -p "$HOME" "$work/nodes"
 site=undo-$(basename "$work" | tr '[:upper:]' '[:lower:]' | tr -dc a-z0-9)   # what is written down on this machine is kept apart by it
 names=(n1 n2 n3 n4 n5 n6)

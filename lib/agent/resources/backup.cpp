@@ -90,6 +90,8 @@ bool same_bytes(int fd, const struct stat& file, const std::string& copy) {
 // Not everybody may write below /var/lib: an agent that is not root keeps its copies with its user.
 std::string backup_directory(const NodeEnvironment& node) {
   if (!node.backup_directory.empty()) return node.backup_directory;
+  const char* said = std::getenv("KFAB_RECORDS_DIR");
+  if (said != nullptr && *said == '/') return fmt::format("{}/backups", said);
   if (::geteuid() == 0) return node.at("/var/lib/kfab/backups");
   const char* home = std::getenv("HOME");
   return home != nullptr && *home == '/' ? std::string(home) + "/.local/state/kfab/backups" : std::string();

@@ -12,7 +12,8 @@ namespace kfab::agent {
 // five stay. Errors: backup_failed, or what the disk says.
 Status keep_backup(const std::string& path, int directory_fd, const NodeEnvironment&);
 
-// The directory of the copies; empty where there is no place for one.
+// The directory of the copies, and beside it that of what undoing needs (undo_store.hpp): $KFAB_RECORDS_DIR/backups; else for root
+// /var/lib/kfab/backups; else ~/.local/state/kfab/backups. Empty where there is no place for one.
 std::string backup_directory(const NodeEnvironment&);
 // The newest copy of a path, as a path; empty where there is none.
 std::string newest_backup(const std::string& path, const NodeEnvironment&);

@@ -14,6 +14,7 @@
 #include "agent/diff.hpp"
 #include "agent/resources/backup.hpp"
 #include "agent/resources/disk_file.hpp"
+#include "agent/resources/mount_table.hpp"
 #include "agent/resources/undo_store.hpp"
 #include "base/codes/provision.hpp"
 #include "base/codes/undo.hpp"
@@ -119,6 +120,8 @@ Status remove_file(const Place& place, const ResourceContext& context) {
   return ok();
 }
 
+constexpr std::string_view others_files = "files of another role, or of nobody that kfab knows";
+
 Status remove_directory(const Place& place) {
   KFAB_TRY(parent, parent_of(place));
   if (::unlinkat(parent.get(), base_name(place.path).c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) {
@@ -126,7 +129,7 @@ Status remove_directory(const Place& place) {
     return ok();
   }
   if (errno == ENOTEMPTY || errno == EEXIST || errno == EBUSY)
-    return error(code::undo_in_use, fmt::format("{} is not removed: {}", one_line(place.path), errno == EBUSY ? "it is in use" : "it holds what was not undone with it: files of another role, or of nobody that kfab knows"));
+    return error(code::undo_in_use, fmt::format("{} is not removed: {}", one_line(place.path), errno == EBUSY ? "it is in use" : fmt::format("it holds what was not undone with it: {}", others_files)));
   return system_failure(errno, "remove", place.path);
 }
 
@@ -259,6 +262,42 @@ PlaceUndo decide(const Place& place, const PlaceState& before, const std::option
     if (text && *text == empty_own_file()) return file_with(place, before, now, *text);
   }
   return {PlaceUndo::Do::put_back, before, {}, {}};
+}
+
+void Going::add(const Place& place, const PlaceState& to) {
+  if (to.kind != "absent") return;
+  places.insert(place.path);
+  parents.insert(to.missing.begin(), to.missing.end());
+}
+
+std::vector<std::string> left_in(const std::string& directory, const Going& going) {
+  std::vector<std::string> left;
+  std::error_code problem;
+  for (std::filesystem::directory_iterator it(directory, problem), end; !problem && it != end; it.increment(problem)) {
+    const std::string name = it->path().filename().string(), path = fmt::format("{}/{}", directory, name);
+    if (!going.places.contains(path) && !(going.parents.contains(path) && left_in(path, going).empty())) left.push_back(name);
+  }
+  std::sort(left.begin(), left.end());
+  return left;
+}
+
+std::string named(const std::vector<std::string>& names) {
+  constexpr std::size_t most = 3;
+  std::vector<std::string> shown;
+  for (const auto& name : names)
+    if (shown.size() < most) shown.push_back(one_line(name, 60));
+  return join(shown, ", ") + (names.size() > most ? fmt::format(" and {} more", names.size() - most) : "");
+}
+
+Status can_be_removed(const Place& place, const Going& going, bool stays_mounted, const NodeEnvironment& node) {
+  if (place.kind != Place::Kind::directory && place.kind != Place::Kind::mount_point) return ok();
+  const auto mounts = mounts_of(node);
+  const bool mounted = mounts && std::any_of(mounts->begin(), mounts->end(), [&](const Mounted& one) { return one.path == place.path; });
+  if (mounted && !stays_mounted) return ok();   // what lies below it is to be seen only then
+  if (mounted) return error(code::undo_in_use, fmt::format("{} is not removed: it is in use: something is mounted there", one_line(place.path)));
+  const auto left = left_in(place.path, going);
+  if (left.empty() || going.others_may) return ok();
+  return error(code::undo_in_use, fmt::format("{} is not removed: it holds what is not undone with it ({}): {}", one_line(place.path), named(left), others_files));
 }
 
 Status put_back(const Place& place, const PlaceState& to, const UndoStore& store, const ResourceContext& context) {

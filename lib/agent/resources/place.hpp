@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,21 @@ struct PlaceUndo {
 // `left` is how kfab left the place, if that is known; `complete` whether the last apply came to its end. What others
 // changed since in a file of lines stays; anywhere else it is a reason to refuse.
 PlaceUndo decide(const Place&, const PlaceState& before, const std::optional<PlaceState>& left, bool complete, const PlaceState& now, const UndoStore&);
+
+// What is to go from the disk by the time that a directory is removed.
+struct Going {
+  std::set<std::string> places;    // files, links, trees and directories
+  std::set<std::string> parents;   // directories that were made for them, and go as well once they are empty
+  bool others_may = false;         // further files go with something else: which, cannot be told
+  void add(const Place&, const PlaceState& to);   // where `to` is absent
+};
+// Names in a directory that will still be there then, sorted; empty where it cannot be read.
+std::vector<std::string> left_in(const std::string& directory, const Going&);
+// Whether the directory at the place can be removed then. Errors: undo_in_use with what is in the way. `stays_mounted`: nothing
+// is to be unmounted from it before.
+Status can_be_removed(const Place&, const Going&, bool stays_mounted, const NodeEnvironment&);
+// "a, b and 3 more".
+std::string named(const std::vector<std::string>& names);
 
 // Brings the place to `to`, whose bytes the store has. What is replaced or removed is kept in the backups first.
 Status put_back(const Place&, const PlaceState& to, const UndoStore&, const ResourceContext&);

@@ -70,12 +70,13 @@ std::optional<UndoRecord::Piece> piece_of(const json::Value& value) {
 }
 
 json::Value to_json(const UndoRecord& record) {
-  json::Array ids, pieces;
+  json::Array ids, pieces, readers;
   for (const auto& id : record.ids) ids.emplace_back(id);
+  for (const auto& reader : record.readers) readers.emplace_back(json::Object{{"id", reader.id}, {"attributes", reader.attributes}});
   for (const auto& piece : record.pieces) pieces.push_back(to_json(piece));
   return json::Object{{"version", record_version}, {"key", record.key}, {"type", record.type}, {"owner", record.owner}, {"ids", std::move(ids)},
                       {"order", record.order}, {"attributes", record.attributes}, {"possible", record.possible}, {"undoing", record.undoing}, {"complete", record.complete},
-                      {"places", std::move(pieces)}, {"before", record.before}, {"left", record.left}};
+                      {"places", std::move(pieces)}, {"before", record.before}, {"left", record.left}, {"readers", std::move(readers)}, {"restart", record.restart}};
 }
 
 std::optional<UndoRecord> record_of(const json::Value& value, const std::string& key) {
@@ -91,12 +92,14 @@ std::optional<UndoRecord> record_of(const json::Value& value, const std::string&
   record.undoing = value.bool_or("undoing", false);
   record.before = value["before"];
   record.left = value["left"];
+  record.restart = value.bool_or("restart", false);
+  for (const auto& reader : value.array_at("readers")) record.readers.push_back({reader.string_or("id"), reader["attributes"]});
   for (const auto& item : value.array_at("places")) {
     auto piece = piece_of(item);
     if (!piece) return std::nullopt;
     record.pieces.push_back(std::move(*piece));
   }
-  const bool whole = value.int_or("version", 0) == record_version && record.key == key && !record.type.empty() && record.before.is_object() && record.left.is_object();
+  const bool whole = value.int_or("version", 0) == record_version && record.key == key && !record.type.empty() && !record.ids.empty() && record.before.is_object() && record.left.is_object();
   return whole ? std::optional(std::move(record)) : std::nullopt;
 }
 
@@ -185,6 +188,17 @@ UndoRecord::Piece* UndoRecord::find(const std::string& path) {
   return it == pieces.end() ? nullptr : &*it;
 }
 
+UndoRecord restart_record(const std::string& owner, const UndoRecord::Reader& reader) {
+  UndoRecord record;
+  record.key = sha256_hex(fmt::format("{}\nrestart\n{}", owner, reader.name())).substr(0, 32);
+  record.type = "service";
+  record.owner = owner;
+  record.ids = {reader.id};
+  record.attributes = reader.attributes;
+  record.complete = record.restart = true;
+  return record;
+}
+
 bool can_be_undone(std::string_view type) { return row_of(type) != nullptr; }
 
 std::vector<std::string> differing_members(const json::Value& a, const json::Value& b) {
@@ -233,6 +247,8 @@ Status UndoStore::drop(const std::string& key) const {
   ::rmdir(records_.c_str());   // with the last of them
   return ok();
 }
+
+bool UndoStore::has(const std::string& key) const { return ::access(fmt::format("{}/{}.json", records_, key).c_str(), F_OK) == 0; }
 
 Status UndoStore::keep(const std::string& sha256, const std::string& bytes, const std::string& path, const NodeEnvironment& node) const {
   KFAB_TRY_VOID(prepare());
@@ -383,6 +399,21 @@ Status UndoTrail::after(Resource& resource) {
   auto* record = find(open_);
   open_.clear();
   return finish(*record, resource);
+}
+
+Status UndoTrail::read_by(const std::vector<std::string>& ids, const std::string& service_id, const json::Value& attributes) {
+  if (!load()) return ok();   // nothing can have been written down
+  const UndoRecord::Reader reader{service_id, chosen(attributes, "name timeout_s")};
+  for (auto& record : records_) {
+    const bool read = !record.restart && std::any_of(record.ids.begin(), record.ids.end(), [&](const std::string& id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); });
+    const bool known = std::any_of(record.readers.begin(), record.readers.end(), [&](const UndoRecord::Reader& one) { return one.name() == reader.name(); });
+    if (!read || known) continue;
+    UndoRecord more = record;
+    more.readers.push_back(reader);
+    KFAB_TRY_VOID(store_->save(more, context_));
+    record = std::move(more);
+  }
+  return ok();
 }
 
 Status UndoTrail::confirm(const std::string& type, const json::Value& attributes, Resource& resource) {

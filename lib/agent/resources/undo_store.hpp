@@ -30,6 +30,14 @@ struct UndoRecord {
   std::vector<Piece> pieces;
   json::Value before = json::Object{};  // what is not in files: Resource::snapshot()
   json::Value left = json::Object{};
+  // A service that was started, or ran, while it read this as kfab had left it: putting it back restarts it.
+  struct Reader {
+    std::string id;                     // "role/id" of the service
+    json::Value attributes;             // its name, and how long systemctl may take
+    std::string name() const { return attributes.string_or("name"); }
+  };
+  std::vector<Reader> readers;
+  bool restart = false;                 // not of a resource: what the service `attributes` reads was put back, and it is still to be restarted
 
   bool of_role(std::string_view role) const;
   Piece* find(const std::string& path);
@@ -45,6 +53,7 @@ class UndoStore {
   Result<std::vector<UndoRecord>> load(std::vector<std::string>& damaged) const;
   Status save(const UndoRecord&, const ResourceContext&) const;   // on the disk before it returns
   Status drop(const std::string& key) const;
+  bool has(const std::string& key) const;
 
   // Keeps bytes by their digest; a copy among the backups that has them is shared, not written again. `path`: of which file.
   Status keep(const std::string& sha256, const std::string& bytes, const std::string& path, const NodeEnvironment&) const;
@@ -73,6 +82,8 @@ class UndoTrail {
   Status after(Resource&);
   // Found as declared: a record that an earlier run was cut from finishing is finished.
   Status confirm(const std::string& type, const json::Value& attributes, Resource&);
+  // Before a service is started or restarted, or where it was found running: it reads what the resources of these ids leave.
+  Status read_by(const std::vector<std::string>& ids, const std::string& service_id, const json::Value& attributes);
 
  private:
   Status load();
@@ -85,6 +96,9 @@ class UndoTrail {
   std::vector<UndoRecord> records_;
   std::string open_;                 // key of the one that is being applied; empty: none
 };
+
+// The record that says, until it was done, that a service is to be restarted because undoing put back what it reads.
+UndoRecord restart_record(const std::string& owner, const UndoRecord::Reader&);
 
 // Of snapshots: the members in which they differ.
 std::vector<std::string> differing_members(const json::Value& a, const json::Value& b);

@@ -5,6 +5,7 @@
 
 #include "base/codes/commands.hpp"
 #include "base/codes/readiness.hpp"
+#include "base/codes/reboot.hpp"
 #include "fixture.hpp"
 #include "readiness/forecast.hpp"
 #include "readiness/json.hpp"
@@ -147,6 +148,26 @@ TEST_CASE("where tests were only cut short, the next step is to run them whole")
   const auto mixed = readiness::assess(s, e, context()).tranches[0];
   CHECK(words(mixed).find("without --duration, --memory-cap and --threads") != std::string::npos);
   CHECK(words(mixed).find("kfab provision") != std::string::npos);
+}
+
+TEST_CASE("nodes that wait for a reboot: the very command is the next step") {
+  auto s = site(3);
+  auto e = evidence(s);
+  for (const char* name : {"n00001", "n00003"}) {
+    auto& record = fixture::record(e, name, "provision");
+    record.verdict = Verdict::not_judged;
+    record.reason = std::string("stopped for a reboot at k/boot: another kernel runs; ") + name;
+    record.detail = json::Object{{"code", "KF3320"}, {"reboot_required", true}};
+  }
+  const auto& blockers = assess(s, e, context()).tranches.front().blockers;
+  const auto found = std::find_if(blockers.begin(), blockers.end(), [](const auto& b) { return b.code == code::reboot_awaited; });
+  REQUIRE(found != blockers.end());
+  CHECK(found->node_count == 2);
+  CHECK(found->next_step == "kfab reboot MANIFEST -w 'n[00001,00003]' --needed; it tells the command that goes on from there");
+  // What only would change waits for no boot.
+  fixture::record(e, "n00001", "provision").detail = json::Object{{"reboot_required", false}};
+  fixture::record(e, "n00003", "provision").detail = json::Object{{"reboot_required", false}};
+  for (const auto& b : assess(s, e, context()).tranches.front().blockers) CHECK(b.code != code::reboot_awaited);
 }
 
 TEST_CASE("blockers fold nodes of one reason and name a next step") {
