@@ -46,7 +46,9 @@ if cmp -s "$work/n1.before" "$work/n1.provisioned"; then failed "what is compare
 
 # 1. Looking changes nothing.
 run undo "$work/site.yaml" --role "$roles" --check
-expect "a look says what would be undone" 0 'n\[1-4\] \(4 nodes'
+expect "a look says what would be undone" 0 'n\[1-4\] \(4 nodes' 'restart: running with what was before -> restarted'
+ssh_since() { in_node n1 systemctl show ssh -p ActiveEnterTimestampMonotonic --value; }
+since=$(ssh_since)
 state n1 > "$work/n1.after"
 check "and undoes nothing" "$(diff "$work/n1.provisioned" "$work/n1.after")" ""
 
@@ -54,6 +56,7 @@ check "and undoes nothing" "$(diff "$work/n1.provisioned" "$work/n1.after")" ""
 in_node n2 'echo "# mine" >> /etc/ssh/sshd_config.d/60-kfab.conf'
 run undo "$work/site.yaml" --role "$roles" --yes
 expect "the roles are taken back; what cannot be is told" 1 'KF3300' 'n2/etc/ssh/sshd_config.d/60-kfab.conf|n2' 'KF3302'
+if [ "$(ssh_since)" -gt "$since" ]; then passed "sshd reads again what was there before kfab"; else failed "sshd reads again what was there before kfab"; fi
 check "what somebody changed stays" "$(in_node n2 tail -n 1 /etc/ssh/sshd_config.d/60-kfab.conf)" "# mine"
 for node in n1 n3; do
   state "$node" > "$work/$node.after"
