@@ -366,6 +366,7 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
                               {"families", list(plan.families)},
                               {"duration_s", duration},
                               {"family_s", std::move(family_s)},
+                              {"fill_time", options.level != Level::quick || options.duration_s.has_value()},   // a quick look is over when all is seen
                               {"threads", options.threads},
                               {"memory_fraction", fraction},
                               {"memory_cap_mib", cap},

@@ -191,7 +191,10 @@ Status run_test_task(const json::Value& document, TaskContext& context, const Te
   const auto asked = [&](Family family) { return std::find(request.families.begin(), request.families.end(), family) != request.families.end(); };
   for (const auto& row : family_rows) shares += asked(row.family) ? row.share : 0;
   FamilyRun run(request, std::move(slots), context, launch);
-  double left_over = 0;   // of the time of families that were done sooner: the burn-in takes it, so that a soak lasts what it is to last
+  // Of the time of families that were done sooner: where the time is to be filled the burn-in takes it, so that a soak lasts what
+  // it is to last.
+  double left_over = 0;
+  const bool fill_time = document.bool_or("fill_time", false);
   for (const auto& row : family_rows) {
     if (!asked(row.family)) continue;
     if (context.stop_requested()) {
@@ -202,7 +205,7 @@ Status run_test_task(const json::Value& document, TaskContext& context, const Te
     const double by_share = row.share > 0 ? request.duration_s * row.share / shares : health_s;
     const double told_s = document["family_s"].double_or(to_string(row.family), 0);
     double seconds = row.share > 0 && told_s > 0 ? std::clamp(told_s, 0.1, 30.0 * 24 * 3600) : by_share;
-    if (row.family == Family::burnin && request.device != "vendor") seconds += std::max(0.0, left_over);
+    if (fill_time && row.family == Family::burnin && request.device != "vendor") seconds += std::max(0.0, left_over);
     const devices::Stopwatch watch;
     run.run(row, seconds, found);
     if (row.share > 0) left_over += seconds * (row.one_at_a_time ? double(found.size()) : 1) - watch.seconds();

@@ -239,6 +239,10 @@ TEST_CASE("more time for copies alone takes more samples of them; beside other t
   };
   CHECK(members({"bandwidth"}, Level::quick, {}).int_or("samples", 0) == 10);
   CHECK(members({"bandwidth"}, Level::quick, 90.0).int_or("samples", 0) == 100);
+  // A quick look is over when all is seen; a time that was asked for is filled.
+  CHECK_FALSE(members({}, Level::quick, {}).bool_or("fill_time", true));
+  CHECK(members({}, Level::quick, 90.0).bool_or("fill_time", false));
+  CHECK(members({}, Level::standard, {}).bool_or("fill_time", false));
   const auto soak = members({}, Level::soak, 36000.0);
   CHECK(soak.int_or("samples", 0) == 50);
   CHECK(soak["family_s"].double_or("bandwidth", 0) == 250);   // what fifty samples take
