@@ -215,7 +215,11 @@ Status make_directory_if_missing(const std::string& path, mode_t mode) {
     if (S_ISDIR(found.st_mode)) return ok();
     return error(code::provision_path_blocked, fmt::format("{} is not a directory on the node", one_line(path)));
   }
-  if (::mkdir(path.c_str(), mode) != 0) return system_failure(errno, "make", path);
+  if (::mkdir(path.c_str(), mode) != 0) {
+    const int why = errno;   // an agent beside this one may have made it in between
+    if (why == EEXIST && ::stat(path.c_str(), &found) == 0 && S_ISDIR(found.st_mode)) return ok();
+    return system_failure(why, "make", path);
+  }
   ::chmod(path.c_str(), mode);   // whatever the umask
   return ok();
 }
