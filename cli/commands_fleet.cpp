@@ -95,15 +95,16 @@ RebootOptions reboot_options(const Args& args) {
 
 // The options are those of the run as it was typed, read by the same tables, in the folder where it was.
 CommandOutput adapt_resume(const Args& args, Env& env) {
-  auto found = find_resumable(args.positional("RUN"), env);
+  const bool of_tests = args.flag("follow") || args.flag("stop");
+  auto found = find_resumable(args.positional("RUN"), env, of_tests ? Wanted::detached_tests : Wanted::anything);
   if (!found) return not_started(std::move(found).error());
   const auto* provisioned = std::get_if<Resumable>(&*found);
   const auto* tested = std::get_if<DetachedRun>(&*found);
   const std::string run_id = provisioned ? provisioned->run_id : tested->run_id;
   const auto& argv = provisioned ? provisioned->argv : tested->argv;
   const std::string& directory = provisioned ? provisioned->directory : tested->directory;
-  if (provisioned && (args.flag("follow") || args.flag("stop")))
-    return not_started(error(code::bad_value, fmt::format("{} is a run of {}: --follow and --stop are for tests that were left to the nodes by --detach", run_id, provisioned->command)));
+  if (provisioned && of_tests)
+    return not_started(error(code::bad_value, fmt::format("{} is a run of {}: --follow and --stop are for tests that were left to the nodes by --detach; without a run they mean the last of those", run_id, provisioned->command)));
   Parsed typed = parse(argv, env.getenv);
   const std::string name = typed.wish == Parsed::Wish::run ? std::string(typed.args.command()->name) : std::string();
   if (args.flag("reboot") && !(provisioned && provisioned->command == "provision"))

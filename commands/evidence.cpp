@@ -25,18 +25,26 @@ std::vector<const manifest::Site*> sites_of(const manifest::Loaded& loaded) {
 
 // The digest of what each provisioned node shall be today. A node whose state cannot be worked out gets one that no
 // record has, because then nobody can say that it is provisioned.
-void add_desired(const manifest::Site& site, const store::Evidence& evidence, std::map<std::string, std::string>& to) {
+void add_desired(const manifest::Site& site, const store::Evidence& evidence, const std::map<std::string, json::Value>& facts, std::map<std::string, std::string>& to) {
   std::unordered_map<std::string_view, const manifest::Node*> by_name;
   for (const manifest::Node& node : site.nodes) by_name.emplace(node.name, &node);
   for (const store::NodeRecord& record : evidence.nodes) {
     const auto node = record.step == "provision" ? by_name.find(record.node) : by_name.end();
     if (node == by_name.end()) continue;
-    const provision::DesiredStateResult desired = provision::desired_state(site, *node->second);
+    const auto known = facts.find(record.node);   // those that provision went by
+    const provision::DesiredStateResult desired = provision::desired_state(site, *node->second, known == facts.end() ? json::Value() : known->second);
     to[record.node] = desired.state ? desired.state->sha256 : std::string("none");
   }
 }
 
 }  // namespace
+
+std::map<std::string, json::Value> facts_of(store::Evidence evidence) {
+  std::map<std::string, json::Value> facts;
+  for (auto& record : evidence.nodes)
+    if (record.step == "inventory") facts[record.node] = record.detail["facts"];
+  return facts;
+}
 
 std::variant<Grounds, CommandOutput> read_grounds(const std::string& path, Env& env, store::EvidenceScope scope) {
   Grounds grounds;
@@ -64,7 +72,13 @@ std::variant<Grounds, CommandOutput> read_grounds(const std::string& path, Env& 
   for (const manifest::Site* site : sites) {
     auto evidence = store->evidence(site->metadata.name, {}, scope);
     if (!evidence) return not_started(std::move(evidence).error());
-    add_desired(*site, *evidence, grounds.context.desired_sha256);
+    std::map<std::string, json::Value> facts;
+    if (provision::asks_for_facts(*site)) {
+      auto told = store->evidence(site->metadata.name, {}, {.full_details = true, .figures = store::EvidenceScope::Figures::none});
+      if (!told) return not_started(std::move(told).error());
+      facts = facts_of(std::move(*told));
+    }
+    add_desired(*site, *evidence, facts, grounds.context.desired_sha256);
     grounds.evidence.emplace(site->metadata.name, std::move(evidence).value());
   }
   return grounds;

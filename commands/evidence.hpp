@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <variant>
 
@@ -23,5 +24,8 @@ struct Grounds {
 // does not exist is no evidence, and is not made. The output of a command that could not start: a manifest with
 // errors, one that is neither Site nor Program, or a store that cannot be read.
 std::variant<Grounds, CommandOutput> read_grounds(const std::string& path, Env&, store::EvidenceScope);
+
+// What each node last told of itself, by name; the evidence must hold full details.
+std::map<std::string, json::Value> facts_of(store::Evidence);
 
 }  // namespace kfab::commands

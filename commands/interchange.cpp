@@ -55,6 +55,7 @@ CommandOutput run_import(const ImportOptions& options, Env& env) {
   auto imported = manifest::import_nodes(options.format, *text, options.file == "-" ? "<stdin>" : options.file);
   if (!imported) return not_started(std::move(imported).error());
   CommandOutput output = text_output(manifest::to_yaml(*imported, options.choices), imported->nodes.size());
+  if (has_errors(imported->findings)) output.outcome = Outcome::incomplete;   // a node that could not be read is missing
   output.diagnostics = std::move(imported->findings);
   return output;
 }

@@ -189,7 +189,8 @@ CommandOutput run_inventory(const InventoryOptions& options, Env& env) {
   bool incomplete = false, no = false;
   for (const auto& node : result.nodes) {
     result.counts.add(node.outcome);
-    if (node.outcome != NodeOutcome::ok) incomplete = true;
+    // Where nothing is expected the facts were what was asked for.
+    if (node.outcome != NodeOutcome::ok || (node.verdict == Verdict::not_judged && !node.expected.empty())) incomplete = true;
     if (node.verdict == Verdict::fail) no = true;
     output.diagnostics.insert(output.diagnostics.end(), node.findings.begin(), node.findings.end());
   }

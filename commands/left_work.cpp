@@ -106,7 +106,7 @@ bool left_nothing(const store::Store& store, const std::string& run_id) {
   return left && *left && (*left)->left.empty();
 }
 
-Result<std::variant<Resumable, DetachedRun>> find_resumable(const std::string& wanted, Env& env) {
+Result<std::variant<Resumable, DetachedRun>> find_resumable(const std::string& wanted, Env& env, Wanted kind) {
   KFAB_TRY(store, store::Store::open(env.state_dir));
   std::vector<store::RunRecord> candidates;
   if (!wanted.empty()) {
@@ -139,7 +139,7 @@ Result<std::variant<Resumable, DetachedRun>> find_resumable(const std::string& w
       if (!over) over = std::move(tests);   // one of which something is left may have begun before it
       continue;
     }
-    if (work.is_null() && wanted.empty()) continue;   // it was asked about and not agreed to, or does nothing that could be left
+    if (wanted.empty() && (work.is_null() || kind == Wanted::detached_tests)) continue;   // it was asked about and not agreed to, or does nothing that could be left
     KFAB_TRY(left, left_of_chain(run.id, *store));
     if (!left) continue;
     if (wanted.empty() && is_testing(left->command)) {

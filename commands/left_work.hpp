@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,7 +24,8 @@ bool is_done(std::string_view command, const store::NodeRecord&);
 // Of the named run, or of the last one that can be gone on with: one of provision, reboot or tests, or one whose tests were left
 // to the nodes. Where no run is named, watched tests are meant only when they were cut. Errors: unknown_run,
 // nothing_to_resume (no such run was kept, or it changed nothing).
-Result<std::variant<Resumable, DetachedRun>> find_resumable(const std::string& run, Env&);
+enum class Wanted : std::uint8_t { anything, detached_tests };   // where no run is named
+Result<std::variant<Resumable, DetachedRun>> find_resumable(const std::string& run, Env&, Wanted = Wanted::anything);
 
 // What the chain of a run has left, or nothing where none of it kept what it set out to do.
 Result<std::optional<Resumable>> left_of_chain(const std::string& run_id, const store::Store&);

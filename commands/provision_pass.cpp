@@ -28,11 +28,13 @@ ProvisionedNode judged(const provision::DesiredState& desired, Mode mode, const 
   return node;
 }
 
-store::NodeRecord provision_record(const Env& env, const fleet::AgentEnd& end, const ProvisionedNode& node) {
+store::NodeRecord provision_record(const Env& env, const fleet::AgentEnd& end, const ProvisionedNode& node, const provision::DesiredState& state) {
   store::NodeRecord record = step_record(env, end, "provision");
   record.verdict = node.plan.verdict;
   record.reason = one_line(node.plan.reason, 400);
-  record.detail = provision::to_json(node.plan);
+  json::Object detail = *provision::to_json(node.plan).as_object();
+  detail.set("declared_sha256", provision::declared_sha256(state));   // readiness reads no secrets
+  record.detail = std::move(detail);
   return record;
 }
 
@@ -81,9 +83,9 @@ ProvisionResult run_pass(ProvisionWork& work, Mode mode, const ProvisionOptions&
     ProvisionedNode node = judged(work.states[run.index], mode, run);
     if (seen_whole) node.plan = seen_whole(run.index, std::move(node.plan));
     // A plan that was cut off says nothing; an apply that was may have left the node half way, and that must be known.
-    if (!was_cancelled(run.end)) recorder.put({{reach_record(env, run.end), provision_record(env, run.end, node)}, {}, {}});
+    if (!was_cancelled(run.end)) recorder.put({{reach_record(env, run.end), provision_record(env, run.end, node, work.states[run.index])}, {}, {}});
     else if (apply && reached(run.end)) {
-      auto half_way = provision_record(env, run.end, node);
+      auto half_way = provision_record(env, run.end, node, work.states[run.index]);
       half_way.outcome = NodeOutcome::failed;   // it did answer
       recorder.put({{std::move(half_way)}, {}, {}});
     }

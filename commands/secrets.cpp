@@ -151,7 +151,7 @@ Result<provision::SecretValues> read_secrets(const std::set<std::string>& ids, c
   provision::SecretValues values;
   if (ids.empty()) return values;
   const auto sources = provision::declared_secrets(site);
-  const fs::path base = fs::absolute(fs::path(site.file).parent_path());
+  const fs::path base = fs::absolute(site.file.empty() ? "." : site.file).parent_path();   // of a bare name it is this folder
   for (const auto& id : ids) {
     const auto source = sources.find(id);
     if (source == sources.end()) return error(code::secret_unreadable, "a secret that the manifest does not declare is asked for");

@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 
+#include "commands/evidence.hpp"
 #include "commands/provision_pass.hpp"
 #include "commands/secrets.hpp"
 #include "store/store.hpp"
@@ -19,15 +20,12 @@ struct DesiredStates {
 
 // What was last told of each node, where a role asks for it. A store that cannot be read knows nothing.
 std::map<std::string, json::Value> known_facts(const SiteSession& session, const Env& env) {
-  std::map<std::string, json::Value> facts;
-  if (!provision::asks_for_facts(*session.site) || !std::filesystem::exists(env.state_dir / "kfab.db")) return facts;
+  if (!provision::asks_for_facts(*session.site) || !std::filesystem::exists(env.state_dir / "kfab.db")) return {};
   const auto store = store::Store::open(env.state_dir, session.site->metadata.name);
-  if (!store) return facts;
+  if (!store) return {};
   auto evidence = (*store)->evidence(session.site->metadata.name, {}, {.full_details = true, .figures = store::EvidenceScope::Figures::none});
-  if (!evidence) return facts;
-  for (auto& record : evidence->nodes)
-    if (record.step == "inventory") facts[record.node] = record.detail["facts"];
-  return facts;
+  if (!evidence) return {};
+  return facts_of(std::move(*evidence));
 }
 
 DesiredStates desired_states(const SiteSession& session, const Env& env) {

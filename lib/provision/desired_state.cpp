@@ -111,7 +111,7 @@ class Planner {
       else add_role(role->second);
     }
     if (has_errors(result_.diagnostics)) return std::move(result_);
-    state_.sha256 = sha256_hex(json::dump(resources_json(state_)));
+    state_.sha256 = declared_sha256(state_);
     result_.state = std::move(state_);
     return std::move(result_);
   }
@@ -392,6 +392,8 @@ std::map<std::string, std::size_t> turn_limits(const std::vector<DesiredState>& 
 }
 
 DesiredStateResult desired_state(const Site& site, const Node& node, const json::Value& facts) { return Planner(site, node, facts).plan(); }
+
+std::string declared_sha256(const DesiredState& state) { return sha256_hex(json::dump(resources_json(state))); }
 
 void seal(DesiredState& state, const SecretValues& values) {
   if (!state.secrets.empty()) state.sha256 = sha256_hex(json::dump(with_digests(resources_json(state), values)));

@@ -73,6 +73,9 @@ void seal(DesiredState&, const SecretValues&);
 enum class WithPace : bool { no, yes };
 json::Array resources_json(const DesiredState&, WithPace = WithPace::no);
 
+// The digest of what the manifest declares, whether it was sealed since or not: who has no secrets can work it out as well.
+std::string declared_sha256(const DesiredState&);
+
 // The limits of the turns that the resources of these states ask for, by name; the smallest where they differ.
 std::map<std::string, std::size_t> turn_limits(const std::vector<DesiredState>&);
 

@@ -22,7 +22,7 @@ namespace kfab::readiness {
 struct Context {
   Timestamp now{};
   // Per node the sha256 of the desired state that the manifest asks for today. Where a node has an entry, provisioning
-  // evidence counts only when it was made for that state (`desired_sha256` of the record's detail).
+  // evidence counts only when it was made for that state (`declared_sha256` of the record's detail, or `desired_sha256` where it has none).
   std::map<std::string, std::string> desired_sha256;
 };
 

@@ -86,7 +86,24 @@ check "what the node echoed was taken out" "$(grep -c '(secret ' "$work/seen/all
 rm "$work/fail"
 run plan "$work/site.yaml" --exit-code
 expect "nothing differs then" 0 'Plan: 0 changes'
-DB_PASSWORD=another-password run provision "$work/seen/p.plan" --yes
+# A manifest that is named without its folder; roles with secrets and with facts, of which readiness asks the same.
+cd "$work" || exit 1
+sed -i 's|^    - {type: command, id: echoes|    - {type: file, id: told, path: "'"$work"'/nodes/{{ node.name }}/told", content: "{{ facts.cpu.threads }}\\n"}\n&|' site.yaml
+run inventory site.yaml
+expect "the nodes tell their facts" 0
+run provision site.yaml --yes
+expect "a bare name of a manifest with secrets" 0 'Done: [12] changes? on 2 nodes|Done: 2 changes'
+check "a fact arrived" "$(cat nodes/a/told)" "$(nproc --all)"
+(unset DB_PASSWORD; "$kfab" readiness site.yaml > out 2> err < /dev/null; echo $? > status)
+status=$(cat status)
+expect "what is provisioned with secrets and facts counts, and nobody needs the secrets to say so" 1 '!KF5005' '!another desired state'
+sed -i 's/^  vars: {db_password: unset,/  vars: {db_password: unset, more: 1,/; s|content: "{{ facts.cpu.threads }}|content: "changed {{ facts.cpu.threads }}|' site.yaml
+run readiness site.yaml
+expect "a manifest that asks for something else is told" 1 'another desired state'
+run provision site.yaml --yes
+expect "and provisioned" 0
+run plan site.yaml --out "$work/seen/q.plan"
+DB_PASSWORD=another-password run provision "$work/seen/q.plan" --yes
 expect "a changed secret makes the plan stale" 2 'KF3166' 'db_password'
 DB_PASSWORD=abc run plan "$work/site.yaml"
 expect "one that is too short is refused" 2 'KF3165'

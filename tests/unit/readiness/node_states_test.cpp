@@ -129,6 +129,11 @@ TEST_CASE("the desired state of today must be the one that was provisioned") {
   CHECK(first(s, e, c).state == NodeState::accepted);
   c.desired_sha256["n00001"] = "new";
   CHECK(first(s, e, c).state == NodeState::revoked);
+  // Where secrets stand in it the run went by another digest than what is declared has: that which is declared counts.
+  record(e, "n00001", "provision").detail = json::Object{{"desired_sha256", "with secrets"}, {"declared_sha256", "new"}};
+  CHECK(first(s, e, c).state == NodeState::accepted);
+  record(e, "n00001", "provision").detail = json::Object{{"desired_sha256", "new"}, {"declared_sha256", "old"}};
+  CHECK(first(s, e, c).state == NodeState::revoked);
 }
 
 TEST_CASE("several names of one machine are told apart by name only where the manifest says so") {
