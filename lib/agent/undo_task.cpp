@@ -50,7 +50,21 @@ class Undoing {
  public:
   Undoing(TaskContext& task, const NodeEnvironment& node, const UndoStore& store, bool apply) : task_(task), context_{task, node}, store_(store), apply_(apply) {}
 
-  Undone one(UndoRecord record) {
+  // What a record says about who made what. `words` of all that it could put back.
+  void know(const UndoRecord& record, const std::string& id, std::string_view words) {
+    for (const auto& piece : record.pieces) known_.insert_or_assign(piece.place.path, fmt::format("of {}, {}", id, words));
+    if (const auto made = record.attributes.string_or("creates"); record.type == "command" && !made.empty())
+      known_.try_emplace(made, fmt::format("made by the command {}, which cannot be undone", id));
+  }
+
+  Undone one(const UndoRecord& record, const std::string& id) {
+    Undone undone = tried(record);
+    if (undone.problem) know(record, id, fmt::format("which is not undone, {}", to_string(undone.problem->code)));
+    return undone;
+  }
+
+ private:
+  Undone tried(UndoRecord record) {
     if (record.restart) return restart(record);
     if (task_.stop_requested()) return ended(error(code::agent_cancelled, "the run was stopped before it"));
     if (!record.possible) return impossible(record, error(code::undo_impossible, fmt::format("what a {} did is not known, and is not taken back", one_line(record.type, 40))));
@@ -81,7 +95,6 @@ class Undoing {
     return undone;
   }
 
- private:
   // The service reads files anew that were put back, if it runs at all by now.
   Undone restart(const UndoRecord& record) {
     const std::string name = record.attributes.string_or("name");
@@ -132,7 +145,7 @@ class Undoing {
       if (!intent.pieces[i]) continue;
       const Place& place = record.pieces[i].place;
       if (intent.pieces[i]->to.kind == "absent" && intent.now[i].kind == "directory")
-        KFAB_TRY_VOID(can_be_removed(place, going, intent.live.empty(), context_.node));
+        KFAB_TRY_VOID(can_be_removed(place, going, known_, intent.live.empty(), context_.node));
       going.add(place, intent.pieces[i]->to);
     }
     return ok();
@@ -239,6 +252,7 @@ class Undoing {
   bool apply_;
   // Of a look, what would have been done by now.
   Going going_;
+  KnownPaths known_;
   std::set<std::string> read_by_;               // services that read what would be put back
   std::map<std::string, std::string> states_;   // of services, that would be started or stopped
 };
@@ -305,21 +319,24 @@ Status run_undo_task(const json::Value& request, TaskContext& context, const Nod
   KFAB_TRY(store, UndoStore::at(node, owner));
   std::vector<std::string> damaged;
   KFAB_TRY(all, store.load(damaged));
-  std::vector<UndoRecord> records;
-  for (auto it = all.rbegin(); it != all.rend(); ++it)   // what was applied last may rest on what was applied before
-    if (it->owner == owner && std::any_of(roles.begin(), roles.end(), [&](const std::string& role) { return it->of_role(role); }))
-      records.push_back(std::move(*it));
+  std::vector<UndoRecord> records, others;
+  for (auto it = all.rbegin(); it != all.rend(); ++it) {   // what was applied last may rest on what was applied before
+    const bool wanted = it->owner == owner && std::any_of(roles.begin(), roles.end(), [&](const std::string& role) { return it->of_role(role); });
+    (wanted ? records : others).push_back(std::move(*it));
+  }
   add_restarts(records, owner);
   const auto ids = ids_of(records, roles);
   json::Array listed;
   for (std::size_t i = 0; i < records.size(); ++i) listed.emplace_back(json::Object{{"id", ids[i]}, {"type", records[i].type}});
   context.emit(json::Object{{"type", "undo"}, {"resources", std::move(listed)}});
   Undoing undoing(context, node, store, mode == "apply");
+  for (const auto& other : others) undoing.know(other, other.ids.front(), "of a role that is not undone");
+  for (std::size_t i = 0; i < records.size(); ++i) undoing.know(records[i], ids[i], "which does not go as a whole");
   for (std::size_t i = 0; i < records.size(); ++i) {
     if (!context.stop_requested())
       context.progress(ids[i], static_cast<double>(i), static_cast<double>(records.size()), mode == "apply" ? "undoing" : "checking");
     const auto start = std::chrono::steady_clock::now();
-    const Undone undone = undoing.one(records[i]);
+    const Undone undone = undoing.one(records[i], ids[i]);
     report(context, ids[i], records[i], undone, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
   if (mode == "apply") store.sweep();

@@ -120,7 +120,7 @@ Status remove_file(const Place& place, const ResourceContext& context) {
   return ok();
 }
 
-constexpr std::string_view others_files = "files of another role, or of nobody that kfab knows";
+constexpr std::string_view others_files = "what commands made, files of another role, or of nobody that kfab knows";
 
 Status remove_directory(const Place& place) {
   KFAB_TRY(parent, parent_of(place));
@@ -289,7 +289,38 @@ std::string named(const std::vector<std::string>& names) {
   return join(shown, ", ") + (names.size() > most ? fmt::format(" and {} more", names.size() - most) : "");
 }
 
-Status can_be_removed(const Place& place, const Going& going, bool stays_mounted, const NodeEnvironment& node) {
+namespace {
+
+// What is known of an entry of a directory that is in the way: of itself, or of the first thing below it that stays as well.
+std::string known_of(const std::string& path, const KnownPaths& known, const Going& going) {
+  const std::string below = path + "/";
+  for (auto it = known.lower_bound(path); it != known.end() && it->first.starts_with(path); ++it) {
+    struct stat found {};
+    const bool about = it->first == path || it->first.starts_with(below);
+    if (about && !going.places.contains(it->first) && ::lstat(it->first.c_str(), &found) == 0) return it->second;
+  }
+  return {};
+}
+
+// "stamp (made by the command base/stamp, which cannot be undone); a, b: files of another role, ...".
+std::string whose(const std::string& directory, const std::vector<std::string>& left, const KnownPaths& known, const Going& going) {
+  constexpr std::size_t most = 3;
+  std::vector<std::string> parts, strangers;
+  std::size_t more = 0;
+  for (const auto& name : left) {
+    const auto words = known_of(fmt::format("{}/{}", directory, name), known, going);
+    if (words.empty()) strangers.push_back(name);
+    else if (parts.size() == most) ++more;
+    else parts.push_back(fmt::format("{} ({})", one_line(name, 60), one_line(words, 160)));
+  }
+  if (more > 0) parts.push_back(fmt::format("{} more that kfab knows", more));
+  if (!strangers.empty()) parts.push_back(fmt::format("{} ({})", named(strangers), others_files));
+  return join(parts, ", ");
+}
+
+}  // namespace
+
+Status can_be_removed(const Place& place, const Going& going, const KnownPaths& known, bool stays_mounted, const NodeEnvironment& node) {
   if (place.kind != Place::Kind::directory && place.kind != Place::Kind::mount_point) return ok();
   const auto mounts = mounts_of(node);
   const bool mounted = mounts && std::any_of(mounts->begin(), mounts->end(), [&](const Mounted& one) { return one.path == place.path; });
@@ -297,7 +328,7 @@ Status can_be_removed(const Place& place, const Going& going, bool stays_mounted
   if (mounted) return error(code::undo_in_use, fmt::format("{} is not removed: it is in use: something is mounted there", one_line(place.path)));
   const auto left = left_in(place.path, going);
   if (left.empty() || going.others_may) return ok();
-  return error(code::undo_in_use, fmt::format("{} is not removed: it holds what is not undone with it ({}): {}", one_line(place.path), named(left), others_files));
+  return error(code::undo_in_use, fmt::format("{} is not removed: it holds what is not undone with it: {}", one_line(place.path), whose(place.path, left, known, going)));
 }
 
 Status put_back(const Place& place, const PlaceState& to, const UndoStore& store, const ResourceContext& context) {

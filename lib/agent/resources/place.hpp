@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -52,9 +53,11 @@ struct Going {
 };
 // Names in a directory that will still be there then, sorted; empty where it cannot be read.
 std::vector<std::string> left_in(const std::string& directory, const Going&);
-// Whether the directory at the place can be removed then. Errors: undo_in_use with what is in the way. `stays_mounted`: nothing
-// is to be unmounted from it before.
-Status can_be_removed(const Place&, const Going&, bool stays_mounted, const NodeEnvironment&);
+// Paths of which it is known who made them, each with words about that: "of base/motd, a role that is not undone".
+using KnownPaths = std::map<std::string, std::string>;
+// Whether the directory at the place can be removed then. Errors: undo_in_use with what is in the way, and whose that is as far as
+// it is known. `stays_mounted`: nothing is to be unmounted from it before.
+Status can_be_removed(const Place&, const Going&, const KnownPaths&, bool stays_mounted, const NodeEnvironment&);
 // "a, b and 3 more".
 std::string named(const std::vector<std::string>& names);
 

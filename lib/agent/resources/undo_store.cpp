@@ -154,6 +154,7 @@ std::string key_of(const std::string& owner, const std::string& type, const json
 }
 
 json::Value kept_attributes(const std::string& type, const json::Value& attributes) {
+  if (type == "command") return chosen(attributes, "creates");   // it is not removed, but may be in the way of what is
   const auto* row = row_of(type);
   if (row == nullptr) return json::Object{};
   return chosen(attributes, fmt::format("{} {}", row->key, row->more));

@@ -111,7 +111,7 @@ TEST_CASE("undo: a directory that would not be empty is refused by a look, with 
     write(made + "/a/theirs", "theirs\n");
     const auto planned = undo.run("plan");
     CHECK(all_said(planned) == "would_change would_change failed KF3303");
-    CHECK(planned.back().string_or("message").find("made is not removed: it holds what is not undone with it (a)") != std::string::npos);
+    CHECK(planned.back().string_or("message").find("made is not removed: it holds what is not undone with it: a (what commands made, files of another role, or of nobody that kfab knows)") != std::string::npos);
     CHECK(all_said(undo.run("apply")) == "changed changed failed KF3303");
     CHECK(read(made + "/a/theirs") == "theirs\n");
     std::filesystem::remove_all(made + "/a");
@@ -120,8 +120,25 @@ TEST_CASE("undo: a directory that would not be empty is refused by a look, with 
   }
   SUBCASE("what is refused in it keeps it") {
     write(made + "/in", "somebody's\n");
-    CHECK(all_said(undo.run("plan")) == "would_change failed KF3300 failed KF3303");
-    CHECK(all_said(undo.run("apply")) == "changed failed KF3300 failed KF3303");
+    for (const auto* mode : {"plan", "apply"}) {
+      const auto records = undo.run(mode);
+      CHECK(all_said(records) == (mode == std::string("plan") ? "would_change failed KF3300 failed KF3303" : "changed failed KF3300 failed KF3303"));
+      CHECK(records.back().string_or("message").ends_with("it holds what is not undone with it: in (of r/in, which is not undone, KF3300)"));
+    }
+  }
+  SUBCASE("a command of the role, another role and somebody each made a part of it") {
+    const std::string stamp = R"({"id":"r/stamp","type":"command","attributes":{"run":["touch",")" + made + R"(/stamp"],"creates":")" + made + R"(/stamp"}})";
+    const std::string other = one("s/theirs", "directory", R"({"path":")" + made + R"(/sub/theirs"})");
+    CHECK(all_said(node.run("apply", "[" + stamp + "," + other + "]")) == "changed changed");
+    write(made + "/unknown", "x\n");
+    const std::string known = "stamp (made by the command r/stamp, which cannot be undone), sub (of s/theirs, of a role that is not undone), "
+                              "unknown (what commands made, files of another role, or of nobody that kfab knows)";
+    for (const auto* mode : {"plan", "apply"}) {
+      const auto records = undo.run(mode);
+      REQUIRE(records.size() == 4);
+      CHECK(records.front().string_or("code") == "KF3302");
+      CHECK(records.back().string_or("message").ends_with("it holds what is not undone with it: " + known));
+    }
   }
 }
 
