@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/agent.hpp"
+#include "base/codes/plan.hpp"
 #include "base/codes/reboot.hpp"
 #include "base/text.hpp"
 #include "commands/provision.hpp"
@@ -43,9 +45,23 @@ std::string words(ResourceStatus status) {
   return text;
 }
 
+// A node that the run's own stop cut off was not out of reach.
+std::string ended_as(const ProvisionedNode& node) {
+  const auto code = parse_code(json::Value(node.row).string_or("code"));
+  const bool stopped = node.outcome == NodeOutcome::unreachable && (code == code::fleet_cancelled || code == code::agent_cancelled);
+  const std::string_view word = stopped ? to_string(Outcome::cancelled) : to_string(node.outcome);
+  return node.reason == word ? std::string(word) : fmt::format("{}, {}", word, one_line(node.reason));
+}
+
+// Nothing was begun on it, and that is all there is to know.
+bool was_refused(const ProvisionedNode& node) {
+  const auto code = parse_code(node.plan.code);
+  return code == code::node_drifted || code == code::plan_other_machine;
+}
+
 std::string headline(const ProvisionedNode& node, bool undo) {
   const auto& plan = node.plan;
-  if (node.outcome != NodeOutcome::ok) return fmt::format("{}, {}", to_string(node.outcome), one_line(node.reason));
+  if (node.outcome != NodeOutcome::ok) return ended_as(node);
   std::vector<std::string> parts;
   const auto add = [&](int count, std::string_view what) { if (count > 0) parts.push_back(fmt::format("{} {}", count, what)); };
   add(plan.would_change, "would change");
@@ -133,13 +149,15 @@ std::string summary(const ProvisionResult& result) {
     for (const auto& node : result.nodes) impossible += provision::impossible(node.plan);
   failed -= impossible;
   const long long unknown = all - std::count_if(result.nodes.begin(), result.nodes.end(), [](const auto& node) {
-                              return node.plan.complete && node.plan.not_reported == 0 && node.plan.cancelled == 0;
+                              return was_refused(node) || (node.plan.complete && node.plan.not_reported == 0 && node.plan.cancelled == 0);
                             });
   const auto not_gone_on = std::count_if(result.nodes.begin(), result.nodes.end(), [](const auto& node) { return node.plan.waiting > 0 || node.plan.verdict == Verdict::fail; });
   std::string text = result.mode == Mode::plan ? "Plan: " : unknown + failed + not_gone_on > 0 ? "Not done: " : "Done: ";
   text += fmt::format("{} on {}", plural(result.changes, "change"), plural(all, "node"));
   if (failed > 0) text += fmt::format("; {} failed or skipped", plural(failed, "resource"));
   if (impossible > 0) text += fmt::format("; {} cannot be undone", plural(impossible, "resource"));
+  if (const auto refused = std::count_if(result.nodes.begin(), result.nodes.end(), was_refused); refused > 0)
+    text += fmt::format("; {} refused, as {} not as when the plan was made", plural(refused, "node"), refused == 1 ? "it is" : "they are");
   if (unknown > 0) text += fmt::format("; of {} nothing, or not all, is known", plural(unknown, "node"));
   const auto waiting = std::count_if(result.nodes.begin(), result.nodes.end(), [](const auto& node) { return !node.plan.stopped_at.empty(); });
   if (waiting > 0) text += fmt::format("; {} for a reboot", waiting == 1 ? "1 node waits" : fmt::format("{} nodes wait", waiting));

@@ -1,6 +1,7 @@
 #include "base/text.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <cmath>
 #include <cstdint>
 
@@ -182,6 +183,19 @@ std::string to_lower(std::string_view text) {
   return out;
 }
 
+namespace {
+
+// "src" of "source": the same first letter, and all others in their order.
+bool abbreviates(std::string_view word, std::string_view candidate) {
+  if (word.size() < 3 || word.size() >= candidate.size() || word.front() != candidate.front()) return false;
+  std::size_t at = 0;
+  for (const char letter : candidate)
+    if (at < word.size() && word[at] == letter) ++at;
+  return at == word.size();
+}
+
+}  // namespace
+
 std::vector<std::string> nearest(std::string_view word, const std::vector<std::string>& known, std::size_t most) {
   std::vector<std::pair<std::size_t, std::string>> close;
   for (const auto& candidate : known) {
@@ -193,6 +207,10 @@ std::vector<std::string> nearest(std::string_view word, const std::vector<std::s
   std::vector<std::string> out;
   for (auto& [distance, candidate] : close)
     if (out.size() < most) out.push_back(std::move(candidate));
+  if (!out.empty()) return out;
+  std::copy_if(known.begin(), known.end(), std::back_inserter(out), [&](const auto& candidate) { return abbreviates(word, candidate); });
+  std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.size() < b.size(); });
+  out.resize(std::min(out.size(), most));
   return out;
 }
 

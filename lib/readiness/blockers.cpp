@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/codes.hpp"
+#include "base/codes/manifest.hpp"
 #include "base/codes/readiness.hpp"
 #include "base/codes/reboot.hpp"
 #include "base/codes/validation.hpp"
@@ -59,6 +60,7 @@ int order_of(NodeState state) {
 
 // What to do about nodes that share a finding: that of the code, or the very command where it is known which.
 std::string next_step_of(Code code, const TrancheStatus& tranche, const std::vector<std::string>& names) {
+  if (code == code::unknown_fact) return "correct the name in the profile's `expect` (`kfab lint` suggests one), then run `kfab inventory` on these nodes again";
   if (code != code::reboot_awaited) return std::string(info(code).next_step);
   const std::string folded = nodeset::fold_names(names);
   const std::string which = folded.size() <= most_characters_of_nodes ? "-w " + shell_word(folded) : "-t " + shell_word(tranche.name);

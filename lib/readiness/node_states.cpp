@@ -8,9 +8,11 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/manifest.hpp"
 #include "base/codes/readiness.hpp"
 #include "base/codes/reboot.hpp"
 #include "base/codes/validation.hpp"
+#include "base/fact_names.hpp"
 #include "base/text.hpp"
 #include "manifest/criteria_choice.hpp"
 #include "readiness/node_links.hpp"
@@ -28,6 +30,11 @@ constexpr auto clock_tolerance = hours(1);
 bool has_expectations(const manifest::Profile& profile) {
   const auto* object = profile.expect.as_object();
   return object && !object->empty();
+}
+
+bool expects_unknown_fact(const manifest::Profile& profile) {
+  const auto* object = profile.expect.as_object();
+  return object && std::any_of(object->members().begin(), object->members().end(), [](const auto& row) { return !is_fact_name(row.first); });
 }
 
 std::vector<std::string> words_of(std::string_view text) {
@@ -142,7 +149,12 @@ class Judge {
     if (!record) return unknown("no inventory was taken");
     // Where a profile expects nothing, having taken the facts is all there is to do.
     const bool nothing_asked = record->outcome == NodeOutcome::ok && record->verdict == Verdict::not_judged && !has_expectations(*rules_.profile);
-    if (!nothing_asked && !passed(*record, code::hardware_differs, "inventory")) return false;
+    if (!nothing_asked && !passed(*record, code::hardware_differs, "inventory")) {
+      // No further inventory tells a fact that there is not: the manifest is what must change.
+      const bool open = status_.code == code::evidence_missing && record->outcome == NodeOutcome::ok;
+      if (open && expects_unknown_fact(*rules_.profile)) status_.code = code::unknown_fact;
+      return false;
+    }
     status_.state = NodeState::inventoried;
     return true;
   }

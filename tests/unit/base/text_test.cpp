@@ -83,6 +83,10 @@ TEST_CASE("did you mean") {
   CHECK(nearest("", known).empty());
   CHECK(nearest("ab", {"cd"}).empty());   // everything changed is no slip
   CHECK(nearest("aa", {"ab", "ac", "ad", "aa"}, 2) == std::vector<std::string>{"aa", "ab"});
+  CHECK(nearest("src", {"service", "source", "state"}) == std::vector<std::string>{"source", "service"});
+  CHECK(nearest("prof", known) == std::vector<std::string>{"profile"});
+  CHECK(nearest("crs", {"source"}).empty());
+  CHECK(nearest("so", {"source"}).empty());   // two letters say too little
   CHECK(nearest(std::string(100'000, 'a'), known).empty());
 }
 

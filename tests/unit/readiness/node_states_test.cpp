@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/codes/manifest.hpp"
 #include "base/codes/readiness.hpp"
 #include "base/codes/validation.hpp"
 #include "manifest/criteria_choice.hpp"
@@ -80,6 +81,19 @@ TEST_CASE("a step that failed fails the node, one that was not judged leaves it 
     record(e, "n00001", name).verdict = Verdict::pass;
     CHECK(first(s, e).verdict == Verdict::not_judged);
   }
+}
+
+TEST_CASE("what hinges on a fact that no node tells is mended in the manifest, not by another inventory") {
+  auto s = site(1);
+  auto e = evidence(s);
+  record(e, "n00001", "inventory").verdict = Verdict::not_judged;
+  record(e, "n00001", "inventory").reason = "the node tells no cpu.core_number";
+  s.profiles["h200x8"].expect = json::Object{{"cpu.architecture", json::Object{{"equal", "x86_64"}}}};
+  CHECK(first(s, e).code == code::evidence_missing);   // corrected since: another inventory it is
+  s.profiles["h200x8"].expect = json::Object{{"cpu.core_number", json::Object{{"min", 64}}}};
+  CHECK(first(s, e).code == code::unknown_fact);
+  record(e, "n00001", "inventory").outcome = NodeOutcome::unreachable;
+  CHECK(first(s, e).code == code::evidence_missing);
 }
 
 TEST_CASE("a node that does not answer any more is not accepted, and not failed either") {
