@@ -126,17 +126,17 @@ void describe(RejudgedNode& node, const Kept& kept) {
 }
 
 validation::NodeJudgement judge_again(const RejudgedNode& node, const Kept& kept, const manifest::Profile& profile, const manifest::CriteriaSet* set,
-                                      const validation::Fleet& fleet, const std::vector<validation::Dissent>& dissents) {
+                                      const validation::Fleet& fleet) {
   validation::JudgeInput input;
   input.profile = &profile;
   input.criteria = set;
   input.families = kept.families;
   input.device = node.device;
-  const auto peers = fleet.peers_of(node.profile, kept.report);
+  const auto peers = fleet.peers_of(node.profile, kept.report, node.level);
   input.peers_by_model = &peers;
   auto judgement = validation::judge(input, kept.report);
   hold_to_cut(judgement, kept.cut, kept.cut_fails);
-  validation::take_dissents(dissents, node.name, judgement);
+  validation::take_dissents(fleet.dissents_of(node.name), node.name, judgement);
   return judgement;
 }
 
@@ -199,7 +199,7 @@ class Rejudging {
         node.why_not = "it has no profile";
       } else if (const auto kept = read_record(std::move(*record))) {
         describe(node, *kept);
-        fleet_.add({node.name, node.rack, node.tranche, node.profile}, kept->report, node.device);
+        fleet_.add({node.name, node.rack, node.tranche, node.profile, node.level}, kept->report, node.device);
       } else {
         node.why_not = "its last test was kept by an older kfab, without the report";
       }
@@ -220,7 +220,7 @@ class Rejudging {
       const CriteriaPtr set = criteria.of(profile);
       node.criteria = criteria_name(set.get());
       node.criteria_sha256 = set ? set->sha256 : std::string();
-      const auto judgement = judge_again(node, *kept, profile, set.get(), fleet_, result.fleet.dissents);
+      const auto judgement = judge_again(node, *kept, profile, set.get(), fleet_);
       take(node, *kept, judgement);
       if (recorder == nullptr) continue;
       add_findings(found, env_, node, std::move(*kept), judgement, criteria.is_own(profile));

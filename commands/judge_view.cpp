@@ -65,8 +65,8 @@ void render(const validation::FleetFindings& found, term::Writer& out) {
   for (const auto& p : found.positions)
     out.line(fmt::format("{} {}: median {} of {} against {} of all {} ({} standard errors off)", p.kind, p.name, p.metric, format_number(p.median), format_number(p.of_all), one_line(p.model, 60),
                          format_number(p.deviations, 1)));
-  for (const auto& d : found.dissents)
-    out.line(fmt::format("{} slot {}: {} differs from what {} of {} accelerators found{}", d.node, d.slot, d.metric, d.agreeing, d.voters, d.decided ? "" : "; no majority says who is right"));
+  for (std::size_t i = 0; i < std::min(most_lines, found.dissents.size()); ++i) out.line(fmt::format("{} slot {}: {}", found.dissents[i].node, found.dissents[i].slot, found.dissents[i].reason));
+  if (found.dissents_in_all > most_lines) out.line(fmt::format("and {} more that differ from others of their model", found.dissents_in_all - most_lines));
 }
 
 json::Value to_json(const JudgeResult& result) {

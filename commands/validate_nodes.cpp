@@ -181,19 +181,19 @@ validation::FleetFindings judge_beside_peers(std::vector<ValidatedNode>& nodes, 
                                              const std::string& run_id, const Env& env, Recorder& recorder) {
   validation::Fleet fleet;
   for (std::size_t i = 0; i < nodes.size(); ++i)
-    if (!nodes[i].report.accelerators.empty()) fleet.add({nodes[i].name, places[i]->rack, places[i]->tranche, nodes[i].profile}, nodes[i].report, nodes[i].device);
+    if (!nodes[i].report.accelerators.empty()) fleet.add({nodes[i].name, places[i]->rack, places[i]->tranche, nodes[i].profile, nodes[i].level}, nodes[i].report, nodes[i].device);
   auto findings = fleet.findings();
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     ValidatedNode& node = nodes[i];
     const bool asks = tests[i].criteria && std::any_of(tests[i].criteria->criteria.begin(), tests[i].criteria->criteria.end(), [](const auto& c) { return c.basis == manifest::Basis::fleet_relative; });
-    const bool dissents = std::any_of(findings.dissents.begin(), findings.dissents.end(), [&](const auto& d) { return d.node == node.name; });
+    const auto dissents = fleet.dissents_of(node.name);   // all of them: what is shown is cut
     const bool other = node.recorded && *node.recorded != node.judgement.verdict;   // the criteria have changed since it was tested
-    if (!other && (node.report.accelerators.empty() || (!asks && !dissents))) continue;
+    if (!other && (node.report.accelerators.empty() || (!asks && dissents.empty()))) continue;
     const Verdict was = node.judgement.verdict;
     const auto accelerators_were = node.judgement.accelerators;
-    const auto peers = fleet.peers_of(node.profile, node.report);
+    const auto peers = fleet.peers_of(node.profile, node.report, node.level);
     judge_report(node, tests[i], &peers);
-    validation::take_dissents(findings.dissents, node.name, node.judgement);
+    validation::take_dissents(dissents, node.name, node.judgement);
     // The evidence is no younger for being judged beside others.
     const std::string& measured_by = node.evidence_run.empty() ? run_id : node.evidence_run;
     store::Findings found;

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "base/codes/validation.hpp"
+#include "validation/doubt.hpp"
 
 namespace kfab::validation {
 namespace {
@@ -19,15 +20,32 @@ using manifest::Direction;
 
 constexpr std::array unit_rows{ComparedUnit{"tflops", Direction::min}, ComparedUnit{"tops", Direction::min}, ComparedUnit{"gbps", Direction::min},
                                ComparedUnit{"ratio", Direction::min},  ComparedUnit{"c", Direction::max},    ComparedUnit{"ns", Direction::max},
-                               ComparedUnit{"us", Direction::max}};
+                               ComparedUnit{"us", Direction::max},     ComparedUnit{"mhz", Direction::min}};   // not watts: who needs less for the same work is no worse
 std::optional<Direction> bad_side(std::string_view unit) {
   const auto row = std::find_if(unit_rows.begin(), unit_rows.end(), [&](const ComparedUnit& r) { return r.unit == unit; });
   return row == unit_rows.end() ? std::nullopt : std::optional(row->good);
 }
 
 constexpr std::size_t most_links = 72;          // of one accelerator and metric: more peers no node has
-constexpr std::size_t most_outliers = 200, most_positions = 50, most_shared = 20;
+constexpr std::size_t most_dissents = 200, most_outliers = 200, most_positions = 50, most_shared = 20;
 constexpr double median_error = 1.2533;         // standard error of a median by that of a mean, sqrt(pi / 2)
+
+// Figures that tell on an accelerator where most of its model have 0, and only there: what all of a model have is the fault of kfab
+// or of the library.
+struct Telltale { std::string_view end; Verdict verdict; std::string_view words; };
+constexpr std::array telltales{Telltale{"kernels_wrong", Verdict::fail, "a kernel for its chip computes wrong bits on it"},
+                               Telltale{"cublaslt_inexact_pct", Verdict::fail, "what cuBLASLt computes on it is not exact"},
+                               Telltale{"kernels_refused", Verdict::degraded, "it does the work with another kernel than they do, because it refused one for its chip"}};
+const Telltale* telltale_of(std::string_view metric) {
+  const auto row = std::find_if(telltales.begin(), telltales.end(), [&](const Telltale& t) { return metric.ends_with(t.end); });
+  return row == telltales.end() ? nullptr : &*row;
+}
+// The steps or pulses that the burn-in of an accelerator came in, as words; none of a steady one.
+std::string shape_of_load(const TestReport& report, std::string_view accelerator, std::string_view device) {
+  for (const auto& m : report.measurements)
+    if (m.metric == "burnin.load.asked_pct" && m.accelerator == accelerator && m.device == device && m.value && *m.value < 100) return m.detail.empty() ? "shaped" : m.detail;
+  return {};
+}
 
 // The chance that of `drawn` among `all`, of which `marked` are marked, at least `hit` are: the tail of the hypergeometric
 // distribution, by logarithms of factorials.
@@ -66,31 +84,37 @@ std::uint32_t Fleet::link_number(const std::string& link) {
 }
 
 void Fleet::add(FleetPlace place, const TestReport& report, std::string_view device) {
-  const std::string profile = place.profile;
+  const std::string profile = place.profile, level = place.level;
+  const auto first = static_cast<std::uint32_t>(members_.size());
+  std::vector<Members>& of_node = members_of_[place.node];
   places_.push_back(std::move(place));
-  struct Known { std::uint32_t member; Model* model; bool listed; };
+  struct Known { std::uint32_t member; Model* model; std::map<std::string, Compared, std::less<>>* votes; bool listed; };
   std::map<std::string_view, Known> known;
   for (const auto& accelerator : report.accelerators) {
     if (accelerator.device != device) continue;
-    Model& model = models_[profile + '\n' + accelerator.model];
+    const std::string shape = shape_of_load(report, accelerator.id, device);
+    Model& model = models_[key_of(profile, accelerator.model, level + shape)];
     model.profile = profile;
     model.model = accelerator.model;
-    known[accelerator.id] = {static_cast<std::uint32_t>(members_.size()), &model, false};
+    model.level = level + shape;
+    known[accelerator.id] = {static_cast<std::uint32_t>(members_.size()), &model, &votes_[profile + '\n' + accelerator.model], false};
     members_.push_back({static_cast<std::uint32_t>(places_.size() - 1), accelerator.index, accelerator.id});
   }
+  of_node.push_back({first, static_cast<std::uint32_t>(members_.size())});
+  const Doubts doubts(report);
   std::map<std::pair<std::uint32_t, std::string_view>, std::size_t> links_of;
   std::set<std::tuple<std::uint32_t, std::string_view, std::string_view>> counted;   // who tells a figure twice has one voice all the same
   for (const auto& m : report.measurements) {
     const auto of = known.find(m.accelerator);
-    const bool digest = m.unit == "digest";
-    if (of == known.end() || m.device != device || !m.value || (!digest && !bad_side(m.unit))) continue;
-    auto& [member, model, listed] = of->second;
+    const bool voted = m.unit == "digest" || telltale_of(m.metric);
+    if (of == known.end() || m.device != device || !m.value || (!voted && (!bad_side(m.unit) || m.metric.starts_with("selftest.") || doubts.failed(m) || !doubts.about(m).empty()))) continue;
+    auto& [member, model, votes, listed] = of->second;
     if (!counted.emplace(member, m.metric, m.link).second || ++links_of[{member, m.metric}] > most_links) continue;
-    listed = listed || !digest;
-    Compared& compared = digest ? model->digests[m.metric + '\n' + m.link] : model->figures[m.metric];
+    listed = listed || !voted;
+    Compared& compared = voted ? (*votes)[m.metric + '\n' + m.link] : model->figures[m.metric];
     if (compared.figures.empty()) compared.metric = m.metric, compared.unit = m.unit;
     // A figure in another unit than the first of its name cannot be held against it.
-    if (compared.unit == m.unit) compared.figures.push_back({member, link_number(m.link), *m.value});
+    if (compared.unit == m.unit) compared.figures.push_back({member, link_number(m.link), *m.value}), compared.vote.reset();
   }
   for (const auto& accelerator : report.accelerators)   // in the order of their numbers
     if (const auto of = known.find(accelerator.id); accelerator.device == device && of != known.end() && std::exchange(of->second.listed, false)) of->second.model->members.push_back(of->second.member);
@@ -113,37 +137,69 @@ void Fleet::reckon(const Model& model) const {
   }
 }
 
-const Peers& Fleet::peers(const std::string& profile, const std::string& model) const {
+const Peers& Fleet::peers(const std::string& profile, const std::string& model, const std::string& level) const {
   static const Peers none;
-  const auto found = models_.find(profile + '\n' + model);
+  const auto found = models_.find(key_of(profile, model, level));
   if (found == models_.end()) return none;
   reckon(found->second);
   return found->second.peers;
 }
 
-std::map<std::string, const Peers*> Fleet::peers_of(const std::string& profile, const TestReport& report) const {
+std::map<std::string, const Peers*> Fleet::peers_of(const std::string& profile, const TestReport& report, const std::string& level) const {
   std::map<std::string, const Peers*> out;
-  for (const auto& accelerator : report.accelerators) out.emplace(accelerator.model, &peers(profile, accelerator.model));
+  for (const auto& accelerator : report.accelerators)
+    out.emplace(accelerator.model, &peers(profile, accelerator.model, level + shape_of_load(report, accelerator.id, accelerator.device)));
   return out;
+}
+
+const Fleet::Vote& Fleet::vote_on(const Compared& compared) {
+  if (compared.vote) return *compared.vote;
+  const bool of_telltale = telltale_of(compared.metric) != nullptr;
+  std::map<double, std::size_t> parties;
+  for (const auto& figure : compared.figures) ++parties[of_telltale ? double(figure.value > 0) : figure.value];
+  const auto largest = std::max_element(parties.begin(), parties.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  Vote vote{largest->first, compared.figures.size(), largest->second, parties.size() > 1, false};
+  vote.decided = vote.voters >= 3 && vote.agreeing * 2 > vote.voters;
+  return compared.vote.emplace(vote);
+}
+
+// Who of these members dissents in one vote.
+void Fleet::collect_dissents(const Compared& compared, Members of, std::vector<Dissent>& out) const {
+  if (compared.figures.empty()) return;
+  const Vote& vote = vote_on(compared);
+  if (!vote.split) return;
+  const Telltale* telltale = telltale_of(compared.metric);
+  if (telltale && (!vote.decided || vote.winner > 0)) return;
+  const Verdict verdict = telltale ? telltale->verdict : vote.decided ? Verdict::fail : Verdict::not_judged;
+  const std::string reason =
+      telltale      ? fmt::format("{}: {}, while {} of {} accelerators of its model do without ({})", compared.metric, telltale->words, vote.agreeing, vote.voters,
+                                  kfab::to_string(telltale->verdict == Verdict::fail ? code::wrong_bits : code::kernel_refused))
+      : vote.decided ? fmt::format("{}: its result differs from that of {} of {} accelerators of its model, given the same work ({})", compared.metric, vote.agreeing, vote.voters,
+                                  kfab::to_string(code::wrong_bits))
+                    : fmt::format("{}: {} accelerators of its model do not agree on the result, and no majority says who is right", compared.metric, vote.voters);
+  const auto before = [](const Figure& figure, std::uint32_t member) { return figure.member < member; };
+  // Figures of a node stand together, in any order.
+  for (auto figure = std::lower_bound(compared.figures.begin(), compared.figures.end(), of.first, before); figure != compared.figures.end() && figure->member < of.end; ++figure) {
+    if (vote.decided && (telltale ? double(figure->value > 0) : figure->value) == vote.winner) continue;
+    const Member& member = members_[figure->member];
+    out.push_back({places_[member.place].node, member.id, compared.metric, links_[figure->link], member.slot, vote.voters, vote.agreeing, vote.decided, verdict, reason});
+  }
 }
 
 std::vector<Dissent> Fleet::dissents() const {
   std::vector<Dissent> out;
-  for (const auto& [key, model] : models_)
-    for (const auto& [metric, compared] : model.digests) {
-      const auto& figures = compared.figures;
-      std::map<double, std::size_t> parties;
-      for (const auto& figure : figures) ++parties[figure.value];
-      if (parties.size() < 2) continue;
-      const auto largest = std::max_element(parties.begin(), parties.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
-      const bool decided = figures.size() >= 3 && largest->second * 2 > figures.size();
-      for (const auto& figure : figures) {
-        if (decided && figure.value == largest->first) continue;
-        if (out.size() >= most_outliers) return out;
-        const Member& member = members_[figure.member];
-        out.push_back({places_[member.place].node, member.id, compared.metric, links_[figure.link], member.slot, figures.size(), largest->second, decided});
-      }
-    }
+  for (const auto& [model, votes] : votes_)
+    for (const auto& [key, compared] : votes) collect_dissents(compared, {0, static_cast<std::uint32_t>(members_.size())}, out);
+  return out;
+}
+
+std::vector<Dissent> Fleet::dissents_of(const std::string& node) const {
+  std::vector<Dissent> out;
+  const auto known = members_of_.find(node);
+  if (known == members_of_.end()) return out;
+  for (const auto& [model, votes] : votes_)
+    for (const auto& [key, compared] : votes)
+      for (const Members& of : known->second) collect_dissents(compared, of, out);
   return out;
 }
 
@@ -238,7 +294,14 @@ void Fleet::share(const Model& model, const std::vector<Grouping>& groupings, co
 
 FleetFindings Fleet::findings() const {
   FleetFindings out;
-  out.dissents = dissents();
+  for (const auto& [name, votes] : votes_)
+    for (const auto& [key, compared] : votes) {
+      std::vector<Dissent> some;
+      collect_dissents(compared, {0, static_cast<std::uint32_t>(members_.size())}, some);
+      out.dissents_in_all += some.size();
+      for (auto& one : some)
+        if (out.dissents.size() < most_dissents) out.dissents.push_back(std::move(one));
+    }
   for (const auto& [key, model] : models_) {
     if (model.figures.empty()) continue;
     reckon(model);
@@ -259,17 +322,12 @@ FleetFindings Fleet::findings() const {
 void take_dissents(const std::vector<Dissent>& dissents, const std::string& node, NodeJudgement& judgement) {
   for (const auto& dissent : dissents) {
     if (dissent.node != node) continue;
-    const Verdict verdict = dissent.decided ? Verdict::fail : Verdict::not_judged;
-    const std::string reason =
-        dissent.decided ? fmt::format("{}: its result differs from that of {} of {} accelerators of its model, given the same work ({})", dissent.metric, dissent.agreeing, dissent.voters,
-                                      kfab::to_string(code::wrong_bits))
-                        : fmt::format("{}: {} accelerators of its model do not agree on the result, and no majority says who is right", dissent.metric, dissent.voters);
     for (auto& accelerator : judgement.accelerators) {
       if (accelerator.id != dissent.accelerator) continue;
-      accelerator.verdict = worse(accelerator.verdict, verdict);
-      accelerator.reasons.insert(accelerator.reasons.begin(), reason);
-      judgement.verdict = worse(judgement.verdict, verdict);
-      judgement.reasons.insert(judgement.reasons.begin(), judgement.accelerators.size() > 1 ? fmt::format("{} {}: {}", accelerator.device, accelerator.index, reason) : reason);
+      accelerator.verdict = worse(accelerator.verdict, dissent.verdict);
+      accelerator.reasons.insert(accelerator.reasons.begin(), dissent.reason);
+      judgement.verdict = worse(judgement.verdict, dissent.verdict);
+      judgement.reasons.insert(judgement.reasons.begin(), judgement.accelerators.size() > 1 ? fmt::format("{} {}: {}", accelerator.device, accelerator.index, dissent.reason) : dissent.reason);
     }
   }
 }

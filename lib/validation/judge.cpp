@@ -11,6 +11,7 @@
 #include "base/text.hpp"
 #include "validation/catalogue.hpp"
 #include "validation/derive.hpp"
+#include "validation/doubt.hpp"
 #include "validation/known_metrics.hpp"
 #include "validation/xid.hpp"
 
@@ -94,7 +95,7 @@ class Findings {
 
 class Judge {
  public:
-  Judge(const JudgeInput& input, const TestReport& report) : input_(input), report_(report) {
+  Judge(const JudgeInput& input, const TestReport& report) : input_(input), report_(report), doubts_(report) {
     for (const auto& m : report.measurements) {
       const std::string of = m.accelerator + '\n' + m.device;
       figures_[of].push_back(&m);
@@ -339,7 +340,7 @@ class Judge {
     }
     // A wrong bit that was found counts, whoever found it; any other figure only from a proven checker that did work.
     const bool found_fault = *measurement.value > 0 && counts_wrong_bits(criterion.metric);
-    if (const auto doubt = doubt_about(measurement); !doubt.empty() && !found_fault) {
+    if (const auto doubt = doubts_.about(measurement); !doubt.empty() && !found_fault) {
       out.reason = fmt::format("{} is not judged: {} (criterion {})", named, doubt, criterion.id);
       return;
     }
@@ -420,25 +421,6 @@ class Judge {
                                                               : fmt::format("the load was to be {}, and nobody knows what it was ({})", shaped, kfab::to_string(code::load_not_followed)));
   }
 
-  const Measurement* find(const Measurement& of, const std::string& metric) const {
-    for (const auto* m : figures_of(of.accelerator, of.device, metric))
-      if (m->test == of.test) return m;
-    return nullptr;
-  }
-
-  // Why a figure is worth nothing, or empty.
-  std::string doubt_about(const Measurement& measurement) const {
-    if (measurement.test == "telemetry" || family_of(measurement.metric).empty()) return {};
-    const auto* selftest = find(measurement, "selftest." + measurement.test + ".found");
-    if (!selftest || !selftest->value) return "the checker of " + measurement.test + " was not proven in this run";
-    if (*selftest->value < 1) return "the checker of " + measurement.test + " missed a planted fault";
-    const auto* iterations = find(measurement, "burnin." + measurement.test + ".iterations");
-    if (iterations && (!iterations->value || *iterations->value < 1)) return measurement.test + " made no iteration";
-    for (const auto& status : report_.statuses)
-      if (status.accelerator == measurement.accelerator && status.device == measurement.device && status.test == measurement.test) return {};
-    return measurement.test + " did not come to its end";
-  }
-
   using Figures = std::unordered_map<std::string, std::vector<const Measurement*>>;
   static const std::vector<const Measurement*>& in(const Figures& figures, const std::string& key) {
     static const std::vector<const Measurement*> none;
@@ -452,6 +434,7 @@ class Judge {
 
   const JudgeInput& input_;
   const TestReport& report_;
+  Doubts doubts_;
   Figures figures_, by_metric_;                                           // by accelerator and device; and by these and the metric
   std::map<std::string, std::map<std::string, DerivedFigure>> derived_;   // by accelerator: of each once
   const Peers* peers_ = nullptr;                                          // of the accelerator that is being judged

@@ -12,19 +12,29 @@ using namespace kfab::validation;
 
 namespace {
 
+// A test that ran, and whose checker was proven.
+void prove(TestReport& report, const std::string& id, const std::string& test = "gemm_bf16") {
+  report.statuses.push_back({id, "cuda", test, TestState::ran, "", "", 1});
+  report.measurements.push_back({id, "cuda", test, "selftest." + test + ".found", "ratio", 1, {}, "", ""});
+}
+
 // Nodes of eight GPUs, each with one rate that the test chooses.
 struct Hall {
   std::deque<TestReport> reports;
   Fleet fleet;
+  std::function<void(TestReport&)> change;   // of the next reports
+  std::string level;
   void node(int number, const std::function<double(int slot)>& rate, const std::string& rack = {}, const std::string& unit = "tflops", const std::string& metric = "burnin.gemm_bf16.tflops") {
     auto& report = reports.emplace_back();
     const std::string name = "n" + std::to_string(number);
     for (int slot = 0; slot < 8; ++slot) {
       const std::string id = name + "-" + std::to_string(slot);
       report.accelerators.push_back({id, "cuda", "H200", "", "", slot, -1, 0});
+      prove(report, id);
       report.measurements.push_back({id, "cuda", "gemm_bf16", metric, unit, rate(slot), {}, "", ""});
     }
-    fleet.add({name, rack.empty() ? "r" + std::to_string(number / 4) : rack, "p1", "dgx"}, report, "cuda");
+    if (change) change(report);
+    fleet.add({name, rack.empty() ? "r" + std::to_string(number / 4) : rack, "p1", "dgx", level}, report, "cuda");
   }
 };
 // Sound GPUs differ by some percent, the same for the same place: no noise of a clock in a test.
@@ -77,7 +87,8 @@ TEST_CASE("too few to say anything: not judged, and said") {
   for (int slot = 0; slot < 5; ++slot) {
     const std::string id = std::to_string(slot);
     report.accelerators.push_back({id, "cuda", "H200", "", "", slot, -1, 0});
-    report.measurements.push_back({id, "cuda", "t", "burnin.gemm_bf16.tflops", "tflops", slot == 0 ? 1.0 : 700.0, {}, "", ""});
+    prove(report, id);
+    report.measurements.push_back({id, "cuda", "gemm_bf16", "burnin.gemm_bf16.tflops", "tflops", slot == 0 ? 1.0 : 700.0, {}, "", ""});
   }
   hall.fleet.add({"n", "r", "p", "dgx"}, report, "cuda");
   const auto found = hall.fleet.findings();
@@ -212,7 +223,7 @@ TEST_CASE("who tells a figure often has one voice") {
     for (auto& a : report.accelerators) report.measurements.push_back({a.id, "cuda", "gemm_bf16", "burnin.gemm_bf16.tflops", "tflops", 700, {}, "", ""});
     if (n == 0)
       for (int i = 0; i < 200; ++i) {
-        report.measurements.push_back(report.measurements[0]);
+        report.measurements.push_back(report.measurements[1]);
         report.measurements.push_back({report.accelerators[0].id, "cuda", "gemm_bf16", "burnin.gemm_bf16.tflops", "tflops", 1, {}, "", ""});
       }
     loud.reports.push_back(std::move(report));
@@ -223,4 +234,89 @@ TEST_CASE("who tells a figure often has one voice") {
   CHECK(dissents[0].accelerator == "n0-0");
   CHECK(dissents[0].decided);
   CHECK(loud.fleet.peers("dgx", "H200").at("burnin.gemm_bf16.tflops").robust.median == 700);
+}
+
+TEST_CASE("however many dissent, each of them is judged; what is shown is cut") {
+  Hall split;
+  for (int n = 0; n < 100; ++n) split.node(n, [&](int slot) { return slot < 3 ? 4711.0 : 1234.0; }, {}, "digest", "burnin.gemm_bf16.digest");
+  const auto found = split.fleet.findings();
+  CHECK(found.dissents_in_all == 300);
+  CHECK(found.dissents.size() == 200);
+  int failed = 0;
+  for (int n = 0; n < 100; ++n) {
+    const std::string node = "n" + std::to_string(n);
+    NodeJudgement judgement;
+    judgement.verdict = Verdict::pass;
+    for (int slot = 0; slot < 8; ++slot) judgement.accelerators.push_back({node + "-" + std::to_string(slot), "cuda", "H200", slot, Verdict::pass, {}});
+    take_dissents(split.fleet.dissents_of(node), node, judgement);
+    for (const auto& accelerator : judgement.accelerators) {
+      CHECK(accelerator.verdict == (accelerator.index < 3 ? Verdict::fail : Verdict::pass));
+      failed += accelerator.verdict == Verdict::fail;
+    }
+  }
+  CHECK(failed == 300);
+  CHECK(split.fleet.dissents_of("nobody").empty());
+}
+
+TEST_CASE("a kernel that computes wrong bits on one GPU fails it where most of its model prove it, and no GPU where all refuse it") {
+  struct Row { const char* metric; Verdict verdict; };
+  for (const auto& row : {Row{"burnin.gemm_bf16.kernels_wrong", Verdict::fail}, Row{"burnin.gemm_bf16.random_kernels_wrong", Verdict::fail},
+                          Row{"burnin.gemm_bf16.cublaslt_inexact_pct", Verdict::fail}, Row{"burnin.gemm_bf16.kernels_refused", Verdict::degraded}}) {
+    CAPTURE(row.metric);
+    const auto of = [&](const std::function<double(int, int)>& wrong, int nodes = 4) {
+      Hall hall;
+      for (int n = 0; n < nodes; ++n) hall.node(n, [&](int slot) { return wrong(n, slot); }, {}, "count", row.metric);
+      return hall.fleet.dissents();
+    };
+    const auto one = of([](int n, int slot) { return n == 1 && slot == 3 ? 2.0 : 0.0; });
+    REQUIRE(one.size() == 1);
+    CHECK(one[0].accelerator == "n1-3");
+    CHECK(one[0].verdict == row.verdict);
+    CHECK(one[0].reason.find("31 of 32") != std::string::npos);
+    CHECK(of([](int, int) { return 1.0; }).empty());                                       // it is kfab's own fault
+    CHECK(of([](int n, int slot) { return n + slot == 0 ? 0.0 : 1.0; }).empty());          // and the one that proves it is no worse for that
+    CHECK(of([](int, int slot) { return slot % 2 ? 1.0 : 0.0; }).empty());                 // half and half: nobody knows
+  }
+}
+
+TEST_CASE("figures are compared within one level and one load, and only those that are worth something") {
+  Hall levels;
+  for (int n = 0; n < 8; ++n) {
+    levels.level = n < 4 ? "quick" : "soak";
+    levels.node(n, [&](int slot) { return sound(n, slot) - (n < 4 ? 0 : 100); });
+  }
+  CHECK(levels.fleet.findings().outliers.empty());
+  CHECK(levels.fleet.peers("dgx", "H200", "quick").at("burnin.gemm_bf16.tflops").robust.median > 690);
+  CHECK(levels.fleet.peers("dgx", "H200", "soak").at("burnin.gemm_bf16.tflops").robust.median < 610);
+  CHECK(levels.fleet.peers("dgx", "H200").empty());
+  CHECK(levels.fleet.peers_of("dgx", levels.reports.front(), "quick").at("H200")->contains("burnin.gemm_bf16.tflops"));
+
+  // Pulses: what is reached in them is held against other pulses, not against a steady load.
+  Hall loads;
+  for (int n = 0; n < 4; ++n) {
+    loads.change = [&](TestReport& report) {
+      if (n > 0) return;
+      for (const auto& a : report.accelerators) report.measurements.push_back({a.id, "cuda", "load", "burnin.load.asked_pct", "percent", 50, {}, "", "pulses of 1 s"});
+    };
+    loads.node(n, [&](int slot) { return sound(n, slot) / (n == 0 ? 2 : 1); });
+  }
+  CHECK(loads.fleet.findings().outliers.empty());
+  CHECK(loads.fleet.peers("dgx", "H200").at("burnin.gemm_bf16.tflops").accelerators == 24);
+
+  const std::pair<const char*, std::function<void(TestReport&)>> doubts[] = {
+      {"not proven", [](TestReport& r) { std::erase_if(r.measurements, [](const auto& m) { return m.metric.starts_with("selftest."); }); }},
+      {"missed what was planted", [](TestReport& r) { for (auto& m : r.measurements) if (m.metric.starts_with("selftest.")) m.value = 0.5; }},
+      {"failed", [](TestReport& r) { for (auto& s : r.statuses) s.state = TestState::failed; }},
+      {"never ended", [](TestReport& r) { r.statuses.clear(); }},
+      {"did nothing", [](TestReport& r) { for (const auto& a : r.accelerators) r.measurements.push_back({a.id, "cuda", "gemm_bf16", "burnin.gemm_bf16.iterations", "count", 0, {}, "", ""}); }}};
+  for (const auto& [words, change] : doubts) {
+    CAPTURE(words);
+    Hall hall;
+    hall.change = change;
+    hall.node(0, [](int) { return 1.0; });
+    hall.change = {};
+    for (int n = 1; n < 4; ++n) hall.node(n, [&](int slot) { return sound(n, slot); });
+    CHECK(hall.fleet.peers("dgx", "H200").at("burnin.gemm_bf16.tflops").accelerators == 24);
+    CHECK(hall.fleet.findings().outliers.empty());
+  }
 }
