@@ -13,7 +13,7 @@ class NvmlLibrary {
   using Device = void*;
   using Return = int;
   static constexpr Return success = 0, invalid_argument = 2, not_supported = 3, no_permission = 4, driver_not_loaded = 9, timed_out = 10,
-                          function_not_found = 13, corrupted_inforom = 14, gpu_is_lost = 15, reset_required = 16, version_mismatch = 25;
+                          function_not_found = 13, not_found = 6, corrupted_inforom = 14, gpu_is_lost = 15, reset_required = 16, version_mismatch = 25;
 
   explicit NvmlLibrary(const std::string& library);
   bool loaded() const { return handle_ != nullptr; }
@@ -32,6 +32,12 @@ class NvmlLibrary {
   }
   // "GPU is lost (NVML error 15)".
   std::string words(Return) const;
+
+  // The handle of the GPU `uuid` ("GPU-..."; of a part, "MIG-...", the GPU that it is a part of) at its place on the PCI bus. Looking for
+  // a UUID touches every GPU of the node, and one that is lost then answers for a sound one: without a place, or with a driver that
+  // cannot find by it, that is all there is, and `any_gpu` says that an answer may be another's. not_found: another GPU is there.
+  struct Found { Return code = success; Device device = nullptr; bool any_gpu = false; std::string why; };
+  Found find_gpu(const std::string& uuid, const std::string& pci_bus_id) const;
 
  private:
   void* find(const char* name) const;

@@ -4,6 +4,8 @@
 //   <gpu>.<figure>=V                of one: 1.nvlinks_down=2
 //   <figure>=V@N                    from the Nth reading of that figure on: a counter that moves
 //   error:<function>=R[@N]          that function answers R, from its Nth call on (15 lost, 4 no permission, 3 not supported)
+//   <gpu>.off_the_bus=1             that GPU answers 15 when it is opened, and so does any search by UUID: it touches all of them
+//   <gpu>.uuid=<gpu>                there is another GPU at its place
 //   lost=N                          from the Nth call of any function on everything answers 15
 //   hang=<function>                 that function never returns
 // Built a second time with KFAB_FAKE_NVML_OLD it lacks what drivers before 520 lack.
@@ -96,6 +98,7 @@ std::string uuid_of(unsigned index) {
   }
   return all;
 }
+bool off_the_bus(unsigned index) { return script().words.count(std::to_string(index) + ".off_the_bus") > 0; }
 unsigned devices() { return static_cast<unsigned>(script().get("devices", 1, false)); }
 
 struct PciInfo { char legacy[16]; std::uint32_t domain, bus, device, id, subsystem; char bus_id[32]; };
@@ -143,14 +146,36 @@ int nvmlDeviceGetCount_v2(unsigned* count) {
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, Device* device) {
   BEGIN("nvmlDeviceGetHandleByIndex_v2");
   if (index >= devices()) return 2;
+  if (off_the_bus(index)) return 15;
   *device = &gpus[index];
   return 0;
 }
 int nvmlDeviceGetHandleByUUID(const char* uuid, Device* device) {
   BEGIN("nvmlDeviceGetHandleByUUID");
   for (unsigned i = 0; i < devices(); ++i)
+    if (off_the_bus(i)) return 15;
+  for (unsigned i = 0; i < devices(); ++i)
     if (uuid_of(i) == uuid) return *device = &gpus[i], 0;
   return 6;
+}
+// By this fake's own places (0000:3b:00.0 and on) and those of fake_cuda.cpp (ffff:00:00.0 and on).
+int nvmlDeviceGetHandleByPciBusId_v2(const char* bus_id, Device* device) {
+  BEGIN("nvmlDeviceGetHandleByPciBusId_v2");
+  unsigned domain = 0, bus = 0;
+  if (std::sscanf(bus_id, "%x:%x:", &domain, &bus) != 2) return 2;
+  const unsigned index = domain == 0xffff ? bus : bus - 0x3b;
+  if (index >= devices()) return 6;
+  if (off_the_bus(index)) return 15;
+  *device = &gpus[index];
+  return 0;
+}
+int nvmlDeviceGetUUID(Device device, char* out, unsigned size) {
+  BEGIN("nvmlDeviceGetUUID");
+  return text(out, size, uuid_of(static_cast<unsigned>(figure(device, "uuid", device->index))));
+}
+int nvmlDeviceGetName(Device, char* out, unsigned size) {
+  BEGIN("nvmlDeviceGetName");
+  return text(out, size, "Fake GPU");
 }
 int nvmlDeviceGetVbiosVersion(Device, char* out, unsigned size) {
   BEGIN("nvmlDeviceGetVbiosVersion");

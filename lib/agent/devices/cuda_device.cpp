@@ -80,7 +80,7 @@ class CudaDevice final : public Device {
   void run(Family family, const Accelerator& accelerator, const TestRequest& request, double seconds, TestSink& sink) override {
     auto session = cuda::Session::open(libraries_, accelerator);
     if (!session) return cuda::end_by(sink, to_string(family), 0, session.error());
-    NvmlSampler telemetry(libraries_.nvml, accelerator.id);
+    NvmlSampler telemetry(libraries_.nvml, accelerator.id, accelerator.pci_bus_id);
     switch (family) {
       case Family::health: break;
       case Family::burnin: cuda::run_burnin(**session, request, seconds, telemetry, sink); break;

@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "agent/devices/findings.hpp"
+#include "agent/nvml_library.hpp"
 
 namespace kfab::agent::devices {
 namespace {
@@ -84,13 +85,14 @@ struct NvmlSampler::State {
   std::map<std::string_view, Totals> of_interval;
   std::thread thread;
 
-  bool open(const std::string& name, const std::string& uuid) {
+  bool open(const std::string& name, const std::string& uuid, const std::string& pci_bus_id) {
+    const NvmlLibrary nvml(name);
+    if (!nvml.loaded()) return why_not = name + " cannot be loaded", false;
     library = ::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (!library) return why_not = name + " cannot be loaded", false;
-    const auto init = find<int (*)()>("nvmlInit_v2");
-    const auto by_uuid = find<int (*)(const char*, Handle*)>("nvmlDeviceGetHandleByUUID");
-    if (!init || !by_uuid || init() != 0) return why_not = name + " could not be initialised", false;
-    if (by_uuid(uuid.c_str(), &device) != 0) return why_not = name + " does not know " + uuid, false;
+    if (nvml.call("nvmlInit_v2") != NvmlLibrary::success) return why_not = name + " could not be initialised", false;
+    const auto found = nvml.find_gpu(uuid, pci_bus_id);
+    if (found.code != NvmlLibrary::success) return why_not = found.why, false;
+    device = found.device;
     power = find<decltype(power)>("nvmlDeviceGetPowerUsage");
     temperature = find<decltype(temperature)>("nvmlDeviceGetTemperature");
     clock = find<decltype(clock)>("nvmlDeviceGetClockInfo");
@@ -150,10 +152,10 @@ struct NvmlSampler::State {
   }
 };
 
-NvmlSampler::NvmlSampler(const std::string& library, const std::string& uuid, std::chrono::milliseconds period, std::size_t most_samples) : state_(std::make_unique<State>()) {
+NvmlSampler::NvmlSampler(const std::string& library, const std::string& uuid, const std::string& pci_bus_id, std::chrono::milliseconds period, std::size_t most_samples) : state_(std::make_unique<State>()) {
   state_->period = period;
   state_->most_samples = most_samples;
-  if (state_->open(library, uuid)) state_->thread = std::thread([this] { state_->run(); });
+  if (state_->open(library, uuid, pci_bus_id)) state_->thread = std::thread([this] { state_->run(); });
 }
 
 NvmlSampler::~NvmlSampler() {

@@ -15,7 +15,7 @@ namespace kfab::agent::devices {
 class NvmlSampler {
  public:
   // Starts sampling; without the library, or for a GPU that it does not know, does nothing. After `most_samples` the pauses grow.
-  NvmlSampler(const std::string& library, const std::string& uuid, std::chrono::milliseconds period = std::chrono::milliseconds(100), std::size_t most_samples = 100'000);
+  NvmlSampler(const std::string& library, const std::string& uuid, const std::string& pci_bus_id, std::chrono::milliseconds period = std::chrono::milliseconds(100), std::size_t most_samples = 100'000);
   ~NvmlSampler();
   NvmlSampler(const NvmlSampler&) = delete;
   NvmlSampler& operator=(const NvmlSampler&) = delete;

@@ -346,11 +346,12 @@ Result<std::unique_ptr<Source>> open_nvidia(const devices::Accelerator& accelera
   if (!nvml.loaded()) return error(code::driver_missing, nvml.why_not());
   if (const auto code = nvml.call("nvmlInit_v2"); code != Nvml::success)
     return error(code == Nvml::function_not_found ? code::driver_too_old : code_of(code), "NVML did not start: " + nvml.words(code));
-  Nvml::Device device = nullptr;
-  if (const auto code = nvml.call("nvmlDeviceGetHandleByUUID", accelerator.id.c_str(), &device); code != Nvml::success) {
+  const auto found = nvml.find_gpu(accelerator.id, accelerator.pci_bus_id);
+  if (found.code != Nvml::success) {
     nvml.call("nvmlShutdown");
-    return error(code_of(code), fmt::format("NVML does not find {}: {}", accelerator.id, nvml.words(code)));
+    return error(found.any_gpu && found.code == Nvml::gpu_is_lost ? code::device_call_failed : code_of(found.code), found.why);
   }
+  const Nvml::Device device = found.device;
   nvml::PciInfo pci{};
   std::string bus_id = accelerator.pci_bus_id;
   if (nvml.call("nvmlDeviceGetPciInfo_v3", device, &pci) == Nvml::success) {

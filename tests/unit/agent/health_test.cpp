@@ -171,6 +171,37 @@ TEST_CASE("drivers that cannot, may not or will not tell") {
     CHECK(said.status("health") == "failed");
     CHECK(said.code("health") == "KF4006");
   }
+  SUBCASE("another GPU is lost: this one is sound") {
+    const auto said = node.health("devices=2,1.off_the_bus=1");
+    CHECK(said.status("health") == "ran");
+    CHECK(said.value("health.remapped_rows_failed") == 0);
+    const auto watched = node.watched("devices=2,1.off_the_bus=1");
+    CHECK(watched.value("counters.ecc_volatile_uncorrected") == 0);
+    CHECK(watched.status("counters").empty());
+    const auto sampled = in_process_of_its_own([&](devices::TestSink& sink) {
+      ::setenv("KFAB_FAKE_NVML", "devices=2,1.off_the_bus=1", 1);
+      devices::NvmlSampler(fake, first_gpu, "0000:3b:00.0").report("burnin", sink);
+    });
+    CHECK(sampled.value("burnin.power_w") == 300);
+    CHECK(node.health("devices=2,0.off_the_bus=1").code("health") == "KF4006");
+  }
+  SUBCASE("where only the UUID is known, nobody can say which GPU is lost") {
+    const auto said = in_process_of_its_own([&](devices::TestSink& sink) {
+      ::setenv("KFAB_FAKE_NVML", "devices=2,1.off_the_bus=1", 1);
+      devices::Accelerator one = Node::gpu();
+      one.pci_bus_id.clear();
+      run_health(one, {}, node.sources, sink);
+    });
+    CHECK(said.status("health") == "not_run");
+    CHECK(said.code("health") == "KF4018");
+    CHECK(said.done("health").string_or("reason").find("which of the node's GPUs") != std::string::npos);
+    CHECK(node.health("error:nvmlDeviceGetHandleByPciBusId_v2=13").status("health") == "ran");   // a driver that cannot
+  }
+  SUBCASE("another GPU at its place is another GPU") {
+    const auto said = node.health("devices=2,0.uuid=1");
+    CHECK(said.status("health") == "not_run");
+    CHECK(said.done("health").string_or("reason").find("at 0000:3b:00.0 there is GPU-01122334") != std::string::npos);
+  }
   SUBCASE("nobody may read the kernel's log") {
     node.sources.kernel_log = "/none";
     const auto said = node.health("");
@@ -393,7 +424,7 @@ TEST_CASE("a slowdown that came once in a long test is not forgotten when sample
   const auto sampled_for = [&](double seconds) {
     return in_process_of_its_own([&](devices::TestSink& sink) {
       ::setenv("KFAB_FAKE_NVML", "reasons=0,reasons=8@4,reasons=0@5,temperature=60,temperature=95@4,temperature=60@5", 1);
-      devices::NvmlSampler sampler(fake, first_gpu, std::chrono::milliseconds(1), 8);
+      devices::NvmlSampler sampler(fake, first_gpu, "0000:3b:00.0", std::chrono::milliseconds(1), 8);
       std::this_thread::sleep_for(std::chrono::duration<double>(seconds));   // the pauses double every four samples
       sampler.report("burnin", sink);
     });
