@@ -12,6 +12,10 @@
 // came to its end.
 namespace kfab::validation {
 
+// A state of health that was read again after the tests of another family, and was another by then (health/watch.hpp): it stands for
+// itself, as the counters do.
+bool arose_under_load(const Measurement&);
+
 class Doubts {
  public:
   explicit Doubts(const TestReport&);   // which must stay

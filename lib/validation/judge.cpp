@@ -160,6 +160,11 @@ class Judge {
     return family.empty() || std::find(input_.families.begin(), input_.families.end(), family) != input_.families.end();
   }
 
+  bool arose_in_run(const Accelerator& accelerator, const std::string& metric) const {
+    const auto& told = figures_of(accelerator.id, accelerator.device, metric);
+    return std::any_of(told.begin(), told.end(), [](const auto* m) { return arose_under_load(*m); });
+  }
+
   AcceleratorVerdict judge_accelerator(const Accelerator& accelerator) {
     Findings findings;
     std::set<std::string> wrong_tests;
@@ -253,7 +258,7 @@ class Judge {
     base.limit = limit_of(criterion, accelerator, derived);
     base.beside_peers = criterion.basis == Basis::fleet_relative;
     if (criterion.device != "any" && !criterion.device.empty() && criterion.device != accelerator.device) return {};   // never compared
-    if (!in_run(criterion.metric)) {
+    if (!in_run(criterion.metric) && !arose_in_run(accelerator, criterion.metric)) {
       base.counts = false;
       base.reason = fmt::format("{} is not part of this run", criterion.metric);
       return {base};

@@ -200,10 +200,16 @@ void KernelLog::take_record(std::string_view line, std::vector<KernelEvent>& out
   const auto sequence = head.size() > 1 ? leading_number(head[1]) : std::nullopt;
   const auto micros = head.size() > 2 ? leading_number(head[2]) : std::nullopt;
   if (first_) begins_late_ = sequence.value_or(0) > 0;
+  // A reader that opens the device gets the oldest record that there is, and no error for those that went before.
+  if (first_ && go_on_after_ && sequence.value_or(0) > *go_on_after_ + 1) {
+    cut_ = true;
+    overwritten_ += *sequence - *go_on_after_ - 1;
+  }
   // Before the first record nobody knows where it would have gone on: that its beginning is gone says the same.
   if (std::exchange(gap_, false) && !first_ && sequence.value_or(0) > next_record_) overwritten_ += *sequence - next_record_;
   first_ = false;
   if (sequence) next_record_ = *sequence + 1;
+  if (go_on_after_ && sequence && *sequence <= *go_on_after_) return;
   take(line.substr(semicolon + 1), micros ? static_cast<double>(*micros) * 1e-6 : -1, out);
 }
 

@@ -45,6 +45,12 @@ class KernelLog {
   // Records older than the first that is still there are gone: what was before is not known.
   bool begins_late() const { return begins_late_; }
 
+  // To go on where another reader of /dev/kmsg ended: what it had read is left out, and what was overwritten between its last record
+  // and the oldest that is still there is a gap as any other. Before the first next(); nothing where the journal is read.
+  void go_on_after(std::uint64_t record) { go_on_after_ = record; }
+  // The number of the last record of /dev/kmsg that was read, of interest or not.
+  std::optional<std::uint64_t> last_record() const { return fd_ < 0 || first_ ? std::nullopt : std::optional(next_record_ - 1); }
+
   // What came since the last call; the first one gives all since boot that the log still has. At most 4,096 events and 64 MiB.
   std::vector<KernelEvent> next();
   // Whether that call left something out: there was more, the kernel overwrote records before they were read, the journal was
@@ -68,6 +74,7 @@ class KernelLog {
   bool begins_late_ = false, cut_ = false, first_ = true;
   bool gap_ = false, gap_on_opening_ = false;   // overwritten while it was read: how much the next record's number tells
   std::uint64_t next_record_ = 0, overwritten_ = 0;
+  std::optional<std::uint64_t> go_on_after_;
   double last_at_s_ = -1;
   std::uint64_t journal_lines_ = 0;
 };

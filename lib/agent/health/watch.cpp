@@ -33,6 +33,19 @@ std::string metric_of(const KernelEvent& event) {
   return {};
 }
 
+// Says each state that is no longer what it was before the family, of an accelerator that still answers. What uses the accelerator
+// and its memory comes and goes with the tests themselves.
+void tell_changed(const Readings& before, Source& source, std::string_view family, std::string_view words, devices::TestSink& sink) {
+  const Readings now = source.states();
+  if (source.lost()) return;
+  for (const auto& one : now) {
+    const auto then = std::find_if(before.begin(), before.end(), [&](const Reading& r) { return r.name == one.name; });
+    if (then == before.end() || then->value == one.value || one.name == "foreign_processes" || one.unit == "bytes") continue;
+    sink.measurement(family, "health." + one.name, json::Value(one.value), one.unit,
+                     one_line(fmt::format("arose during {} ({} before){}{}", words, then->value ? std::to_string(*then->value) : std::string("not told"), one.detail.empty() ? "" : ": ", one.detail), 500));
+  }
+}
+
 }  // namespace
 
 json::Object to_json(const Before& before) {
@@ -40,12 +53,14 @@ json::Object to_json(const Before& before) {
                       {"slot", before.slot},
                       {"pci_bus_id", before.pci_bus_id},
                       {"readings", to_json(before.readings)},
-                      {"log_at_s", before.log_at_s}};
+                      {"log_at_s", before.log_at_s},
+                      {"log_record", before.log_record},
+                      {"states", to_json(before.states)}};
 }
 
 Before before_from_json(const json::Value& document) {
   return {one_line(document.string_or("slot"), 20), one_line(document.string_or("pci_bus_id"), 32), readings_from_json(document["readings"]),
-          document.double_or("log_at_s", -1)};
+          document.double_or("log_at_s", -1), document["log_record"].as_uint(), readings_from_json(document["states"])};
 }
 
 void tell_lost(std::string_view during, const std::string& lost, devices::TestSink& sink) {
@@ -80,12 +95,14 @@ CounterWatch::CounterWatch(const devices::Accelerator& accelerator, const Source
   if (opened) {
     source_ = std::move(*opened);
     before_ = last_ = source_->counters();
+    states_ = source_->states();
     driver_tells_ = source_->driver_xids().has_value();
   } else {
     why_no_source_ = one_line(opened.error().message, 300);
   }
   log_.next();   // what was before is none of this family's doing
   log_at_s_ = log_.readable() ? std::max(0.0, log_.last_at_s()) : -1;
+  log_record_ = log_.last_record();
   if (!source_ || !sample_link) return;
   link_ = source_->link();
   sampler_ = std::thread([this] { sample(); });
@@ -109,7 +126,7 @@ void CounterWatch::sample() {
   }
 }
 
-Before CounterWatch::before() const { return {source_ ? source_->slot() : std::string(), accelerator_.pci_bus_id, before_, log_at_s_}; }
+Before CounterWatch::before() const { return {source_ ? source_->slot() : std::string(), accelerator_.pci_bus_id, before_, log_at_s_, log_record_, states_}; }
 
 void CounterWatch::look(std::string_view test) {
   if (source_) {
@@ -221,6 +238,7 @@ void CounterWatch::finish(std::string_view family, devices::TestSink& sink) {
       if (one.went_back) back.push_back(one.name + ": " + one.detail);
       if (one.vanished) vanished.push_back(one.name + ": " + one.detail);
     }
+    tell_changed(states_, *source_, family, family, sink);
     if (const auto lost = source_->lost())
       sink.test_done(test_name, "failed", 0, fmt::format("during {}: {}", family, *lost), to_string(code::accelerator_lost));
     else if (!back.empty())
@@ -231,30 +249,39 @@ void CounterWatch::finish(std::string_view family, devices::TestSink& sink) {
   emit_events(family, sink);
 }
 
-void finish_for_dead(const devices::Accelerator& accelerator, const Before& before, std::string_view family, const Sources& sources, devices::TestSink& sink) {
+namespace {
+
+void counters_of_dead(const devices::Accelerator& accelerator, const Before& before, std::string_view family, const Sources& sources, devices::TestSink& sink) {
   auto opened = open_source(accelerator, sources);
   if (!opened) {
     sink.test_done(test_name, "failed", 0, fmt::format("after {} broke off: {}", family, one_line(opened.error().message, 300)), to_string(opened.error().code));
-  } else {
-    const auto moved = movements(before.readings, (*opened)->counters());
-    if (const auto gone = std::find_if(moved.begin(), moved.end(), [](const auto& one) { return one.vanished; }); gone != moved.end() && !(*opened)->lost())
-      sink.test_done(test_name, "not_run", 0, one_line(fmt::format("after {} broke off: {}: {}", family, gone->name, gone->detail), 400), to_string(code::counter_unreadable));
-    for (const auto& one : moved)
-      sink.measurement(family, "counters." + one.name, one.moved ? json::Value(*one.moved) : json::Value(), "count",
-                       one_line(one.moved.value_or(0) > 0 ? fmt::format("{}, which broke off, +{}", family, *one.moved) : one.detail, 500));
-    if (const auto lost = (*opened)->lost())
-      sink.test_done(test_name, "failed", 0, fmt::format("after {} broke off: {}", family, *lost), to_string(code::accelerator_lost));
+    return;
   }
+  Source& source = **opened;
+  const auto moved = movements(before.readings, source.counters());
+  if (const auto gone = std::find_if(moved.begin(), moved.end(), [](const auto& one) { return one.vanished; }); gone != moved.end() && !source.lost())
+    sink.test_done(test_name, "not_run", 0, one_line(fmt::format("after {} broke off: {}: {}", family, gone->name, gone->detail), 400), to_string(code::counter_unreadable));
+  for (const auto& one : moved)
+    sink.measurement(family, "counters." + one.name, one.moved ? json::Value(*one.moved) : json::Value(), "count",
+                     one_line(one.moved.value_or(0) > 0 ? fmt::format("{}, which broke off, +{}", family, *one.moved) : one.detail, 500));
+  tell_changed(before.states, source, family, fmt::format("{}, which broke off", family), sink);
+  if (const auto lost = source.lost())
+    sink.test_done(test_name, "failed", 0, fmt::format("after {} broke off: {}", family, *lost), to_string(code::accelerator_lost));
+}
+
+void log_of_dead(const devices::Accelerator& accelerator, const Before& before, std::string_view family, const Sources& sources, devices::TestSink& sink) {
   KernelLog log(sources);
   const std::string slot = before.slot.empty() ? pci_slot(accelerator.pci_bus_id) : before.slot;
   if (!log.readable() || before.log_at_s < 0) {
     sink.measurement(family, "counters.xids", json::Value(), "count", "the kernel's log may not be read: " + log.why_not());
     return;
   }
+  if (before.log_record) log.go_on_after(*before.log_record);
+  const bool by_number = before.log_record && log.cheap();
   std::map<std::string, std::pair<std::uint64_t, std::string>> groups;
   std::uint64_t xids = 0;
   for (const auto& event : log.next()) {
-    if (event.at_s <= before.log_at_s) continue;
+    if (!by_number && event.at_s <= before.log_at_s) continue;
     if (accelerator.device != "cpu" && event.kind == KernelEvent::Kind::xid && event.slot.empty())
       sink.emit(json::Object{{"type", "stray_event"}, {"number", event.number}, {"slot", event.slot}, {"line", event.line}});
     if (!is_mine(event, slot, accelerator.device == "cpu")) continue;
@@ -269,6 +296,14 @@ void finish_for_dead(const devices::Accelerator& accelerator, const Before& befo
                      whole ? fmt::format("by {}", log.from()) : log.cut() ? fmt::format("{} {}", to_string(code::kernel_log_gap), log.lost()) : std::string("the accelerator's place on the bus is not known, by which the kernel's log names it"));
   for (const auto& [metric, group] : groups)
     sink.measurement(family, metric, group.first, "count", fmt::format("during {}, which broke off: {}", family, group.second));
+}
+
+}  // namespace
+
+void finish_for_dead(const devices::Accelerator& accelerator, const Before& before, std::string_view family, const Sources& sources, devices::TestSink& sink) {
+  // The log first: a driver that hung once hangs again, and the log says why.
+  log_of_dead(accelerator, before, family, sources, sink);
+  counters_of_dead(accelerator, before, family, sources, sink);
 }
 
 }  // namespace kfab::agent::health

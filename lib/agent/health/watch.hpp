@@ -23,8 +23,10 @@ struct Before {
   std::string pci_bus_id;
   Readings readings;
   double log_at_s = -1;          // of the last record of the kernel's log; below zero: the log was not readable
+  std::optional<std::uint64_t> log_record{};   // its number, where /dev/kmsg was read
+  Readings states{};
 };
-json::Object to_json(const Before&);       // the "counters" message: {type, slot, pci_bus_id, readings[], log_at_s}
+json::Object to_json(const Before&);       // the "counters" message: {type, slot, pci_bus_id, readings[], log_at_s, log_record, states[]}
 Before before_from_json(const json::Value&);
 
 class CounterWatch {
@@ -43,6 +45,8 @@ class CounterWatch {
   //   counters.xids      XIDs of this accelerator in the kernel's log, or by the driver's events; null: nobody may read them, or
   //                      lines were lost
   //   xid.<N>, sxid.<N>, counters.machine_checks    one for each number that came; detail: during which tests, and the line
+  //   health.<state>     states that are no longer what they were before the family, as their new value: what arose under load is
+  //                      judged as what was the case from the start
   //   pcie.*             with `sample_link`: see emit_link()
   // A counter that went back, or an accelerator that no longer answers, is test "counters" failed; one that could be read before
   // and not after is "counters" not run. An XID of no place is told as a stray event.
@@ -59,8 +63,9 @@ class CounterWatch {
   std::unique_ptr<Source> source_;
   std::string why_no_source_;
   KernelLog log_;
-  Readings before_, last_;
+  Readings before_, last_, states_;
   double log_at_s_ = -1;
+  std::optional<std::uint64_t> log_record_;
   std::vector<std::pair<std::string, std::string>> moved_by_;   // counter and "gemm_bf16 +3"
   std::vector<Seen> events_, by_driver_;
   std::vector<Seen> strays_;      // XIDs of no place: of the node

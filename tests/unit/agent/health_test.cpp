@@ -300,6 +300,41 @@ TEST_CASE("what moved is told even when the process that watched has died") {
   CHECK(lost.code("counters") == "KF4006");
 }
 
+TEST_CASE("a state that arises under load is told again, and one that does not is not") {
+  const Node node;
+  const auto sound = node.watched("");
+  for (const auto& m : sound.messages) CHECK(m.string_or("metric").rfind("health.", 0) != 0);
+  // Read twice before the tests, with the counters and with the states: it arises with the third reading.
+  const auto rows = node.watched("remapped_rows_failed=0,remapped_rows_failed=1@3");
+  CHECK(rows.value("health.remapped_rows_failed") == 1);
+  CHECK(rows.measured("health.remapped_rows_failed").string_or("test") == "burnin");
+  CHECK(detail(rows, "health.remapped_rows_failed") == "arose during burnin (0 before)");
+  CHECK_FALSE(rows.has("health.nvlinks_down"));
+  const auto links = node.watched("nvlinks_down=0,nvlinks_down=2@19,fabric_state=3,fabric_state=1@2,recovery_action=0,recovery_action=2@2,inforom_invalid=0,inforom_invalid=1@2");
+  CHECK(links.value("health.nvlinks_down") == 2);
+  CHECK(detail(links, "health.nvlinks_down") == "arose during burnin (0 before): links 16, 17");
+  CHECK(links.value("health.nvlinks_active") == 16);
+  CHECK(links.value("health.fabric_incomplete") == 1);
+  CHECK(links.value("health.recovery_action") == 2);
+  CHECK(links.value("health.inforom_invalid") == 1);
+  // What can no longer be read is no state that is well.
+  const auto unread = node.watched("error:nvmlDeviceGetSramEccErrorStatus=999@2");
+  CHECK(unread.has("health.sram_threshold_exceeded"));
+  CHECK(unread.measured("health.sram_threshold_exceeded")["value"].is_null());
+
+  const auto dead = in_process_of_its_own([&](devices::TestSink& sink) {
+    ::setenv("KFAB_FAKE_NVML", "nvlinks_down=0,nvlinks_down=1@19", 1);
+    Before before;
+    {
+      CounterWatch watch(Node::gpu(), node.sources, false);
+      before = before_from_json(to_json(watch.before()));
+    }
+    finish_for_dead(Node::gpu(), before, "memory", node.sources, sink);
+  });
+  CHECK(dead.value("health.nvlinks_down") == 1);
+  CHECK(detail(dead, "health.nvlinks_down") == "arose during memory, which broke off (0 before): links 17");
+}
+
 TEST_CASE("the whole way: the task ties a died child's movement to its family, and a hung driver costs only itself") {
   const Node node;
   struct Context final : TaskContext {
@@ -480,7 +515,27 @@ TEST_CASE("records of the kernel's log that were overwritten leave no XID unsaid
   CHECK(health.code("kernel_log") == "KF4074");
   CHECK(health.status("health") == "ran");
 
-  reads = 2;   // after a process has died
+  // After a process has died the log is opened anew: a new reader begins with the oldest record and hears nothing of those before it.
+  static int rest = 0;
+  node.sources.read_record = [](int, void* to, std::size_t) -> ssize_t {
+    const std::string record = "6,5000,2000000,-;usb\n";
+    return rest++ == 0 ? static_cast<ssize_t>(record.copy(static_cast<char*>(to), record.size())) : (errno = EAGAIN, -1);
+  };
+  const auto after = [&](std::uint64_t record) {
+    rest = 0;
+    return in_process_of_its_own([&](devices::TestSink& sink) {
+      ::setenv("KFAB_FAKE_NVML", "", 1);
+      finish_for_dead(Node::gpu(), before_from_json(to_json(Before{"0000:3b:00", "0000:3b:00.0", {}, 0.5, record, {}})), "burnin", node.sources, sink);
+    });
+  };
+  CHECK(after(4999).value("counters.xids") == 0);
+  const auto round = after(100);
+  CHECK(round.measured("counters.xids")["value"].is_null());
+  CHECK(detail(round, "counters.xids") == "KF4074 4,899 records of the kernel's log were overwritten before they could be read");
+  CHECK(round.code("kernel_log") == "KF4074");
+
+  node.sources.read_record = overwritten;
+  reads = 2;   // or while it is read
   const auto dead = in_process_of_its_own([&](devices::TestSink& sink) {
     ::setenv("KFAB_FAKE_NVML", "", 1);
     finish_for_dead(Node::gpu(), {"0000:3b:00", "0000:3b:00.0", {}, 0.5}, "burnin", node.sources, sink);

@@ -157,6 +157,24 @@ TEST_CASE("under confidential computing copies from and to the host are not held
   CHECK(bench.judged().verdict == Verdict::fail);
 }
 
+TEST_CASE("a state that arose under load is judged as one from the start, also in a run without health") {
+  Bench bench;
+  bench.tested("health");
+  bench.criteria.criteria.push_back(criterion("links", "health.nvlinks_down", manifest::Direction::max, 0, "count"));
+  bench.measure("health.nvlinks_down", 0, "count", "health");
+  CHECK(bench.judged().verdict == Verdict::pass);
+  bench.measure("health.nvlinks_down", 2, "count", "burnin");
+  bench.report.measurements.back().detail = "arose during burnin (0 before): links 16, 17";
+  CHECK(bench.judged().verdict == Verdict::fail);
+  CHECK(bench.judged().reason() == "health.nvlinks_down 2 > 0 (criterion links): arose during burnin (0 before): links 16, 17");
+  // Well again is not well: the worst that was read counts.
+  bench.measure("health.nvlinks_down", 0, "count", "memory");
+  CHECK(bench.judged().verdict == Verdict::fail);
+  bench.input.families = {"burnin"};
+  std::erase_if(bench.report.measurements, [](const auto& m) { return m.test == "health" || m.test == "memory"; });
+  CHECK(bench.judged().verdict == Verdict::fail);
+}
+
 TEST_CASE("a reason has the number, the limit and the criterion") {
   Bench bench;
   bench.tested("stream");
