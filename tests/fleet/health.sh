@@ -67,8 +67,15 @@ check() {
 check "sound GPUs pass" 0 pass devices=2 health "$site" -w gpu
 check "a pending remapping fails its GPU and says what to do" 1 "criterion remap-pending); reset the GPU" devices=2,0.remapped_rows_pending=1 health "$site" -w gpu
 check "another driver than the pinned one" 1 "driver 535.1 is not the pinned 570.133.20" devices=2,driver=535.1 health "$site" -w gpu
+check "a GPU that fell off the bus costs its neighbour nothing" 1 "pass     GPU-00112233" devices=2,1.off_the_bus=1 health "$site" -w gpu
 check "a GPU that NVML has lost" 1 KF4006 devices=2,lost=12 health "$site" -w gpu
 check "a sound NPU passes by its maker's tool" 0 pass devices=2 health "$site" -w npu
+export KFAB_FAKE_CUDA=devices=2,sick=1 CUDA_VISIBLE_DEVICES=1
+check "a GPU that keeps CUDA from starting costs its neighbour nothing" 3 "memory.coverage_pct 75 < 95" devices=2 memtest "$site" -w gpu --duration 2s
+check "where CUDA does not start health is read by NVML" 1 "criterion remap-pending); reset the GPU" devices=2,1.remapped_rows_pending=1 health "$site" -w gpu
+export KFAB_FAKE_CUDA=devices=2
+check "what CUDA_VISIBLE_DEVICES hides is tested all the same" 0 pass devices=2 health "$site" -w gpu
+unset CUDA_VISIBLE_DEVICES
 export KFAB_TEST_PSTATE=P12
 check "an NPU that hangs" 1 "criterion not-hung): P12" devices=2 health "$site" -w npu
 check "what was measured can be judged again" 1 "criterion not-hung" devices=2 judge "$site" -w npu

@@ -1,6 +1,7 @@
 // A libcuda.so.1 for machines without a GPU: memory is the host's, kernels are the text of kernels.cu and hopper.cu under the
 // emulator, everything is done before the call returns. KFAB_FAKE_CUDA plants faults, separated by commas:
 //   init=N            cuInit answers N (100 no device, 802 fabric manager, 803 versions differ, ...)
+//   sick=N            cuInit answers 999 where CUDA_VISIBLE_DEVICES, by UUIDs, does not leave out device N
 //   devices=N         default 1                memory_mib=N   default 8, of which 7 are free
 //   mig               the device is a part of one
 //   capability=N      80 for 8.0; default 90   driver=N       the CUDA version that the driver offers, default 13000
@@ -28,9 +29,11 @@
 #include <cstdlib>
 #include <chrono>
 #include <map>
+#include <sstream>
 #include <string>
 #include <unistd.h>
 #include <utility>
+#include <vector>
 
 #include "gpu/emulator.hpp"
 
@@ -138,16 +141,48 @@ CheckState* state_of(const std::string& name, void** p) {
   return *static_cast<CheckState**>(p[place]);
 }
 
+// The devices that CUDA_VISIBLE_DEVICES leaves; a true driver stops at the first word that names none, and so does this.
+std::vector<int> visible() {
+  std::vector<int> out;
+  const char* text = std::getenv("CUDA_VISIBLE_DEVICES");
+  const int all = int(faults().get("devices", 1));
+  for (int device = 0; !text && device < all; ++device) out.push_back(device);
+  std::istringstream words(text ? text : "");
+  for (std::string word; std::getline(words, word, ',');) {
+    int named = -1;
+    for (int device = 0; device < all; ++device) {
+      std::string uuid = "GPU-";
+      for (int i = 0; i < 16; ++i) {
+        char byte[4];
+        std::snprintf(byte, sizeof byte, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", (i * 17 + device) & 0xff);
+        uuid += byte;
+      }
+      if (word == uuid || word == std::to_string(device)) named = device;
+    }
+    if (named < 0) break;
+    out.push_back(named);
+  }
+  return out;
+}
+
 struct Event { std::chrono::steady_clock::time_point at; };
 
 }  // namespace
 
 extern "C" {
 
-int cuInit(unsigned) { return int(faults().get("init", 0)); }
+int cuInit(unsigned) {
+  for (const int device : visible())
+    if (device == faults().get("sick", -1)) return 999;
+  if (visible().empty()) return 100;
+  return int(faults().get("init", 0));
+}
 int cuDriverGetVersion(int* version) { return *version = int(faults().get("driver", 13000)), 0; }
-int cuDeviceGetCount(int* count) { return *count = int(faults().get("devices", 1)), 0; }
-int cuDeviceGet(int* device, int ordinal) { return *device = ordinal, 0; }
+int cuDeviceGetCount(int* count) { return *count = int(visible().size()), 0; }
+int cuDeviceGet(int* device, int ordinal) {
+  if (ordinal < 0 || ordinal >= int(visible().size())) return 101;
+  return *device = visible()[std::size_t(ordinal)], 0;
+}
 int cuDeviceGetName(char* name, int length, int device) {
   std::snprintf(name, std::size_t(length), "%s", faults().has("mig") && faults().get("only", device) == device ? "Fake GPU MIG 1g.10gb" : "Fake GPU");
   return 0;

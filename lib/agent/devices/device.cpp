@@ -22,6 +22,22 @@ json::Value to_json(const Accelerator& a) {
                       {"detail", a.detail}};
 }
 
+Accelerator accelerator_from_json(const json::Value& document) {
+  const auto word = [&](std::string_view key) { return one_line(document.string_or(key), 128); };
+  Accelerator out;
+  out.id = word("id");
+  out.device = word("device");
+  out.model = word("model");
+  out.index = int(std::clamp<std::int64_t>(document.int_or("index", 0), 0, 1'000'000));
+  out.numa_node = int(std::clamp<std::int64_t>(document.int_or("numa_node", -1), -1, 1'000'000));
+  out.memory_bytes = document["memory_bytes"].as_uint().value_or(0);
+  out.pci_bus_id = word("pci_bus_id");
+  out.compute_capability = word("compute_capability");
+  out.driver = word("driver");
+  out.detail = word("detail");
+  return out;
+}
+
 std::string_view to_string(Family family) {
   switch (family) {
     case Family::health: return "health";

@@ -28,6 +28,7 @@ struct Accelerator {
   std::string detail;                // instruction sets, SM count, ...
 };
 json::Value to_json(const Accelerator&);   // the "accelerator" message
+Accelerator accelerator_from_json(const json::Value&);
 
 enum class Family : std::uint8_t { health, memory, bandwidth, burnin };
 inline constexpr Family all_families[] = {Family::health, Family::memory, Family::bandwidth, Family::burnin};

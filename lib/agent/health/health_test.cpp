@@ -34,7 +34,8 @@ int found_of_planted(const Readings& readings, const std::string& slot, std::uin
   return found;
 }
 
-void tell_log(const devices::Accelerator& accelerator, const std::string& slot, const std::vector<std::string>& slots, const Sources& sources,
+// Returns where its reading of the log ended, so that another process can go on there when this one dies.
+Before tell_log(const devices::Accelerator& accelerator, const std::string& slot, const std::vector<std::string>& slots, const Sources& sources,
               devices::TestSink& sink) {
   KernelLog log(sources);
   const auto events = log.next();
@@ -68,6 +69,7 @@ void tell_log(const devices::Accelerator& accelerator, const std::string& slot, 
                      fmt::format("{}since boot{}: {}", group.fatal ? "fatal, " : "",
                                  group.last < 0 ? std::string() : group.count > 1 ? fmt::format(", from {:.0f} s to {:.0f} s after it", group.first, group.last) : fmt::format(", {:.0f} s after it", group.last),
                                  group.line));
+  return {slot, accelerator.pci_bus_id, {}, log.readable() ? std::max(0.0, log.last_at_s()) : -1, log.last_record(), {}};
 }
 
 // What the GPU was built as, from which nominal figures follow where nobody has stated any: device.<name>, null where the driver
@@ -81,7 +83,7 @@ void tell_properties(const devices::Accelerator& accelerator, const PcieLink& li
     sink.measurement(test_name, fmt::format("device.{}", name), json::Value(value), "count", value ? "" : "not told");
   };
   std::optional<devices::cuda::DeviceHandle> handle;
-  auto driver = Driver::load(sources.cuda_library);
+  auto driver = sources.no_cuda.empty() ? Driver::load(sources.cuda_library) : error(code::driver_missing, sources.no_cuda);
   int count = 0;
   if (driver && (*driver)->device_count(&count) == 0)
     for (int ordinal = 0; ordinal < count && !handle; ++ordinal) {
@@ -110,6 +112,7 @@ void tell_properties(const devices::Accelerator& accelerator, const PcieLink& li
 
 std::string load_link(const devices::Accelerator& accelerator, const Sources& sources, double seconds, const std::function<void()>& sample) {
   using devices::cuda::Driver;
+  if (!sources.no_cuda.empty()) return sources.no_cuda;
   auto driver = Driver::load(sources.cuda_library);
   if (!driver) return driver.error().message;
   const Driver& cuda = **driver;
@@ -141,9 +144,15 @@ std::string load_link(const devices::Accelerator& accelerator, const Sources& so
 
 void run_health(const devices::Accelerator& accelerator, const std::vector<std::string>& slots, const Sources& sources, devices::TestSink& sink) {
   const devices::Stopwatch watch;
+  // The log first, where it is known whose lines it holds: it says why a driver hangs, and one that hangs lets nothing be said after it.
+  const std::string known_slot = pci_slot(accelerator.pci_bus_id);
+  const bool log_told = accelerator.device == "cpu" || !known_slot.empty();
+  const auto log_and_place = [&](const std::string& slot) { sink.emit(to_json(tell_log(accelerator, slot, slots, sources, sink))); };
+  if (log_told) log_and_place(known_slot);
   auto opened = open_source(accelerator, sources);
   if (!opened) {
     const auto& why = opened.error();
+    if (!log_told) log_and_place({});
     return sink.test_done(test_name, why.code == code::accelerator_lost ? "failed" : "not_run", watch.seconds(), one_line(why.message, 400), to_string(why.code));
   }
   Source& source = **opened;
@@ -157,7 +166,7 @@ void run_health(const devices::Accelerator& accelerator, const std::vector<std::
     }
   json::Object versions = source.versions();
   if (!versions.empty()) sink.emit(json::Object{{"type", "versions"}, {"versions", std::move(versions)}});
-  tell_log(accelerator, source.slot(), slots, sources, sink);
+  if (!log_told) log_and_place(source.slot());
 
   PcieLink link = source.link();
   if (accelerator.device == "cuda") tell_properties(accelerator, link, sources, sink);

@@ -90,19 +90,30 @@ void emit_link(std::string_view test, const PcieLink& link, std::string_view why
     sink.measurement(test, "pcie.host_generation", *link.host_generation, "count", "the slot allows less than the accelerator can");
 }
 
-CounterWatch::CounterWatch(const devices::Accelerator& accelerator, const Sources& sources, bool sample_link) : accelerator_(accelerator), log_(sources) {
+CounterWatch::CounterWatch(const devices::Accelerator& accelerator, const Sources& sources, bool sample_link, const Before* earlier) : accelerator_(accelerator), log_(sources) {
   auto opened = open_source(accelerator, sources);
   if (opened) {
     source_ = std::move(*opened);
-    before_ = last_ = source_->counters();
-    states_ = source_->states();
+    before_ = last_ = earlier && !earlier->readings.empty() ? earlier->readings : source_->counters();
+    states_ = earlier && !earlier->states.empty() ? earlier->states : source_->states();
     driver_tells_ = source_->driver_xids().has_value();
   } else {
     why_no_source_ = one_line(opened.error().message, 300);
   }
-  log_.next();   // what was before is none of this family's doing
-  log_at_s_ = log_.readable() ? std::max(0.0, log_.last_at_s()) : -1;
-  log_record_ = log_.last_record();
+  const bool goes_on = earlier && earlier->log_at_s >= 0;
+  const bool by_number = goes_on && earlier->log_record && log_.cheap();
+  if (by_number) log_.go_on_after(*earlier->log_record);
+  auto events = log_.next();
+  if (goes_on && log_.readable()) {
+    std::erase_if(events, [&](const KernelEvent& event) { return !by_number && event.at_s <= earlier->log_at_s; });
+    keep(std::move(events), proof_name);
+    log_at_s_ = earlier->log_at_s;
+    log_record_ = earlier->log_record;
+  } else {   // what was before is none of this family's doing
+    log_at_s_ = log_.readable() ? std::max(0.0, log_.last_at_s()) : -1;
+    log_record_ = log_.last_record();
+  }
+  if (earlier && source_) look_at_counters(proof_name);
   if (!source_ || !sample_link) return;
   link_ = source_->link();
   sampler_ = std::thread([this] { sample(); });
@@ -128,13 +139,17 @@ void CounterWatch::sample() {
 
 Before CounterWatch::before() const { return {source_ ? source_->slot() : std::string(), accelerator_.pci_bus_id, before_, log_at_s_, log_record_, states_}; }
 
+void CounterWatch::look_at_counters(std::string_view test) {
+  Readings now = source_->counters();
+  for (const auto& one : movements(last_, now))
+    if (one.moved.value_or(0) > 0 && moved_by_.size() < most_events) moved_by_.emplace_back(one.name, fmt::format("{} +{}", test, *one.moved));
+  last_ = std::move(now);
+}
+
 void CounterWatch::look(std::string_view test) {
   if (source_) {
     const std::lock_guard lock(mutex_);
-    Readings now = source_->counters();
-    for (const auto& one : movements(last_, now))
-      if (one.moved.value_or(0) > 0 && moved_by_.size() < 4096) moved_by_.emplace_back(one.name, fmt::format("{} +{}", test, *one.moved));
-    last_ = std::move(now);
+    look_at_counters(test);
     if (driver_tells_) {
       const auto numbers = source_->driver_xids();
       driver_tells_ = numbers.has_value();
@@ -149,9 +164,14 @@ void CounterWatch::look(std::string_view test) {
         }
     }
   }
+  keep(log_.next(), test);
+}
+
+// Of what the log just said, that which concerns this accelerator or no other.
+void CounterWatch::keep(std::vector<KernelEvent> events, std::string_view test) {
   const std::string slot = own_slot();
   const bool is_cpu = accelerator_.device == "cpu";
-  for (auto& event : log_.next()) {
+  for (auto& event : events) {
     const bool placeless = !is_cpu && event.kind == KernelEvent::Kind::xid && event.slot.empty();
     if (!placeless && !is_mine(event, slot, is_cpu)) continue;
     auto& to = placeless ? strays_ : events_;
@@ -168,10 +188,7 @@ void CounterWatch::test_ended(std::string_view test) {
   if (log_.readable() && !log_.cheap()) {
     if (!source_) return;
     const std::lock_guard lock(mutex_);
-    Readings now = source_->counters();
-    for (const auto& one : movements(last_, now))
-      if (one.moved.value_or(0) > 0 && moved_by_.size() < 4096) moved_by_.emplace_back(one.name, fmt::format("{} +{}", test, *one.moved));
-    last_ = std::move(now);
+    look_at_counters(test);
     return;
   }
   look(test);
@@ -303,6 +320,7 @@ void log_of_dead(const devices::Accelerator& accelerator, const Before& before, 
 void finish_for_dead(const devices::Accelerator& accelerator, const Before& before, std::string_view family, const Sources& sources, devices::TestSink& sink) {
   // The log first: a driver that hung once hangs again, and the log says why.
   log_of_dead(accelerator, before, family, sources, sink);
+  if (family == to_string(devices::Family::health)) return;   // it moves nothing, and has told itself what it could read
   counters_of_dead(accelerator, before, family, sources, sink);
 }
 

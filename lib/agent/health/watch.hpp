@@ -31,8 +31,10 @@ Before before_from_json(const json::Value&);
 
 class CounterWatch {
  public:
-  // Reads everything once. `sample_link`: look at the PCIe link all the time until finish().
-  CounterWatch(const devices::Accelerator&, const Sources&, bool sample_link);
+  // Reads everything once. `sample_link`: look at the PCIe link all the time until finish(). `earlier`: what another process read before
+  // it did something to the accelerator: what moved since then is this family's as well, by its test `proof_name`.
+  CounterWatch(const devices::Accelerator&, const Sources&, bool sample_link, const Before* earlier = nullptr);
+  static constexpr std::string_view proof_name = "the proof of the kernels";
   ~CounterWatch();
   CounterWatch(const CounterWatch&) = delete;
   CounterWatch& operator=(const CounterWatch&) = delete;
@@ -55,6 +57,8 @@ class CounterWatch {
  private:
   struct Seen { KernelEvent event; std::string test; };
   void look(std::string_view test);
+  void look_at_counters(std::string_view test);
+  void keep(std::vector<KernelEvent>, std::string_view test);
   std::string own_slot() const;
   void sample();
   void emit_events(std::string_view family, devices::TestSink&);

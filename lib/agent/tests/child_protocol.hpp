@@ -2,9 +2,10 @@
 
 #include <string_view>
 
-// What the parts of the test task share. Parent to child, one line: {"do":"list|prove|run|counters", "request":{...},
-// "accelerator":id, "family":"burnin", "seconds":4.5, "slots":["0000:3b:00"], "before":{...}}; "counters" reads what moved since
-// `before` when the child that watched has died. Child to parent: the messages of test_task.hpp, and for the parent alone
+// What the parts of the test task share. Parent to child, one line: {"do":"list|list_without_cuda|prove|run|counters",
+// "request":{...}, "accelerator":id, "family":"burnin", "seconds":4.5, "slots":["0000:3b:00"], "before":{...}, "described":{...},
+// "no_cuda":"why"}; "counters" reads what moved since `before` when the child that watched has died, and a burn-in goes on from the
+// `before` of its proof; `described` is the accelerator as it was listed, for health, which must not wait for CUDA. Child to parent: the messages of test_task.hpp, and for the parent alone
 // "counters" (health/watch.hpp) and "stray_event".
 namespace kfab::agent {
 

@@ -7,9 +7,11 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <mutex>
 
 #include "agent/devices/device.hpp"
+#include "agent/health/inventory.hpp"
 #include "agent/health/watch.hpp"
 #include "agent/tests/child_protocol.hpp"
 #include "agent/tests/test_task.hpp"
@@ -79,8 +81,9 @@ class WatchedSink final : public devices::TestSink {
 };
 
 void run_watched(devices::Device& device, devices::Family family, const devices::Accelerator& one, const devices::TestRequest& request, double seconds,
-                 devices::TestSink& sink) {
-  health::CounterWatch watch(one, health::sources(), family == devices::Family::bandwidth);
+                 const json::Value& earlier, devices::TestSink& sink) {
+  const auto before = earlier.is_object() ? std::optional(health::before_from_json(earlier)) : std::nullopt;
+  health::CounterWatch watch(one, health::sources(), family == devices::Family::bandwidth, before ? &*before : nullptr);
   sink.emit(health::to_json(watch.before()));
   WatchedSink watched(sink, watch);
   device.run(family, one, request, seconds, watched);
@@ -101,6 +104,14 @@ int misbehave(const std::string& how, int out) {
   }
   if (how == "sound") return write_all("{\"type\":\"test_done\",\"test\":\"memory\",\"status\":\"ran\"}\n") ? 0 : 1;
   return 0;
+}
+
+// What CUDA_VISIBLE_DEVICES hides from whoever started the agent is part of the node all the same. Where the test is of one GPU alone
+// nothing else is shown to CUDA: it opens every GPU that it sees, and one that is sick keeps it from starting. Copies need all of them.
+void see_what_is_tested(const std::string& job, const std::string& family, const std::string& accelerator) {
+  const bool alone = job == "prove" || (job == "run" && family != "bandwidth");
+  if (alone && accelerator.rfind("GPU-", 0) == 0) ::setenv("CUDA_VISIBLE_DEVICES", accelerator.c_str(), 1);
+  else ::unsetenv("CUDA_VISIBLE_DEVICES");
 }
 
 std::string read_line(int in) {
@@ -133,6 +144,7 @@ int run_child(int in, int out) {
   const auto device = devices::make_device(request->device);
   if (!device) return 2;
   const std::string wanted = order->string_or("accelerator");
+  if (request->device == "cuda") see_what_is_tested(order->string_or("do"), order->string_or("family"), wanted);
   if (order->string_or("do") == "misbehave") return misbehave(order->string_or("how"), out);
   PipeSink sink(out, wanted, request->device, std::chrono::milliseconds(request->level == "quick" ? 500 : 10'000));
 
@@ -145,7 +157,23 @@ int run_child(int in, int out) {
     health::finish_for_dead(one, before, one_line(order->string_or("family"), 20), health::sources(), sink);
     return 0;
   }
+  if (order->string_or("do") == "list_without_cuda") {
+    health::list_without_cuda(health::sources(), sink);
+    return 0;
+  }
+  if ((*order)["described"].is_object() && order->string_or("family") == to_string(devices::Family::health)) {
+    health::sources().no_cuda = one_line(order->string_or("no_cuda"), 300);
+    std::vector<std::string> slots;
+    for (const auto& slot : order->array_at("slots"))
+      if (const auto* text = slot.as_string()) slots.push_back(*text);
+    health::run_health(devices::accelerator_from_json((*order)["described"]), slots, health::sources(), sink);
+    return 0;
+  }
   const auto found = device->accelerators();
+  if (!found && found.error().code == code::no_accelerator && ::getenv("CUDA_VISIBLE_DEVICES") != nullptr) {
+    sink.test_done(order->string_or("family"), "failed", 0, "the accelerator is no longer there: " + one_line(found.error().message), to_string(code::accelerator_lost));
+    return 0;
+  }
   if (!found) {
     sink.test_done(inventory_test, "not_run", 0, one_line(found.error().message), to_string(found.error().code));
     return 0;
@@ -155,8 +183,12 @@ int run_child(int in, int out) {
     return 0;
   }
   if (order->string_or("do") == "prove") {
-    for (const auto& one : *found)
-      if (one.id == wanted) device->prove(one, *request, sink);
+    for (const auto& one : *found) {
+      if (one.id != wanted) continue;
+      // What the proof moves is found by the burn-in, which goes on from here.
+      sink.emit(health::to_json(health::CounterWatch(one, health::sources(), false).before()));
+      device->prove(one, *request, sink);
+    }
     return 0;
   }
   for (const auto family : request->families) {
@@ -165,13 +197,8 @@ int run_child(int in, int out) {
       if (one.id != wanted) continue;
       if (request->device == "vendor") {   // its maker's tool is all there is to ask
         device->run(family, one, *request, order->double_or("seconds", 10), sink);
-      } else if (family == devices::Family::health) {
-        std::vector<std::string> slots;
-        for (const auto& slot : order->array_at("slots"))
-          if (const auto* text = slot.as_string()) slots.push_back(*text);
-        health::run_health(one, slots, health::sources(), sink);
       } else {
-        run_watched(*device, family, one, *request, order->double_or("seconds", 10), sink);
+        run_watched(*device, family, one, *request, order->double_or("seconds", 10), (*order)["before"], sink);
       }
       return 0;
     }

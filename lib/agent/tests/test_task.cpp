@@ -9,8 +9,7 @@
 
 #include "agent/devices/device.hpp"
 #include "agent/devices/findings.hpp"
-#include "agent/health/kernel_log.hpp"
-#include "agent/tests/child_protocol.hpp"
+#include "agent/tests/accelerator_list.hpp"
 #include "agent/tests/test_process.hpp"
 #include "base/codes/validation.hpp"
 #include "base/text.hpp"
@@ -31,20 +30,22 @@ constexpr FamilyRow family_rows[] = {{Family::health, 0, false}, {Family::memory
 
 json::Object test_done(std::string_view accelerator, std::string_view device, std::string_view test, std::string_view status,
                        Code code, std::string_view reason) {
-  return json::Object{{"type", "test_done"}, {"accelerator", accelerator}, {"device", device}, {"test", test}, {"status", status},
-                      {"code", to_string(code)}, {"reason", one_line(reason, 500)}, {"duration_s", 0.0}};
+  return test_done_message(accelerator, device, test, status, to_string(code), reason);
 }
-
-std::string unreadable_words(const TestEnd& end) { return fmt::format("{} of what its process said cannot be read", plural(static_cast<long long>(end.unreadable), "line")); }
 
 // Sends on what one family's processes say, and says what they could not.
 class FamilyRun {
  public:
-  FamilyRun(const devices::TestRequest& request, std::vector<std::string> slots, TaskContext& context, const TestChildLaunch& launch)
-      : request_(request), slots_(std::move(slots)), context_(context), launch_(launch) {}
+  FamilyRun(const devices::TestRequest& request, const AcceleratorList& list, TaskContext& context, const TestChildLaunch& launch)
+      : request_(request), list_(list), context_(context), launch_(launch) {}
 
   void run(const FamilyRow& row, double seconds, const std::vector<std::string>& accelerators) {
-    std::vector<std::vector<devices::KernelProof>> proofs(accelerators.size());
+    if (!list_.no_cuda.empty() && row.family != Family::health) {
+      for (const auto& id : accelerators)
+        context_.emit(test_done(id, request_.device, to_string(row.family), "not_run", list_.no_cuda_code, "CUDA does not start on this node: " + list_.no_cuda));
+      return;
+    }
+    std::vector<Proven> proofs(accelerators.size());
     if (row.family == Family::burnin && request_.device == "cuda") proofs = prove(accelerators);
     // Makers' stress tools hold what they share on a node for themselves.
     const bool in_turn = row.one_at_a_time || (row.family == Family::burnin && request_.device == "vendor");
@@ -53,11 +54,13 @@ class FamilyRun {
       std::vector<TestOrder> orders;
       for (std::size_t i = from; i < std::min(from + at_once, accelerators.size()); ++i) {
         devices::TestRequest mine = request_;
-        mine.kernels = proofs[i];
+        mine.kernels = proofs[i].kernels;
         const double waiting = row.family == Family::burnin ? std::max(0.0, request_.load.start_at - double(std::time(nullptr))) : 0;
-        orders.push_back({json::Object{{"do", "run"}, {"request", devices::to_json(mine)}, {"accelerator", accelerators[i]},
-                                       {"family", to_string(row.family)}, {"seconds", seconds}, {"slots", json::Array(slots_.begin(), slots_.end())}},
-                          seconds + waiting, accelerators[i], std::string(to_string(row.family))});
+        json::Object order{{"do", "run"}, {"request", devices::to_json(mine)}, {"accelerator", accelerators[i]},
+                           {"family", to_string(row.family)}, {"seconds", seconds}, {"slots", json::Array(list_.slots.begin(), list_.slots.end())}};
+        if (row.family == Family::health && request_.device != "vendor") order.set("described", list_.found[i]).set("no_cuda", list_.no_cuda);
+        if (proofs[i].before.is_object()) order.set("before", proofs[i].before);
+        orders.push_back({std::move(order), seconds + waiting, accelerators[i], std::string(to_string(row.family))});
       }
       std::vector<bool> told(orders.size(), false);   // whether a test of it came to an end
       std::vector<json::Value> before(orders.size()); // its counters before the first
@@ -77,22 +80,27 @@ class FamilyRun {
   }
 
  private:
+  struct Proven {
+    std::vector<devices::KernelProof> kernels;
+    json::Value before;   // the counters before the proof
+  };
   // Kernels that nobody trusts unseen prove themselves in processes of their own. What is left unsaid there, for whatever
   // reason, is not proven, and the general kernels do the work: nothing of this is a verdict on the accelerator.
-  std::vector<std::vector<devices::KernelProof>> prove(const std::vector<std::string>& accelerators) {
+  std::vector<Proven> prove(const std::vector<std::string>& accelerators) {
     constexpr double planned_s = 20, most_silence_s = 30;   // a context opens in seconds, the products take milliseconds
     TestChildLaunch launch = launch_;
     launch.silence_s = std::min(launch.silence_s, most_silence_s);
     std::vector<TestOrder> orders;
     for (const auto& id : accelerators)
       orders.push_back({json::Object{{"do", "prove"}, {"request", devices::to_json(request_)}, {"accelerator", id}, {"family", "burnin"}}, planned_s, id, "burnin"});
-    std::vector<std::vector<devices::KernelProof>> out(accelerators.size());
+    std::vector<Proven> out(accelerators.size());
     const auto ends = run_test_processes(orders, launch, [&](std::size_t i, const json::Value& message) {
-        if (message.string_or("type") == "kernel" && out[i].size() < 64)
-          out[i].push_back({one_line(message.string_or("name"), 60), one_line(message.string_or("reason"), 300), message.bool_or("proven", false)});
+        if (message.string_or("type") == "counters") out[i].before = message;
+        if (message.string_or("type") == "kernel" && out[i].kernels.size() < 64)
+          out[i].kernels.push_back({one_line(message.string_or("name"), 60), one_line(message.string_or("reason"), 300), message.bool_or("proven", false)});
       }, [&] { return context_.stop_requested(); });
     for (std::size_t i = 0; i < ends.size(); ++i)
-      if (ends[i].kind != TestEnd::Kind::finished || ends[i].unreadable) out[i].clear();   // what a process said that then broke is worth nothing
+      if (ends[i].kind != TestEnd::Kind::finished || ends[i].unreadable) out[i].kernels.clear();   // what a process said that then broke is worth nothing
     return out;
   }
   // What the counters and the kernel's log say after the child that watched them is gone: in a process of its own, because a
@@ -108,17 +116,11 @@ class FamilyRun {
         if (message.string_or("type") == "stray_event") stray(message);
         else forward(message, order.accelerator);
       }, [&] { return context_.stop_requested(); });
-    if (ends[0].unreadable) context_.emit(test_done(order.accelerator, request_.device, "counters", "not_run", code::test_report_damaged, unreadable_words(ends[0])));
+    if (ends[0].unreadable) context_.emit(test_done(order.accelerator, request_.device, "counters", "not_run", code::test_report_damaged, unreadable_words(ends[0].unreadable)));
     if (ends[0].kind != TestEnd::Kind::finished && !ends[0].stopped)
       context_.emit(test_done(order.accelerator, request_.device, "counters", "failed", code::test_hung, "after " + order.family + " broke off: " + ends[0].reason));
   }
-  // An event in the kernel's log of a place where no accelerator is any more: of the node, not of the one that read it.
-  void stray(const json::Value& message) {
-    const std::string slot = health::pci_slot(message.string_or("slot"));
-    const auto number = std::clamp<std::int64_t>(message.int_or("number", 0), 0, 99'999'999);
-    context_.emit(test_done("", request_.device, fmt::format("xid.{}", number), "failed", code::xid_without_accelerator,
-                            fmt::format("{}: {}", slot.empty() ? "no place is named" : slot, one_line(message.string_or("line"), 300))));
-  }
+  void stray(const json::Value& message) { context_.emit(stray_event_message(message, request_.device)); }
   // The accelerator is what the order was about, whatever the child says.
   void forward(const json::Value& message, const std::string& accelerator) {
     const auto* object = message.as_object();
@@ -137,12 +139,12 @@ class FamilyRun {
     }
     if (end.kind == TestEnd::Kind::died) return say("failed", code::test_process_died, end.reason);
     if (end.kind == TestEnd::Kind::not_started) return say("not_run", code::test_process_died, end.reason);
-    if (told && end.unreadable) return say("not_run", code::test_report_damaged, unreadable_words(end));
+    if (told && end.unreadable) return say("not_run", code::test_report_damaged, unreadable_words(end.unreadable));
     if (!told) say("failed", code::test_process_died, "it ended without a result");
   }
 
   const devices::TestRequest& request_;
-  std::vector<std::string> slots_;      // of all accelerators on the PCI bus
+  const AcceleratorList& list_;
   TaskContext& context_;
   const TestChildLaunch& launch_;
 };
@@ -154,43 +156,14 @@ Status run_test_task(const json::Value& document, TaskContext& context, const Te
   TestChildLaunch launch = usual;
   if (const double silence = document.double_or("silence_s", 0); silence > 0) launch.silence_s = std::clamp(silence, 1.0, 3600.0);
 
-  // The inventory in a process of its own as well: a sick driver can hang there already.
-  std::vector<std::string> found, slots;
-  bool told = false;
-  const TestOrder list{json::Object{{"do", "list"}, {"request", devices::to_json(request)}}, 60, "", std::string(inventory_test)};
-  const auto ends = run_test_processes({list}, launch, [&](std::size_t, const json::Value& message) {
-      if (message.string_or("type") == "accelerator" && found.size() < 256) {
-        const std::string id = message.string_or("id");
-        const bool wanted = request.accelerators.empty() ||
-                            std::find(request.accelerators.begin(), request.accelerators.end(), id) != request.accelerators.end();
-        if (wanted) found.push_back(id);
-        // The accelerators that are tested come first: the first of all speaks for what belongs to none.
-        if (const std::string slot = health::pci_slot(message.string_or("pci_bus_id")); !slot.empty()) slots.insert(wanted ? slots.begin() : slots.end(), slot);
-      }
-      if (message.string_or("type") == "test_done") told = true;
-      context.emit(message);
-    }, [&] { return context.stop_requested(); });
-  const auto no_inventory = [&](std::string_view status, Code code, std::string_view reason) {
-    context.emit(test_done("", request.device, inventory_test, status, code, reason));
-    return ok();
-  };
-  if (ends[0].kind == TestEnd::Kind::hung) return no_inventory("failed", code::test_hung, ends[0].reason);
-  if (ends[0].stopped) return no_inventory("not_run", code::test_stopped, "stopped before the accelerators were found");
-  if (ends[0].kind != TestEnd::Kind::finished) return no_inventory("failed", code::test_process_died, ends[0].reason);
-  if (ends[0].unreadable) static_cast<void>(no_inventory("not_run", code::test_report_damaged, unreadable_words(ends[0])));
-  if (found.empty()) {
-    if (told) return ok();
-    return no_inventory("not_run", code::no_accelerator, request.accelerators.empty() ? "no accelerator was found" : "none of the accelerators asked for was found");
-  }
-  for (const auto& wanted : request.accelerators) {
-    if (std::find(found.begin(), found.end(), wanted) == found.end())
-      context.emit(test_done(wanted, request.device, inventory_test, "failed", code::accelerator_lost, "the accelerator is not there"));
-  }
+  const AcceleratorList list = list_accelerators(request, context, launch);
+  if (list.found.empty()) return ok();
+  const std::vector<std::string> found = list.ids();
 
   double shares = 0;
   const auto asked = [&](Family family) { return std::find(request.families.begin(), request.families.end(), family) != request.families.end(); };
   for (const auto& row : family_rows) shares += asked(row.family) ? row.share : 0;
-  FamilyRun run(request, std::move(slots), context, launch);
+  FamilyRun run(request, list, context, launch);
   // Of the time of families that were done sooner: where the time is to be filled the burn-in takes it, so that a soak lasts what
   // it is to last.
   double left_over = 0;

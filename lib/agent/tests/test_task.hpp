@@ -41,6 +41,8 @@ namespace kfab::agent {
 // Counters are read before and after every test; what they moved by comes as measurements counters.<name>, xid.<number> and
 // pcie.<name> of the family, whose detail names the tests that moved them (health/watch.hpp), also when a test's process died.
 // Each accelerator and family runs in a process of its own under a watchdog, so that it costs no other its result.
+// Of device cuda CUDA_VISIBLE_DEVICES is not obeyed: each test sees its own GPU, copies see all. Where CUDA does not start the GPUs are
+// those of NVML (health/inventory.hpp).
 // Errors: unknown device or family. No accelerator at all is a message (test_done not_run), not an error.
 Status run_test_task(const json::Value& request, TaskContext&);
 

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "agent/devices/nvml_sampler.hpp"
+#include "agent/health/inventory.hpp"
 #include "agent/health/watch.hpp"
 #include "agent/tests/test_task.hpp"
 #include "unit/agent/device_support.hpp"
@@ -360,6 +361,105 @@ TEST_CASE("the whole way: the task ties a died child's movement to its family, a
   CHECK(context.said.code("xid.79") == "KF4101");
   CHECK(context.said.done("xid.79").string_or("accelerator").empty());
   for (const auto& m : context.said.messages) CHECK(m.string_or("type") != "counters");
+}
+
+TEST_CASE("where CUDA does not start NVML lists the GPUs, and without NVML the bus and the kernel's log do") {
+  Node node;
+  const auto listed = [&](const std::string& script) {
+    return in_process_of_its_own([&](devices::TestSink& sink) {
+      ::setenv("KFAB_FAKE_NVML", script.c_str(), 1);
+      list_without_cuda(node.sources, sink);
+    });
+  };
+  const auto by_nvml = listed("devices=3,1.off_the_bus=1");
+  std::vector<devices::Accelerator> found;
+  for (const auto& m : by_nvml.messages)
+    if (m.string_or("type") == "accelerator") found.push_back(devices::accelerator_from_json(m));
+  REQUIRE(found.size() == 2);
+  CHECK(found[0].id == first_gpu);
+  CHECK(found[0].device == "cuda");
+  CHECK(found[0].model == "Fake GPU");
+  CHECK(found[1].index == 2);
+  CHECK(found[1].pci_bus_id == "0000:3d:00.0");
+  CHECK(by_nvml.code("inventory") == "KF4006");
+  CHECK(by_nvml.status("inventory") == "failed");
+
+  const auto strays = [](const Collected& said) {
+    return std::count_if(said.messages.begin(), said.messages.end(), [](const auto& m) { return m.string_or("type") == "stray_event" && m.int_or("number", 0) == 79; });
+  };
+  node.log("NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus.");
+  CHECK(listed("error:nvmlInit_v2=999").messages.empty());   // no NVIDIA GPU on the bus: nothing of it is said
+  test::write(node.dir / "sys/bus/pci/devices/0000:3b:00.0/vendor", "0x10de\n");
+  test::write(node.dir / "sys/bus/pci/devices/0000:3b:00.0/class", "0x030200\n");
+  test::write(node.dir / "sys/bus/pci/devices/0000:3b:00.1/vendor", "0x10de\n");
+  test::write(node.dir / "sys/bus/pci/devices/0000:3b:00.1/class", "0x040300\n");   // its sound function
+  const auto by_bus = listed("error:nvmlInit_v2=999");
+  CHECK(strays(by_bus) == 1);
+  CHECK(by_bus.status("inventory") == "not_run");
+  CHECK(by_bus.done("inventory").string_or("reason").find("1 GPU of NVIDIA on the PCI bus (0000:3b:00.0), and no driver tells of them: NVML does not start") == 0);
+  CHECK(strays(listed("")) == 0);   // NVML tells of it: the log is its health's
+}
+
+TEST_CASE("the kernel's log is told before a driver that may hang is asked, and when it does not start") {
+  const Node node;
+  node.log("NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus.");
+  const auto said = node.health("error:nvmlInit_v2=999");
+  CHECK(said.status("health") == "not_run");
+  CHECK(said.value("xid.79") == 1);
+  CHECK(said.value("health.kernel_log") == 1);
+  // What the parent needs to read on in the log when this process dies comes before the driver is asked as well.
+  const auto before = std::find_if(said.messages.begin(), said.messages.end(), [](const auto& m) { return m.string_or("type") == "counters"; });
+  REQUIRE(before != said.messages.end());
+  node.log("NVRM: Xid (PCI:0000:3b:00): 119, Timeout waiting for RPC");
+  const auto dead = in_process_of_its_own([&](devices::TestSink& sink) {
+    ::setenv("KFAB_FAKE_NVML", "hang=nvmlInit_v2", 1);   // it is not asked again
+    Before at_log = before_from_json(*before);
+    at_log.log_record.reset();
+    at_log.log_at_s = 5;
+    finish_for_dead(Node::gpu(), at_log, "health", node.sources, sink);
+  });
+  CHECK(dead.value("xid.119") == 1);
+  CHECK(dead.value("counters.xids") == 2);
+}
+
+TEST_CASE("a burn-in goes on from the counters before the proof of its kernels") {
+  Node node;
+  test::write(node.dir / "kmsg", "6,0,1000,-;Linux\n");
+  const auto said = in_process_of_its_own([&](devices::TestSink& sink) {
+    ::setenv("KFAB_FAKE_NVML", "pcie_replays=0,pcie_replays=5@2", 1);
+    const Before proof = before_from_json(to_json(CounterWatch(Node::gpu(), node.sources, false).before()));
+    node.log("NVRM: Xid (PCI:0000:3b:00): 13, Graphics Exception");
+    CounterWatch watch(Node::gpu(), node.sources, false, &proof);
+    watch.test_ended("gemm_bf16");
+    watch.finish("burnin", sink);
+  });
+  CHECK(said.value("xid.13") == 1);
+  CHECK(detail(said, "xid.13").find("during the proof of the kernels: ") == 0);
+  CHECK(said.value("counters.pcie_replays") == 5);
+  CHECK(detail(said, "counters.pcie_replays") == "the proof of the kernels +5");
+}
+
+TEST_CASE("the whole way without CUDA: health is read, and the rest says why it was not run") {
+  struct Context final : TaskContext {
+    Collected said;
+    void emit(const json::Value& message) override { said.messages.push_back(message); }
+    bool stop_requested() const override { return false; }
+    double remaining_s() const override { return 100; }
+  } context;
+  TestChildLaunch launch;
+  launch.silence_s = 1;
+  launch.argv = {"/bin/sh", "-c",
+                 "read -r line; case \"$line\" in"
+                 " *'\"do\":\"list\"'*) sleep 60;;"
+                 " *'\"do\":\"list_without_cuda\"'*) echo '{\"type\":\"accelerator\",\"id\":\"a\",\"device\":\"cuda\",\"pci_bus_id\":\"0000:3b:00.0\"}';;"
+                 " *'\"family\":\"health\"'*) case \"$line\" in *'\"described\":{'*'\"no_cuda\":\"it said nothing'*) echo '{\"type\":\"test_done\",\"test\":\"health\",\"status\":\"ran\"}';; esac;;"
+                 " *) echo '{\"type\":\"test_done\",\"test\":\"burnin\",\"status\":\"ran\"}';; esac"};
+  REQUIRE(run_test_task(json::Object{{"device", "cuda"}, {"families", json::Array{"health", "burnin"}}, {"duration_s", 0.2}}, context, launch));
+  CHECK(context.said.code("inventory") == "KF4007");
+  CHECK(context.said.status("health") == "ran");
+  CHECK(context.said.status("burnin") == "not_run");
+  CHECK(context.said.code("burnin") == "KF4007");
+  CHECK(context.said.done("burnin").string_or("accelerator") == "a");
 }
 
 TEST_CASE("the processor's counters by the kernel's files") {
