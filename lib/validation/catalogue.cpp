@@ -76,6 +76,8 @@ constexpr Metric cuda_burnin[] = {
     {"burnin.gemm_<p>.cublaslt_tflops", "tflops", "the same product by cuBLASLt where the node has it, compared as well"},
     {"burnin.gemm_<p>.own_to_cublaslt", "ratio", "kfab's kernel beside cuBLASLt, in turn over the same time"},
     {"burnin.gemm_<p>.kernels_refused", "count", "kernels for this chip that could not prove themselves on it"},
+    {"burnin.gemm_<p>.kernels_wrong", "count", "those of them that computed wrong bits; a fail where most GPUs of the model compute right ones by them"},
+    {"burnin.gemm_<p>.cublaslt_inexact_pct", "percent", "results of cuBLASLt that are not those of exact sums, where that is its algorithm's; it is then not compared with"},
     {"burnin.gemm_<p>.energy_j_per_tflop", "j", "energy for a tera-operation, comparisons included"},
     {"burnin.gemm_<p>.random_<figure>", "", "all of these with full mantissas: wrong is what the other slices outvote"},
     {"burnin.load.asked_pct", "percent", "the part of the time that the load asks for; 100: a steady one"},

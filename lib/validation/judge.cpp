@@ -393,7 +393,8 @@ class Judge {
     out.verdict = good ? Verdict::pass : criterion.on_violation;
     if (good) return;
     out.reason = fmt::format("{} {} {} {} (criterion {})", named, shown, sign_of_violation(criterion.direction), format_number(*out.limit, 3), criterion.id);
-    // A counter's detail names the test that moved it.
+    // A counter's detail names the test that moved it, that of a refusal the kernel and the reason.
+    if (criterion.metric.ends_with("kernels_refused") && !measurement.detail.empty()) out.reason += ": " + measurement.detail;
     if (!measurement.detail.empty() && family_of(criterion.metric) != "burnin" && family_of(criterion.metric) != "memory" && family_of(criterion.metric) != "bandwidth")
       out.reason += ": " + measurement.detail;
     if (!criterion.action.empty()) out.reason += "; " + criterion.action;

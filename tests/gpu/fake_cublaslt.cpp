@@ -1,6 +1,7 @@
 // A libcublasLt.so.13 for machines without a GPU: the products that kfab asks for, one after the other on the processor.
-// KFAB_FAKE_CUBLASLT plants faults: "none" (no algorithm for anything), "wrong" (another layout: much is wrong), "flip=N"
-// (one bit of product number N).
+// KFAB_FAKE_CUBLASLT plants faults: "none" (no algorithm for anything), "wrong" (another layout: all is wrong), "sick" (one
+// of 64 columns is wrong in each product, as of a multiprocessor that is ill), "unsteady" (a fourth is wrong, another one in each product),
+// "flip=N" (one bit of product number N).
 
 #include <algorithm>
 #include <cstdint>
@@ -100,8 +101,9 @@ int cublasLtMatmul(void*, void* operation, const void*, const void* a, void* a_l
     std::fill(sums.begin(), sums.end(), off);
     for (std::uint64_t k = 0; k < la.rows; ++k)
       for (std::uint64_t row = 0; row < ld.rows; ++row) sums[row] += left[k * la.columns + row] * right[column * lb.rows + k];
+    const bool ill = (fault() == "sick" && column % 64 == 5) || (fault() == "unsteady" && (column + std::uint64_t(products)) % 4 == 0);
     for (std::uint64_t row = 0; row < ld.rows; ++row) {
-      const double sum = sums[row];
+      const double sum = sums[row] + (ill ? 1 : 0);
       const std::uint64_t at = column * std::uint64_t(ld.leading) + row;
       if (ld.type == 1) static_cast<double*>(d)[at] = sum;
       else if (ld.type == 10) static_cast<std::int32_t*>(d)[at] = std::int32_t(sum);

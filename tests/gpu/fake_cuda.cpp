@@ -283,7 +283,7 @@ int cuFuncSetAttribute(void*, int attribute, int value) { return attribute == 8 
 // Bytes in two dimensions, swizzled over 128 bytes: the only kind that is asked for.
 int cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void* address, const std::uint64_t* sizes, const std::uint64_t* strides, const unsigned* box,
                            const unsigned*, int interleave, int swizzle, int, int) {
-  if (faults().has("no_tensor_map")) return 801;
+  if (struck("no_tensor_map")) return 801;
   if (type != 0 || rank != 2 || interleave != 0 || swizzle != 3 || box[0] > 128 || box[1] > 256 || strides[0] % 16 != 0) return 1;
   const emulator::TensorMap encoded{static_cast<const unsigned char*>(address), sizes[0], sizes[1], strides[0], box[0], box[1]};
   static_assert(sizeof encoded <= 128);
@@ -301,7 +301,7 @@ int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned, unsigned 
   u64* sick = unread ? *static_cast<u64**>(parameters[0]) + 77 : nullptr;
   if (sick) *sick ^= u64{1} << faults().get("unread", 0);
   const CheckState before = compares(name) ? *state_of(name, parameters) : CheckState{};
-  emulator::lose_tiles = hopper(name) && faults().words["hopper"] == "lost" ? 1 : 0;
+  emulator::lose_tiles = hopper(name) && struck("hopper") && faults().words["hopper"] == "lost" ? 1 : 0;
   emulator::skip_commits = starts(name, "kfab_blackwell") && faults().words["commit"] == "lost" ? 1 : 0;
   emulator::launch(gx, gy, threads, row.bind(parameters));
   // What the ISA forbids, or tensor memory that was not given back, a GPU would answer with an error or never again.
@@ -316,7 +316,7 @@ int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned, unsigned 
   const bool counted = full_mantissas || !faults().has("only_random");
   if (multiplies(name) && struck("flip_product") && counted && ++products == faults().get("flip_product", 0))
     (*static_cast<unsigned**>(parameters[2]))[1234] ^= 0x400;
-  if (hopper(name) && faults().words["hopper"] == "wrong") (*static_cast<unsigned**>(parameters[2]))[1234] ^= 0x400;
+  if (hopper(name) && struck("hopper") && faults().words["hopper"] == "wrong") (*static_cast<unsigned**>(parameters[2]))[1234] ^= 0x400;
   if (name == "kfab_memory_fill" && struck("stuck")) (*static_cast<u64**>(parameters[0]))[77] |= u64{1} << faults().get("stuck", 0);
   if (name == "kfab_copy_sm")
     damage_link(*static_cast<unsigned long long*>(parameters[0]), *static_cast<unsigned long long*>(parameters[1]), *static_cast<u64*>(parameters[2]) * 16);

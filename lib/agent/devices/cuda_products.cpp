@@ -58,7 +58,7 @@ const ProductKernel* choose_kernel(Session& session, exact::Precision precision,
     if (!kernel.must_prove) return &kernel;
     const auto proof = std::find_if(proofs.begin(), proofs.end(), [&](const auto& one) { return one.name == kernel.name; });
     if (proof != proofs.end() && proof->proven) return &kernel;
-    if (refused) refused->push_back({kernel.name, proof == proofs.end() || proof->reason.empty() ? "it was not proven" : proof->reason, false});
+    if (refused) refused->push_back({kernel.name, proof == proofs.end() || proof->reason.empty() ? "it was not proven" : proof->reason, false, proof != proofs.end() && proof->wrong});
   }
   return nullptr;
 }

@@ -10,7 +10,8 @@
 // Kernels that were written for one chip must show on that chip that they are right before a burn-in may use them: something
 // small with few blocks, so that each computes several tiles, and something of the burn-in's own size, both against the known
 // answer and against the general kernel; and full mantissas twice, which must give the same bits. A kernel that fails is
-// refused with the reason, and the general one does its work. This runs in a process of its own: a fault ends with it.
+// refused with the reason, and the general one does its work. Whether it computed wrong bits or never came to it is told apart:
+// wrong bits on one GPU, and right ones on others of its model, are the GPU's. This runs in a process of its own: a fault ends with it.
 namespace kfab::agent::devices::cuda {
 namespace {
 
@@ -27,6 +28,8 @@ class Proof {
 
   // Whether the kernel gave up waiting.
   bool stalled() const { return stalled_; }
+  // Whether it computed bits that are not the right ones.
+  bool wrong() const { return wrong_; }
 
   Status run(std::uint64_t budget) {
     const int k = small_k_bytes * 8 / shape_.operand_width;
@@ -60,9 +63,9 @@ class Proof {
     const auto words = fmt::format("{} x {} x {}", size.m, size.n, size.k);
     if (states[0].checked != products.elements()) return refuse(fmt::format("{} of {} results of {} were compared", states[0].checked, products.elements(), words));
     if (states[0].mismatches)
-      return refuse(fmt::format("{} of {} results of {} differ from the known answer, first at row {} column {}, wrong bits {:#x}", states[0].mismatches,
+      return found_wrong(fmt::format("{} of {} results of {} differ from the known answer, first at row {} column {}, wrong bits {:#x}", states[0].mismatches,
                                 products.elements(), words, states[0].first / std::uint64_t(size.n), states[0].first % std::uint64_t(size.n), states[0].mask));
-    if (count == 2 && states[1].mismatches) return refuse(fmt::format("{} results of {} differ from those of {}", states[1].mismatches, words, general_->name));
+    if (count == 2 && states[1].mismatches) return found_wrong(fmt::format("{} results of {} differ from those of {}", states[1].mismatches, words, general_->name));
     return ok();
   }
 
@@ -79,7 +82,7 @@ class Proof {
     KFAB_TRY_VOID(products.compare_same(second.at(), first.at(), states_.at(0)));
     KFAB_TRY(states, states_.collect(session_, 1));
     KFAB_TRY_VOID(went_through(products));
-    if (states[0].mismatches) return refuse(fmt::format("{} results differ from one run to the next", states[0].mismatches));
+    if (states[0].mismatches) return found_wrong(fmt::format("{} results differ from one run to the next", states[0].mismatches));
     return ok();
   }
 
@@ -95,6 +98,7 @@ class Proof {
     stalled_ = stalled_ || gave_up;
     return gave_up ? refuse("it waited for data that never came") : ok();
   }
+  Status found_wrong(std::string why) { return wrong_ = true, refuse(std::move(why)); }
   Status refuse(std::string why) { return error(code::kernel_refused, std::move(why)); }
 
   Session& session_;
@@ -102,7 +106,7 @@ class Proof {
   const ProductKernel* general_;
   const exact::Shape& shape_;
   CheckStates states_;
-  bool stalled_ = false;
+  bool stalled_ = false, wrong_ = false;
 };
 
 }  // namespace
@@ -119,7 +123,7 @@ void prove_kernels(Session& session, const TestRequest& request, TestSink& sink)
     Status proven = session.has(kernel.name) ? ok() : Status(error(code::kernel_refused, "it is not in this agent's image"));
     Proof proof(session, kernel, general);
     if (proven) proven = proof.run(memory->free / 2);
-    sink.emit(json::Object{{"type", "kernel"}, {"name", kernel.name}, {"proven", bool(proven)}, {"reason", proven ? "" : one_line(proven.error().message, 300)}});
+    sink.emit(json::Object{{"type", "kernel"}, {"name", kernel.name}, {"proven", bool(proven)}, {"wrong", proof.wrong()}, {"reason", proven ? "" : one_line(proven.error().message, 300)}});
     if (!proven && is_broken(proven.error().code)) return;   // this context does nothing more
     if (!proven && proof.stalled()) return;                  // nobody knows what is still under way in it; the others stay unproven
   }

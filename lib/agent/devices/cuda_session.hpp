@@ -156,7 +156,7 @@ std::string nameless(int ordinal);
 // Describes device `ordinal` of the driver.
 Result<Accelerator> describe(const Driver&, int ordinal);
 
-// Says which of the kernels that must prove themselves did so on this GPU, as "kernel" messages {name, proven, reason}.
+// Says which of the kernels that must prove themselves did so on this GPU, as "kernel" messages {name, proven, wrong, reason}.
 void prove_kernels(Session&, const TestRequest&, TestSink&);
 
 // The three families.

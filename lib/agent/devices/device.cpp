@@ -93,7 +93,7 @@ Result<TestRequest> read_request(const json::Value& document) {
   out.buffer_bytes = std::uint64_t(std::clamp<std::int64_t>(document.int_or("buffer_mib", 0), 0, 1 << 20)) << 20;
   for (const auto& kernel : document.array_at("kernels"))
     if (out.kernels.size() < 64)
-      out.kernels.push_back({one_line(kernel.string_or("name"), 60), one_line(kernel.string_or("reason"), 300), kernel.bool_or("proven", false)});
+      out.kernels.push_back({one_line(kernel.string_or("name"), 60), one_line(kernel.string_or("reason"), 300), kernel.bool_or("proven", false), kernel.bool_or("wrong", false)});
   KFAB_TRY(load, read_load_shape(document));
   out.load = load;
   return out;
@@ -104,7 +104,7 @@ json::Value to_json(const TestRequest& request) {
   json::Array families;
   for (const auto family : request.families) families.emplace_back(to_string(family));
   json::Array kernels;
-  for (const auto& kernel : request.kernels) kernels.emplace_back(json::Object{{"name", kernel.name}, {"reason", kernel.reason}, {"proven", kernel.proven}});
+  for (const auto& kernel : request.kernels) kernels.emplace_back(json::Object{{"name", kernel.name}, {"reason", kernel.reason}, {"proven", kernel.proven}, {"wrong", kernel.wrong}});
   return json::Object{{"device", request.device},
                       {"level", request.level},
                       {"kernels", kernels},

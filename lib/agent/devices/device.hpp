@@ -34,7 +34,8 @@ enum class Family : std::uint8_t { health, memory, bandwidth, burnin };
 inline constexpr Family all_families[] = {Family::health, Family::memory, Family::bandwidth, Family::burnin};
 std::string_view to_string(Family);
 
-struct KernelProof { std::string name, reason; bool proven = false; };   // reason: why not, in words
+// reason: why not, in words. wrong: it computed wrong bits; else it could not be launched, gave up or was not asked.
+struct KernelProof { std::string name, reason; bool proven = false, wrong = false; };
 
 // What is to be done, read from a request with bounds: durations 0.1 s to 30 days, fractions 0.01 to 0.98.
 struct TestRequest {

@@ -85,7 +85,8 @@ class FamilyRun {
     json::Value before;   // the counters before the proof
   };
   // Kernels that nobody trusts unseen prove themselves in processes of their own. What is left unsaid there, for whatever
-  // reason, is not proven, and the general kernels do the work: nothing of this is a verdict on the accelerator.
+  // reason, is not proven, and the general kernels do the work. Nothing of this is a verdict on the accelerator by itself: what it
+  // refused, and what was wrong on it, is told with its burn-in, and held against others of its model.
   std::vector<Proven> prove(const std::vector<std::string>& accelerators) {
     constexpr double planned_s = 20, most_silence_s = 30;   // a context opens in seconds, the products take milliseconds
     TestChildLaunch launch = launch_;
@@ -97,10 +98,11 @@ class FamilyRun {
     const auto ends = run_test_processes(orders, launch, [&](std::size_t i, const json::Value& message) {
         if (message.string_or("type") == "counters") out[i].before = message;
         if (message.string_or("type") == "kernel" && out[i].kernels.size() < 64)
-          out[i].kernels.push_back({one_line(message.string_or("name"), 60), one_line(message.string_or("reason"), 300), message.bool_or("proven", false)});
+          out[i].kernels.push_back({one_line(message.string_or("name"), 60), one_line(message.string_or("reason"), 300), message.bool_or("proven", false), message.bool_or("wrong", false)});
       }, [&] { return context_.stop_requested(); });
     for (std::size_t i = 0; i < ends.size(); ++i)
-      if (ends[i].kind != TestEnd::Kind::finished || ends[i].unreadable) out[i].kernels.clear();   // what a process said that then broke is worth nothing
+      if (ends[i].kind != TestEnd::Kind::finished || ends[i].unreadable)   // what a process said that then broke proves nothing; wrong bits stay wrong
+        std::erase_if(out[i].kernels, [](const auto& kernel) { return !kernel.wrong; });
     return out;
   }
   // What the counters and the kernel's log say after the child that watched them is gone: in a process of its own, because a

@@ -57,7 +57,7 @@ Collected with_fault(const std::string& fault, const Ask& ask) {
       Collected proofs;
       device->prove(found->at(0), request, proofs);
       for (const auto& message : proofs.messages) {
-        request.kernels.push_back({message.string_or("name"), message.string_or("reason"), message.bool_or("proven", false)});
+        request.kernels.push_back({message.string_or("name"), message.string_or("reason"), message.bool_or("proven", false), message.bool_or("wrong", false)});
         sink.emit(*message.as_object());
       }
     }
@@ -116,14 +116,16 @@ TEST_CASE("cuda: Hopper's kernels prove themselves, and are used when they have"
   }
 }
 
-TEST_CASE("cuda: a kernel for Hopper that is wrong, waits for ever or is not there is refused, and the general one does its work") {
-  struct Row { const char* fault; const char* words; };
-  for (const auto& row : {Row{"hopper=wrong", "differ from the known answer"}, Row{"hopper=lost", "never came"}}) {
+TEST_CASE("cuda: a kernel for Hopper that is wrong, waits for ever or is not there is refused with what it was, and the general one does its work") {
+  struct Row { const char* fault; const char* words; int wrong; };
+  for (const auto& row : {Row{"hopper=wrong", "differ from the known answer", 1}, Row{"hopper=lost", "never came", 0}, Row{"no_tensor_map", "tensor memory unit", 0}}) {
     CAPTURE(row.fault);
     const auto said = with_fault(row.fault, {Family::burnin, {"bf16"}, fake, true});
     CHECK(said.status("gemm_bf16") == "ran");
     CHECK(said.value("burnin.gemm_bf16.mismatches") == 0);
     CHECK(said.value("burnin.gemm_bf16.kernels_refused") == 1);
+    CHECK(said.value("burnin.gemm_bf16.kernels_wrong") == row.wrong);
+    CHECK(said.value("burnin.gemm_bf16.random_kernels_wrong") == row.wrong);
     CHECK(said.measured("burnin.gemm_bf16.kernels_refused").string_or("detail").find(row.words) != std::string::npos);
     CHECK(said.measured("burnin.gemm_bf16.digest").string_or("link").rfind("kfab_gemm_bf16 ", 0) == 0);
   }
@@ -160,6 +162,22 @@ TEST_CASE("cuda: cuBLASLt is a second engine on the same data, compared as well"
     CHECK(said.measured("burnin.gemm_bf16.cublaslt_tflops")["value"].is_null());
     CHECK(said.measured("burnin.gemm_bf16.cublaslt_tflops").string_or("detail").find(row.words) != std::string::npos);
   }
+  // All wrong in the same way twice is its algorithm: told, and no mismatch. Some, or something else each time, is the GPU.
+  const auto by = [](const char* precision, const char* fault) { return with_fault("", {Family::burnin, {precision}, fake, false, fake_cublaslt, fault}); };
+  CHECK(by("bf16", "").value("burnin.gemm_bf16.cublaslt_inexact_pct") == 0);
+  CHECK(by("bf16", "wrong").value("burnin.gemm_bf16.cublaslt_inexact_pct") == 100);
+  for (const auto* precision : {"bf16", "fp16", "tf32", "int8", "fp32"}) {
+    CAPTURE(precision);
+    const auto sick = by(precision, "sick");
+    const std::string metric = std::string("burnin.gemm_") + precision;
+    CHECK(sick.value(metric + ".mismatches") > 0);
+    CHECK(sick.value(metric + ".cublaslt_inexact_pct") == 0);
+    REQUIRE_FALSE(sick.mismatches().empty());
+    CHECK(sick.mismatches()[0].string_or("where").find("cuBLASLt") != std::string::npos);
+  }
+  CHECK(by("fp8", "sick").value("burnin.gemm_fp8.mismatches") == 0);   // sums of fewer bits look like that
+  CHECK(by("fp8", "sick").value("burnin.gemm_fp8.cublaslt_inexact_pct") > 1);
+  for (const auto* precision : {"bf16", "fp8"}) CHECK(by(precision, "unsteady").value(std::string("burnin.gemm_") + precision + ".mismatches") > 0);
   // A single bit is no misunderstanding: it counts.
   const auto said = with_fault("", {Family::burnin, {"bf16"}, fake, false, fake_cublaslt, "flip=1"});
   CHECK(said.value("burnin.gemm_bf16.mismatches") == 1);
