@@ -57,11 +57,24 @@ std::optional<std::pair<int, std::string_view>> numbered(std::string_view text) 
 std::string slot_in(std::string_view text) {
   std::size_t at = 0;
   while (at < text.size()) {
-    const auto end = std::min(text.find_first_of(" ,()[]", at), text.size());
+    const auto end = std::min(text.find_first_of(" ,()[]\n", at), text.size());
     if (auto slot = pci_slot(text.substr(at, end - at)); !slot.empty()) return slot;
     at = end + 1;
   }
   return {};
+}
+
+// /dev/kmsg writes what is not printable, and the backslash itself, as "\\x0a": a record of several lines is one line there.
+std::string unescaped(std::string_view text) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    unsigned code = 0;
+    const bool escape = text[at] == '\\' && text.size() - at >= 4 && text[at + 1] == 'x' && is_hex(text.substr(at + 2, 2));
+    if (escape) std::from_chars(text.data() + at + 2, text.data() + at + 4, code, 16);
+    out += escape ? static_cast<char>(code) : text[at];
+    if (escape) at += 3;
+  }
+  return out;
 }
 
 bool says_fatal(std::string_view text) {
@@ -210,7 +223,7 @@ void KernelLog::take_record(std::string_view line, std::vector<KernelEvent>& out
   first_ = false;
   if (sequence) next_record_ = *sequence + 1;
   if (go_on_after_ && sequence && *sequence <= *go_on_after_) return;
-  take(line.substr(semicolon + 1), micros ? static_cast<double>(*micros) * 1e-6 : -1, out);
+  take(unescaped(line.substr(semicolon + 1)), micros ? static_cast<double>(*micros) * 1e-6 : -1, out);
 }
 
 // Records, with lines of further fields after them that begin with a blank.
@@ -277,8 +290,21 @@ std::vector<KernelEvent> KernelLog::read_journal() {
   cut_ = cut_ || shortened;
   journal_first_ = first;
   std::uint64_t seen = 0;
+  std::string record;
+  double record_at_s = -1;
+  const auto ended = [&] {
+    if (!record.empty()) take(record, record_at_s, out);
+    record.clear();
+  };
   for (const std::string_view line : lines) {
     if (seen++ < journal_lines_ && !shortened) continue;
+    // A record of several lines: the further ones are set in, and have neither a time nor a name.
+    if (!line.empty() && line.front() == ' ' && !record.empty() && record.size() < record_bytes) {
+      record += '\n';
+      record += trim(line);
+      continue;
+    }
+    ended();
     const auto kernel = line.find("kernel: ");
     if (line.empty() || line.front() != '[' || kernel == std::string_view::npos) continue;
     double at_s = -1;
@@ -288,8 +314,10 @@ std::vector<KernelEvent> KernelLog::read_journal() {
       if (std::from_chars(number.data(), number.data() + number.size(), at_s).ec != std::errc{}) at_s = -1;
     }
     if (shortened && at_s >= 0 && at_s <= seen_until_s) continue;
-    take(line.substr(kernel + 8), at_s, out);
+    record = line.substr(kernel + 8);
+    record_at_s = at_s;
   }
+  ended();
   journal_lines_ = seen;
   return out;
 }

@@ -96,6 +96,32 @@ TEST_CASE("a recorded log is read once, in order, with its times") {
   CHECK(more[0].number == 94);
 }
 
+TEST_CASE("a record of several lines is one event, in the kernel's log and in the journal") {
+  // As NVIDIA's driver writes it: one record; the address stands before a line's end.
+  Recorded recorded(
+      "3,12,5000000,-;NVRM: The NVIDIA GPU 0000:3b:00.0\\x0aNVRM: (PCI ID: 10de:2330) installed in this system has\\x0aNVRM: fallen off the bus and is not responding to commands.\n"
+      "6,13,5100000,-;a path\\x5cx0a that is none\n");
+  const auto by_device = KernelLog(recorded.sources).next();
+  REQUIRE(by_device.size() == 1);
+  CHECK(by_device[0].number == 79);
+  CHECK(by_device[0].slot == "0000:3b:00");
+  CHECK(by_device[0].line.find("NVRM: (PCI ID: 10de:2330) installed") != std::string::npos);
+  CHECK(by_device[0].line.find('\n') == std::string::npos);
+
+  recorded.sources.kernel_log = "/none";
+  test::write(recorded.dir / "journal",
+              "[    5.000000] n kernel: NVRM: The NVIDIA GPU 0000:3b:00.0\n                         NVRM: (PCI ID: 10de:2330) installed in this system has\n"
+              "                         NVRM: fallen off the bus and is not responding to commands.\n[    6.000000] n kernel: usb 1-1: new device\n");
+  recorded.sources.journal = {"/bin/sh", "-c", "cat '" + (recorded.dir / "journal") + "'"};
+  KernelLog log(recorded.sources);
+  const auto by_journal = log.next();
+  REQUIRE(by_journal.size() == 1);
+  CHECK(by_journal[0].number == 79);
+  CHECK(by_journal[0].slot == "0000:3b:00");
+  CHECK(by_journal[0].at_s == doctest::Approx(5));
+  CHECK(log.next().empty());
+}
+
 TEST_CASE("a log whose beginning is gone says so") {
   const Recorded recorded("6,4711,99000000,-;something\n");
   KernelLog log(recorded.sources);
