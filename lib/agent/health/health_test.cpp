@@ -168,13 +168,16 @@ void run_health(const devices::Accelerator& accelerator, const std::vector<std::
   if (!versions.empty()) sink.emit(json::Object{{"type", "versions"}, {"versions", std::move(versions)}});
   if (!log_told) log_and_place(source.slot());
 
-  PcieLink link = source.link();
-  if (accelerator.device == "cuda") tell_properties(accelerator, link, sources, sink);
-  if (link.generation || link.width) {
-    const std::string why = load_link(accelerator, sources, sources.link_load_s, [&] { link = better(link, source.link()); });
+  const PcieLink idle = source.link();
+  if (accelerator.device == "cuda") tell_properties(accelerator, idle, sources, sink);
+  if (idle.generation || idle.width) {
+    LinkLooks looks(true);
+    looks.take(idle);
+    const std::string why = load_link(accelerator, sources, sources.link_load_s, [&] { looks.take(source.link()); });
     // An idle GPU lowers its link: what is below the maximum and was not loaded says nothing. What is at it needs no load.
+    const PcieLink& link = looks.told();
     const bool at_most = link.generation && link.most_generation && link.width && link.most_width && *link.generation >= *link.most_generation && *link.width >= *link.most_width;
-    emit_link(test_name, link, why.empty() || at_most ? std::string() : "the link was not loaded, and an idle one is slower: " + why, sink);
+    emit_link(test_name, looks, why.empty() || at_most ? std::string() : "the link was not loaded, and an idle one is slower: " + why, sink);
   }
 
   const auto seed = static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());

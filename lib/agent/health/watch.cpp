@@ -67,25 +67,37 @@ void tell_lost(std::string_view during, const std::string& lost, devices::TestSi
   if (!lost.empty()) sink.test_done("kernel_log", "not_run", 0, fmt::format("during {}: {}", during, lost), to_string(code::kernel_log_gap));
 }
 
-PcieLink better(const PcieLink& a, const PcieLink& b) {
-  const auto rank = [](const PcieLink& link) { return std::pair{link.generation.value_or(0), link.width.value_or(0)}; };
-  return rank(b) > rank(a) ? b : a;
+namespace {
+
+std::pair<unsigned, unsigned> rank_of(const PcieLink& link) { return {link.generation.value_or(0), link.width.value_or(0)}; }
+
+}  // namespace
+
+void LinkLooks::take(const PcieLink& look) {
+  const auto now = rank_of(look), best = rank_of(best_), last = rank_of(last_);
+  if (now >= best) {
+    if (fallen_ && fallen_->generation.value_or(0) < now.first) fallen_.reset();
+    best_ = look;
+  } else if (now == last && (under_load_ || now.first == best.first)) {
+    if (!fallen_ || now < rank_of(*fallen_)) fallen_ = look;
+  }
+  last_ = look;
 }
 
-void emit_link(std::string_view test, const PcieLink& link, std::string_view why, devices::TestSink& sink) {
+void emit_link(std::string_view test, const LinkLooks& looks, std::string_view why, devices::TestSink& sink) {
+  const PcieLink& link = looks.told();
   if (!link.generation && !link.width && !link.most_generation) return;   // nothing that sits on PCIe
   const auto say = [&](std::string_view name, const std::optional<unsigned>& now, const std::optional<unsigned>& most) {
     const bool known = now && why.empty();
     sink.measurement(test, fmt::format("pcie.{}", name), known ? json::Value(*now) : json::Value(), "count",
-                     known ? "the most that was seen under load" : why.empty() ? "neither the driver nor the kernel tells" : why);
+                     known ? looks.fell() ? "it fell to that under load" : "the most that was seen under load" : why.empty() ? "neither the driver nor the kernel tells" : why);
     const bool both = known && most;
     const unsigned missing = both && *most > *now ? *most - *now : 0;
     sink.measurement(test, fmt::format("pcie.{}_missing", name), both ? json::Value(missing) : json::Value(), "count",
-                     both ? fmt::format("{} of {} that the accelerator itself can", *now, *most) : known ? std::string("the device's own maximum is not told") : std::string(why));
+                     both ? fmt::format("{} of {} that the accelerator itself can{}", *now, *most, missing > 0 && looks.fell() ? ", to which it fell under load" : "") : known ? std::string("the device's own maximum is not told") : std::string(why));
   };
-  PcieLink shown = link;
-  say("generation", shown.generation, shown.most_generation);
-  say("width", shown.width, shown.most_width);
+  say("generation", link.generation, link.most_generation);
+  say("width", link.width, link.most_width);
   if (link.host_generation && link.most_generation && *link.host_generation < *link.most_generation)
     sink.measurement(test, "pcie.host_generation", *link.host_generation, "count", "the slot allows less than the accelerator can");
 }
@@ -115,7 +127,7 @@ CounterWatch::CounterWatch(const devices::Accelerator& accelerator, const Source
   }
   if (earlier && source_) look_at_counters(proof_name);
   if (!source_ || !sample_link) return;
-  link_ = source_->link();
+  looks_.take(source_->link());
   sampler_ = std::thread([this] { sample(); });
 }
 
@@ -132,7 +144,7 @@ CounterWatch::~CounterWatch() {
 void CounterWatch::sample() {
   std::unique_lock lock(mutex_);
   while (!stop_) {
-    link_ = better(link_, source_->link());
+    looks_.take(source_->link());
     wake_.wait_for(lock, link_period, [this] { return stop_; });
   }
 }
@@ -239,7 +251,7 @@ void CounterWatch::finish(std::string_view family, devices::TestSink& sink) {
     }
     wake_.notify_all();
     sampler_.join();
-    emit_link(family, link_, {}, sink);
+    emit_link(family, looks_, {}, sink);
   }
   look(family);
   if (!source_) {

@@ -29,6 +29,23 @@ struct Before {
 json::Object to_json(const Before&);       // the "counters" message: {type, slot, pci_bus_id, readings[], log_at_s, log_record, states[]}
 Before before_from_json(const json::Value&);
 
+// Looks at a link, one after another. An idle accelerator lowers its link and a loaded one raises it, so that the best that was seen
+// counts, until it falls: fewer lanes at the generation of the best look, or, where all looks are `under_load`, a lower generation that
+// stays (it may go idle before the load begins, and takes a moment to wake). A link that falls is seen so twice in a row: one look may
+// come between the two figures of a link that changes.
+class LinkLooks {
+ public:
+  explicit LinkLooks(bool under_load) : under_load_(under_load) {}
+  void take(const PcieLink&);
+  const PcieLink& told() const { return fallen_ ? *fallen_ : best_; }
+  bool fell() const { return fallen_.has_value(); }
+
+ private:
+  bool under_load_;
+  PcieLink best_, last_;
+  std::optional<PcieLink> fallen_;   // the least of them
+};
+
 class CounterWatch {
  public:
   // Reads everything once. `sample_link`: look at the PCIe link all the time until finish(). `earlier`: what another process read before
@@ -76,10 +93,10 @@ class CounterWatch {
   bool driver_tells_ = false;
   std::string log_lost_;          // what of the kernel's log was lost, in words; empty: nothing
 
-  std::mutex mutex_;              // over source_ and link_
+  std::mutex mutex_;              // over source_ and looks_
   std::condition_variable wake_;
   bool stop_ = false;
-  PcieLink link_;
+  LinkLooks looks_{false};        // copies pause, and go over other links as well
   std::thread sampler_;
 };
 
@@ -90,11 +107,9 @@ void tell_lost(std::string_view during, const std::string& lost, devices::TestSi
 // After the process that watched has died: what moved since `before`, tied to the family as a whole.
 void finish_for_dead(const devices::Accelerator&, const Before&, std::string_view family, const Sources&, devices::TestSink&);
 
-// The better of two looks at a link: the higher generation, then the greater width.
-PcieLink better(const PcieLink&, const PcieLink&);
 // pcie.generation, .width, .generation_missing and .width_missing (what lacks to the device's own maximum), of a link that was
 // looked at under load; null with `why` where there was no load.
-void emit_link(std::string_view test, const PcieLink&, std::string_view why, devices::TestSink&);
+void emit_link(std::string_view test, const LinkLooks&, std::string_view why, devices::TestSink&);
 
 // The health family on one accelerator: counters and states as health.<name>, the XIDs since boot, its versions, its PCIe
 // link under a short load, and the proof of the checker; test "health". Events of slots that are none of `slots` are

@@ -134,6 +134,31 @@ TEST_CASE("an idle link that is slow is no finding, and one that was loaded is")
   CHECK(node.health("").value("pcie.generation_missing") == 0);   // at its most without load: nothing is missing
 }
 
+TEST_CASE("a link that falls under load is not as good as it was before") {
+  Node node;
+  node.sources.link_load_s = 0.05;
+  const auto narrow = node.health("pcie_width=16,pcie_width=8@3");
+  CHECK(narrow.value("pcie.width_missing") == 8);
+  CHECK(detail(narrow, "pcie.width_missing") == "8 of 16 that the accelerator itself can, to which it fell under load");
+  CHECK(node.health("pcie_generation=5,pcie_generation=4@3").value("pcie.generation_missing") == 1);
+  // One look between two figures of a link that changes is none.
+  CHECK(node.health("pcie_width=16,pcie_width=8@3,pcie_width=16@4").value("pcie.width_missing") == 0);
+
+  const auto look = [](unsigned generation, unsigned width) { return PcieLink{generation, width, 5, 16, {}}; };
+  const auto told = [&](bool under_load, std::initializer_list<PcieLink> all) {
+    LinkLooks looks(under_load);
+    for (const auto& one : all) looks.take(one);
+    return std::pair{*looks.told().generation, *looks.told().width};
+  };
+  using Link = std::pair<unsigned, unsigned>;
+  CHECK(told(false, {look(5, 16), look(5, 8), look(5, 8), look(5, 16)}) == Link{5, 8});
+  CHECK(told(false, {look(5, 16), look(1, 16), look(1, 16), look(1, 4), look(1, 4)}) == Link{5, 16});   // idle between copies
+  CHECK(told(false, {look(1, 16), look(1, 4), look(1, 4), look(5, 16)}) == Link{5, 16});                 // idle before them
+  CHECK(told(true, {look(1, 4), look(1, 4), look(5, 16)}) == Link{5, 16});                               // it wakes
+  CHECK(told(true, {look(5, 16), look(1, 16), look(1, 16), look(5, 16)}) == Link{5, 16});               // it slept in before the load
+  CHECK(told(true, {look(5, 16), look(3, 16), look(3, 16)}) == Link{3, 16});
+}
+
 TEST_CASE("drivers that cannot, may not or will not tell") {
   Node node;
   SUBCASE("an older driver lacks functions: said for each, the rest is told") {
