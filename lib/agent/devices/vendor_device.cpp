@@ -95,8 +95,11 @@ const std::vector<Tool>& tools() {
        }},
       {"amd", "amd-smi",
        [](const std::function<bool()>& stop, bool& there, std::string& why) {
-         const Said facts = ask({"amd-smi", "static", "--json"}, stop);
-         const Said metrics = facts.well ? ask({"amd-smi", "metric", "--json"}, stop) : Said();
+         // ROCm installs it beside its validation suite, and puts neither on the PATH.
+         const std::string elsewhere = find_tool("amd-smi", {}).empty() ? find_tool("amd-smi", {"/opt/rocm/bin"}) : std::string();
+         const std::string amd_smi = elsewhere.empty() ? "amd-smi" : elsewhere;
+         const Said facts = ask({amd_smi, "static", "--json"}, stop);
+         const Said metrics = facts.well ? ask({amd_smi, "metric", "--json"}, stop) : Said();
          return one_answer(facts, there, why, [&] { return read_amd(facts.out, metrics.well ? metrics.out : std::string()); });
        },
        "kfab drives no memory test of AMD", {},

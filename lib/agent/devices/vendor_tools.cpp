@@ -76,6 +76,12 @@ int index_of(const json::Value& value, int fallback) {
   return fallback;
 }
 
+// -1, as a number or as text: the board does not say.
+int vendor_numa_node(const json::Value& value) {
+  const auto number = read_quantity(value);
+  return number && number->unit.empty() && number->value >= 0 ? static_cast<int>(std::min(number->value, 1e6)) : -1;
+}
+
 // The list of a document that is one, or has one under any of these names.
 const json::Array* list_of(const json::Value& document, std::initializer_list<std::string_view> names) {
   if (const auto* list = document.as_array()) return list;
@@ -143,7 +149,7 @@ ToolAnswer read_rebellions(std::string_view text) {
     one.accelerator.model = text_of(device["name"]);
     one.accelerator.index = index_of(device["npu"], static_cast<int>(answer.found.size()));
     one.accelerator.pci_bus_id = text_of(pci["bus_id"], 32);
-    one.accelerator.numa_node = index_of(pci["numa_node"], -1);
+    one.accelerator.numa_node = vendor_numa_node(pci["numa_node"]);
     identify(one, "rebellions", text_of(device["sid"]), text_of(device["uuid"]));
     const auto total = read_quantity(device["memory"]["total"]);
     if (total && total->value > 0) one.accelerator.memory_bytes = static_cast<std::uint64_t>(total->value);

@@ -67,6 +67,12 @@ TEST_CASE("rebellions: power in microwatts, memory in bytes as text, and the res
   CHECK(figure(one, "health.alive") == 1);
   CHECK(figure(one, "health.hung") == 0);
   CHECK(figure(one, "health.pcie_width") == 16);
+  CHECK(one.accelerator.numa_node == 0);
+  // A board that does not say where it sits is not taken for one at node 1, or at node 0.
+  CHECK(read_rebellions(with(rebellions, R"("numa_node":"0")", R"("numa_node":"-1")")).found.at(0).accelerator.numa_node == -1);
+  CHECK(read_rebellions(with(rebellions, R"("numa_node":"0")", R"("numa_node":-1)")).found.at(0).accelerator.numa_node == -1);
+  CHECK(read_rebellions(with(rebellions, R"("numa_node":"0")", R"("numa_node":1)")).found.at(0).accelerator.numa_node == 1);
+  CHECK(read_rebellions(with(rebellions, R"("numa_node":"0",)", "")).found.at(0).accelerator.numa_node == -1);
   for (const auto& f : one.figures) {   // a figure without a unit is held against no criterion
     CAPTURE(f.metric);
     CHECK_FALSE(f.unit.empty());
