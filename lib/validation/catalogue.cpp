@@ -34,10 +34,12 @@ constexpr Metric cpu_health[] = {
     {"health.processors_offline", "count", "processors that are there and not in use"},
     {"health.machine_checks", "count", "machine checks in the kernel's log since boot"},
     {"health.kernel_log", "count", "1 where the kernel's log could be read; nothing where records were overwritten while it was read"},
+    {"health.kernel_log_whole", "count", "1 where the kernel's log, or the journal, reaches back to the boot: else older XIDs are not known (KF4160)"},
 };
 constexpr Metric cuda_health[] = {
     {"health.<counter>", "count", "every counter as it stands"},
     {"health.kernel_log", "count", "1 where the kernel's log could be read; nothing where records were overwritten while it was read"},
+    {"health.kernel_log_whole", "count", "1 where the kernel's log, or the journal, reaches back to the boot: else older XIDs are not known (KF4160)"},
     {"health.ecc_mode", "count", "1: ECC is on"},
     {"health.remapped_rows_pending", "count", "1: a remapping waits for a reset"},
     {"health.remapped_rows_failed", "count", "1: a row could not be remapped"},
@@ -52,7 +54,7 @@ constexpr Metric cuda_health[] = {
     {"health.mig_mode", "count", "1: the GPU is split"},
     {"health.persistence_mode", "count", "1: the driver stays loaded"},
     {"health.confidential_computing", "count", "1: on"},
-    {"health.foreign_processes", "count", "compute processes that are not kfab's"},
+    {"health.foreign_processes", "count", "compute and graphics processes that are not kfab's (KF4161); a display server is named and not counted"},
     {"health.memory_gib", "gib", "memory that the driver shows"},
 };
 constexpr Metric cpu_burnin[] = {

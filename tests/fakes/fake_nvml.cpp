@@ -292,6 +292,19 @@ int nvmlDeviceGetComputeRunningProcesses_v3(Device device, unsigned* count, Proc
   *count = found + 1;
   return 0;
 }
+int nvmlDeviceGetGraphicsRunningProcesses_v3(Device device, unsigned* count, Process* list) {
+  BEGIN("nvmlDeviceGetGraphicsRunningProcesses_v3");
+  const auto found = static_cast<unsigned>(figure(device, "graphics", 0));
+  for (unsigned i = 0; i < found && i < *count; ++i) list[i] = {900 + i, 0, 0, 0};
+  *count = found;
+  return 0;
+}
+// A handle of a part answers to little but this.
+int nvmlDeviceIsMigDeviceHandle(Device device, unsigned* is) {
+  BEGIN("nvmlDeviceIsMigDeviceHandle");
+  *is = static_cast<unsigned>(figure(device, "mig_handle", 0));
+  return 0;
+}
 int nvmlDeviceGetMemoryInfo_v2(Device device, Memory* memory) {
   BEGIN("nvmlDeviceGetMemoryInfo_v2");
   if (memory->version != 0x02000028) return 25;

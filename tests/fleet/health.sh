@@ -37,7 +37,7 @@ kind: Criteria
 metadata: {name: here, version: "1"}
 spec:
   extends: [nvidia-any]
-  without: [kernel-log, pcie-generation, pcie-width]     # of this machine nobody can promise them
+  without: [kernel-log, kernel-log-whole, pcie-generation, pcie-width]     # of this machine nobody can promise them
 ---
 apiVersion: kfab/v1
 kind: Profile

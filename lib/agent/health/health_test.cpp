@@ -38,12 +38,26 @@ int found_of_planted(const Readings& readings, const std::string& slot, std::uin
 Before tell_log(const devices::Accelerator& accelerator, const std::string& slot, const std::vector<std::string>& slots, const Sources& sources,
               devices::TestSink& sink) {
   KernelLog log(sources);
-  const auto events = log.next();
+  auto events = log.next();
+  std::string from(log.from());
+  bool whole = log.readable() && !log.begins_late();
+  if (log.readable() && log.cheap() && log.begins_late()) {   // the ring went round: the journal may have kept what it no longer has
+    KernelLog journal(sources, KernelLog::Way::journal);
+    auto older = journal.next();
+    std::erase_if(older, [&](const KernelEvent& event) { return event.at_s < 0 || event.at_s >= log.first_at_s(); });
+    events.insert(events.begin(), older.begin(), older.end());
+    whole = journal.readable() && !journal.cut() && !journal.begins_late();
+    if (journal.readable()) from += " and the journal";
+  }
   // A record that went away while it was read may have been an XID: then this was no reading of the log.
   sink.measurement(test_name, "health.kernel_log", log.readable() && !log.cut() ? json::Value(1) : json::Value(), "count",
                    !log.readable() ? log.why_not()
                    : log.cut()     ? log.lost()
-                                   : fmt::format("by {}{}", log.from(), log.begins_late() ? "; its oldest records are gone, so that not all since boot is known" : ""));
+                                   : "by " + from);
+  sink.measurement(test_name, "health.kernel_log_whole", log.readable() ? json::Value(whole ? 1 : 0) : json::Value(), "count",
+                   !log.readable() ? log.why_not()
+                   : whole         ? std::string()
+                                   : fmt::format("{} by {}, its oldest record is of {:.0f} s after the boot", to_string(code::kernel_log_begins_late), from, std::max(0.0, log.first_at_s())));
   tell_lost(test_name, log.lost(), sink);
   struct Group { std::uint64_t count = 0; double first = -1, last = -1; std::string line; bool fatal = false; };
   std::map<std::string, Group> groups;

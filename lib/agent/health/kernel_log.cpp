@@ -142,8 +142,8 @@ std::optional<KernelEvent> parse_kernel_line(std::string_view text) {
   return std::nullopt;
 }
 
-KernelLog::KernelLog(const Sources& sources) : sources_(sources) {
-  fd_ = ::open((sources.root + sources.kernel_log).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+KernelLog::KernelLog(const Sources& sources, Way way) : sources_(sources) {
+  if (way == Way::either) fd_ = ::open((sources.root + sources.kernel_log).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (fd_ >= 0) {
     // The device can open and still refuse the first read, where reading it is restricted.
     std::array<char, record_bytes> buffer{};
@@ -158,7 +158,7 @@ KernelLog::KernelLog(const Sources& sources) : sources_(sources) {
     fd_ = -1;
     errno = problem;
   }
-  why_not_ = fmt::format("{}: {}", sources.kernel_log, std::strerror(errno));
+  why_not_ = way == Way::either ? fmt::format("{}: {}", sources.kernel_log, std::strerror(errno)) : std::string("no journal is asked");
   if (sources.journal.empty()) return;
   // Who may not read the kernel's lines gets none, without an error: an empty answer is no answer.
   ProcessSpec probe;
@@ -186,6 +186,7 @@ std::vector<KernelEvent> KernelLog::next() {
 }
 
 void KernelLog::take(std::string_view text, double at_s, std::vector<KernelEvent>& out) {
+  if (at_s >= 0 && first_at_s_ < 0) first_at_s_ = at_s;
   if (at_s >= 0) last_at_s_ = at_s;
   auto event = parse_kernel_line(text);
   if (!event) return;
@@ -316,6 +317,8 @@ std::vector<KernelEvent> KernelLog::read_journal() {
     if (shortened && at_s >= 0 && at_s <= seen_until_s) continue;
     record = line.substr(kernel + 8);
     record_at_s = at_s;
+    // The kernel's first lines have no time yet, and name it; an older journal has the time at which it took them.
+    if (std::exchange(first_, false)) begins_late_ = at_s > 1 && record.find("Linux version") == std::string::npos && record.find("Booting Linux") == std::string::npos;
   }
   ended();
   journal_lines_ = seen;

@@ -30,7 +30,9 @@ std::string pci_slot(std::string_view address);
 // Reads the log from /dev/kmsg or, where that may not be opened, from the journal. Never waits for new lines.
 class KernelLog {
  public:
-  explicit KernelLog(const Sources&);
+  enum class Way : std::uint8_t { either, journal };
+  // `journal`: that alone, also where /dev/kmsg may be opened.
+  explicit KernelLog(const Sources&, Way = Way::either);
   ~KernelLog();
   KernelLog(const KernelLog&) = delete;
   KernelLog& operator=(const KernelLog&) = delete;
@@ -42,8 +44,10 @@ class KernelLog {
   std::string_view from() const { return fd_ >= 0 ? "/dev/kmsg" : "the journal"; }
   // Looking again costs next to nothing (/dev/kmsg), or a process (the journal).
   bool cheap() const { return fd_ >= 0; }
-  // Records older than the first that is still there are gone: what was before is not known.
+  // Records older than the first that is still there are gone: what was before is not known. Known after the first next().
   bool begins_late() const { return begins_late_; }
+  // The time of that first record; below zero before it was read.
+  double first_at_s() const { return first_at_s_; }
 
   // To go on where another reader of /dev/kmsg ended: what it had read is left out, and what was overwritten between its last record
   // and the oldest that is still there is a gap as any other. Before the first next(); nothing where the journal is read.
@@ -75,7 +79,7 @@ class KernelLog {
   bool gap_ = false, gap_on_opening_ = false;   // overwritten while it was read: how much the next record's number tells
   std::uint64_t next_record_ = 0, overwritten_ = 0;
   std::optional<std::uint64_t> go_on_after_;
-  double last_at_s_ = -1;
+  double first_at_s_ = -1, last_at_s_ = -1;
   std::uint64_t journal_lines_ = 0;
 };
 

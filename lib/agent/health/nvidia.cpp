@@ -2,10 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <functional>
+#include <map>
+#include <set>
 
 #include <fmt/format.h>
 
+#include "agent/facts_sections.hpp"
 #include "agent/health/kernel_log.hpp"
 #include "agent/health/source.hpp"
 #include "agent/nvml_library.hpp"
@@ -19,6 +23,7 @@ using Nvml = NvmlLibrary;
 
 constexpr unsigned most_links = 64;         // headers have had 6, 12, 18 and 36; asked until the driver says there is no more
 constexpr unsigned most_processes = 256;
+constexpr std::array<std::string_view, 8> display_servers{"Xorg", "X", "Xwayland", "gnome-shell", "kwin_x11", "kwin_wayland", "weston", "mutter"};
 
 // Errors of links, summed over them. Before NVLink 5 by a call, since then by fields of each link.
 struct LinkCounter { std::string_view name; int counter; unsigned field; };   // counter below zero, field 0: not that way
@@ -97,9 +102,12 @@ class NvidiaSource final : public Source {
     links(out);
     unsigned mig = 0, mig_pending = 0;
     const auto mig_told = seen(nvml_.call("nvmlDeviceGetMigMode", device_, &mig, &mig_pending));
-    // A GPU that cannot be split is not split.
-    out.push_back(mig_told == Nvml::not_supported ? Reading{"mig_mode", 0, "this GPU has no MIG"}
-                                                  : known("mig_mode", mig_told, mig, mig_pending != mig ? "changes at the next reset" : ""));
+    // A GPU that cannot be split is not split; of a part of one the driver does not support the question either.
+    unsigned part = 0;
+    const bool is_part = nvml_.call("nvmlDeviceIsMigDeviceHandle", device_, &part) == Nvml::success && part != 0;
+    out.push_back(is_part                          ? Reading{"mig_mode", 1, "this is a part of a GPU"}
+                  : mig_told == Nvml::not_supported ? Reading{"mig_mode", 0, "this GPU has no MIG"}
+                                                    : known("mig_mode", mig_told, mig, mig_pending != mig ? "changes at the next reset" : ""));
     unsigned persistence = 0;
     const auto persistence_told = seen(nvml_.call("nvmlDeviceGetPersistenceMode", device_, &persistence));
     out.push_back(known("persistence_mode", persistence_told, persistence));
@@ -308,21 +316,38 @@ class NvidiaSource final : public Source {
     const bool on = state.feature != 0;
     out.push_back(known("confidential_computing", code, on ? 1 : 0, on ? (state.dev_tools ? "on, in developer mode" : "on: copies are encrypted and slower") : ""));
   }
-  // Compute processes but this one and its parent, the agent.
+  // Processes but this one and its parent, the agent, under all numbers that the namespaces give them: the driver may tell those of the host.
   Reading processes() {
-    std::array<nvml::ProcessInfo, most_processes> list{};
-    unsigned count = list.size();
-    const auto code = seen(nvml_.call("nvmlDeviceGetComputeRunningProcesses_v3", device_, &count, list.data()));
-    if (code != Nvml::success) return known("foreign_processes", code, 0);
-    const auto own = static_cast<std::uint32_t>(::getpid()), parent = static_cast<std::uint32_t>(::getppid());
+    const FactTree tree(sources_.root);
+    std::set<std::uint32_t> own{static_cast<std::uint32_t>(::getpid()), static_cast<std::uint32_t>(::getppid())};
+    for (const std::string& status : {std::string("/proc/self/status"), fmt::format("/proc/{}/status", ::getppid())})
+      for (const std::string_view line : split_lines(tree.read(status).value_or("")))
+        if (line.rfind("NSpid:", 0) == 0)
+          for (const auto& word : split(line.substr(6), '\t'))
+            if (const auto pid = static_cast<std::uint32_t>(std::strtoul(word.c_str(), nullptr, 10)); pid > 0) own.insert(pid);
+    std::map<std::uint32_t, bool> others;   // and whether it only draws
+    const auto list = [&](const char* function, bool draws) {
+      std::array<nvml::ProcessInfo, most_processes> all{};
+      unsigned count = all.size();
+      const auto code = seen(nvml_.call(function, device_, &count, all.data()));
+      for (unsigned i = 0; code == Nvml::success && i < std::min<unsigned>(count, all.size()); ++i)
+        if (!own.contains(all[i].pid)) others.emplace(all[i].pid, draws);
+      return code;
+    };
+    if (const auto code = list("nvmlDeviceGetComputeRunningProcesses_v3", false); code != Nvml::success) return known("foreign_processes", code, 0);
+    list("nvmlDeviceGetGraphicsRunningProcesses_v3", true);   // a GPU for computing alone has none to tell of
     std::uint64_t foreign = 0;
-    std::string which;
-    for (unsigned i = 0; i < std::min<unsigned>(count, list.size()); ++i) {
-      if (list[i].pid == own || list[i].pid == parent) continue;
-      ++foreign;
-      if (which.size() < 120) which += fmt::format("{}{}", which.empty() ? "" : ", ", list[i].pid);
+    std::string which, displays;
+    for (const auto& [pid, draws] : others) {
+      const std::string name = one_line(tree.read(fmt::format("/proc/{}/comm", pid)).value_or(""), 20);
+      const bool display = draws && std::find(display_servers.begin(), display_servers.end(), name) != display_servers.end();
+      foreign += !display;
+      auto& to = display ? displays : which;
+      if (to.size() < 120) to += fmt::format("{}{}{}", to.empty() ? "" : ", ", pid, name.empty() ? std::string() : fmt::format(" ({})", name));
     }
-    return {"foreign_processes", foreign, which.empty() ? std::string() : "pid " + which};
+    std::string detail = which.empty() ? std::string() : fmt::format("{} pid {}", to_string(code::accelerator_shared), which);
+    if (!displays.empty()) detail += fmt::format("{}a display server draws on it: pid {}", detail.empty() ? "" : "; ", displays);
+    return {"foreign_processes", foreign, std::move(detail)};
   }
 
   Nvml nvml_;

@@ -108,8 +108,9 @@ TEST_CASE("each thing that can be wrong with a GPU is told as it is") {
                           Row{"fabric_mask=1280", "health.fabric_unhealthy", 1, "insufficient NVLinks"}, Row{"fabric_summary=2", "health.fabric_unhealthy", 1, "unhealthy"},
                           Row{"fabric_v2_only=1", "health.fabric_incomplete", 0, ""}, Row{"inforom_invalid=1", "health.inforom_invalid", 1, "corrupted"},
                           Row{"recovery_action=2", "health.recovery_action", 2, "reboot the node"}, Row{"mig_mode=1", "health.mig_mode", 1, ""},
-                          Row{"error:nvmlDeviceGetMigMode=3", "health.mig_mode", 0, "no MIG"}, Row{"persistence_mode=0", "health.persistence_mode", 0, ""},
-                          Row{"confidential_computing=1", "health.confidential_computing", 1, "encrypted"}, Row{"processes=2", "health.foreign_processes", 2, "pid 4711, 4712"},
+                          Row{"error:nvmlDeviceGetMigMode=3", "health.mig_mode", 0, "no MIG"},
+                          Row{"mig_handle=1,error:nvmlDeviceGetMigMode=3", "health.mig_mode", 1, "a part of a GPU"}, Row{"persistence_mode=0", "health.persistence_mode", 0, ""},
+                          Row{"confidential_computing=1", "health.confidential_computing", 1, "encrypted"}, Row{"processes=2", "health.foreign_processes", 2, "KF4161 pid 4711, 4712"},
                           Row{"sram_threshold_exceeded=1", "health.sram_threshold_exceeded", 1, ""}, Row{"repair_pending=1", "health.repair_pending", 1, "channel"},
                           Row{"nvlink5=18,nvlink_receive_errors=3", "health.nvlink_receive_errors", 3, "link 0: 3"}, Row{"memory_mib=40960", "health.memory_gib", 40, ""},
                           Row{"pcie_width=8", "pcie.width_missing", 8, "8 of 16"}, Row{"pcie_generation=3", "pcie.generation_missing", 2, "3 of 5"},
@@ -120,6 +121,45 @@ TEST_CASE("each thing that can be wrong with a GPU is told as it is") {
     CHECK(detail(said, row.metric).find(row.words) != std::string::npos);
     CHECK(said.status("health") == "ran");
   }
+}
+
+TEST_CASE("what else uses a GPU is named: a display server is no finding, kfab itself is not another") {
+  const Node node;
+  test::write(node.dir / "proc/900/comm", "Xorg\n");
+  const auto display = node.health("graphics=1");
+  CHECK(display.value("health.foreign_processes") == 0);
+  CHECK(detail(display, "health.foreign_processes") == "a display server draws on it: pid 900 (Xorg)");
+  test::write(node.dir / "proc/901/comm", "blender\n");
+  const auto both = node.health("graphics=2,processes=1");
+  CHECK(both.value("health.foreign_processes") == 2);
+  CHECK(detail(both, "health.foreign_processes") == "KF4161 pid 901 (blender), 4711; a display server draws on it: pid 900 (Xorg)");
+  // In a namespace of processes the driver tells the number outside of it.
+  test::write(node.dir / "proc/self/status", "Name:\tkfab-agent\nNSpid:\t4711\t17\n");
+  CHECK(node.health("processes=1").value("health.foreign_processes") == 0);
+  CHECK(node.health("error:nvmlDeviceGetGraphicsRunningProcesses_v3=3,processes=2").value("health.foreign_processes") == 1);
+}
+
+TEST_CASE("a log that does not reach back to the boot says so, unless the journal does") {
+  Node node;
+  CHECK(node.health("").value("health.kernel_log_whole") == 1);
+  test::write(node.dir / "kmsg", "6,4711,99000000,-;something\n4,4712,100000000,-;NVRM: Xid (PCI:0000:3b:00): 13, late\n");
+  const auto late = node.health("");
+  CHECK(late.value("health.kernel_log") == 1);
+  CHECK(late.value("health.kernel_log_whole") == 0);
+  CHECK(detail(late, "health.kernel_log_whole") == "KF4160 by /dev/kmsg, its oldest record is of 99 s after the boot");
+  const auto with_journal = [&](const std::string& first) {
+    test::write(node.dir / "journal", first + "[   20.000000] n kernel: NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus.\n"
+                                              "[  100.000000] n kernel: NVRM: Xid (PCI:0000:3b:00): 13, late\n");
+    node.sources.journal = {"/bin/sh", "-c", "cat '" + (node.dir / "journal") + "'"};
+    return node.health("");
+  };
+  const auto whole = with_journal("[    0.000000] n kernel: Linux version 6.8.0\n");
+  CHECK(whole.value("health.kernel_log_whole") == 1);
+  CHECK(whole.value("xid.79") == 1);
+  CHECK(whole.value("xid.13") == 1);   // what both have counts once
+  const auto cut = with_journal("[   12.000000] n kernel: usb 1-1: new device\n");
+  CHECK(cut.value("health.kernel_log_whole") == 0);
+  CHECK(cut.value("xid.79") == 1);
 }
 
 TEST_CASE("an idle link that is slow is no finding, and one that was loaded is") {

@@ -51,7 +51,7 @@ struct SoundGpu {
     report.statuses.push_back({"GPU-1", "cuda", "health", TestState::ran, "", "", 1});
     set("selftest.health.found", 1, "health", "ratio");
     for (const auto& criterion : criteria().criteria)
-      set(criterion.metric, criterion.metric == "health.kernel_log" || criterion.metric == "health.ecc_mode" || criterion.metric == "health.persistence_mode" ? 1 : 0, test_of(criterion.metric));
+      set(criterion.metric, criterion.metric.starts_with("health.kernel_log") || criterion.metric == "health.ecc_mode" || criterion.metric == "health.persistence_mode" ? 1 : 0, test_of(criterion.metric));
     set("counters.xids", 0, "burnin");
     input.families = {"health", "burnin"};
     input.device = "cuda";
