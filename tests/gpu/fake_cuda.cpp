@@ -8,7 +8,7 @@
 //   only=N            the faults below are those of device N alone
 //   context=N         opening a context answers N (46 busy, 2 out of memory)      mode=N   the compute mode: 2, 3
 //   module=N          loading kernels answers N (222 for a driver that is too old)
-//   oom               no memory can be had     pinned_oom     no pinned host memory
+//   oom               no memory can be had     pinned_oom     no pinned host memory     piece_mib=N   none larger than that
 //   lost_after=N      from the Nth kernel on, everything answers 719, or what error=N says
 //   hang              no event ever completes  stuck_launch   waiting for a stream never ends
 //   crash             the process dies at the first product
@@ -216,7 +216,7 @@ int cuCtxEnablePeerAccess(void*, unsigned) { return lost(); }
 int cuMemGetInfo_v2(std::size_t* free, std::size_t* total) { return *free = free_bytes(), *total = total_bytes(), lost(); }
 int cuMemAlloc_v2(unsigned long long* pointer, std::size_t bytes) {
   if (lost()) return sticky[current];
-  if (struck("oom") || bytes > free_bytes()) return 2;
+  if (struck("oom") || bytes > free_bytes() || (struck("piece_mib") && bytes > std::size_t(faults().get("piece_mib", 0)) << 20)) return 2;
   void* memory = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
   allocations[reinterpret_cast<std::uintptr_t>(memory)] = {bytes, current};
   allocated[current] += bytes;

@@ -1,6 +1,10 @@
 #include "agent/devices/cublaslt.hpp"
 
 #include <dlfcn.h>
+#include <glob.h>
+
+#include <algorithm>
+#include <cstring>
 
 #include <fmt/format.h>
 
@@ -36,6 +40,17 @@ struct Choice {   // cublasLtMatmulHeuristicResult_t
 };
 static_assert(sizeof(Choice) == 96);
 
+// A pattern as the files that are there, the newest version first; a name for the loader as it is.
+std::vector<std::string> files_of(const std::string& name) {
+  if (name.find_first_of("*[") == std::string::npos) return {name};
+  glob_t found{};
+  std::vector<std::string> out;
+  if (::glob(name.c_str(), 0, nullptr, &found) == 0) out.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  ::globfree(&found);
+  std::sort(out.begin(), out.end(), [](const std::string& a, const std::string& b) { return ::strverscmp(a.c_str(), b.c_str()) > 0; });
+  return out;
+}
+
 }  // namespace
 
 #define KFAB_CUBLASLT_FUNCTIONS(F)                                                                                              \
@@ -66,7 +81,10 @@ struct CublasLt::Functions {
 
 Result<std::unique_ptr<CublasLt>> CublasLt::load(const std::vector<std::string>& libraries, const std::shared_ptr<Driver>& driver) {
   std::string why;
-  for (const auto& name : libraries) {
+  std::vector<std::string> names;
+  for (const auto& library : libraries)
+    for (auto& file : files_of(library)) names.push_back(std::move(file));
+  for (const auto& name : names) {
     auto call = std::make_unique<Functions>();
     call->driver = driver;
     call->library = ::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);

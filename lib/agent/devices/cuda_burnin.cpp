@@ -422,7 +422,7 @@ void run_burnin(Session& session, const TestRequest& request, double seconds, Nv
 
   const LoadClock clock(request.load.start_at);
   LoadMeter meter(request.load);
-  auto library = CublasLt::load(session.libraries().cublaslt, session.driver());
+  auto library = CublasLt::load(request.second_engine ? session.libraries().cublaslt : std::vector<std::string>(), session.driver());
   Context context{session, request, sink, telemetry, clock, meter, library ? library->get() : nullptr,
                   library ? std::string() : fmt::format("{} {}", to_string(code::second_engine_missing), one_line(library.error().message, 300))};
   for (auto& row : rows)

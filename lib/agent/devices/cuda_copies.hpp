@@ -59,7 +59,7 @@ class Copies {
   Status queue(const Flow&, const Lane&, int copies);
   Result<double> sample(const CopyTest&, std::vector<Lane>&);
   Status samples_of(const CopyTest&, std::vector<double>& rates, exact::CheckState& wrong, int& compared, bool& proven);
-  Status latency_samples(const End&, std::uint64_t bytes, std::vector<double>& ns, exact::CheckState& wrong);
+  Status latency_samples(const End&, std::uint64_t bytes, std::vector<double>& ns, exact::CheckState& wrong, bool& proven);
   Status stream_samples(const std::string& test);
 
   Session& session_;

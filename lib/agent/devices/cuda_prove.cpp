@@ -122,7 +122,7 @@ void prove_kernels(Session& session, const TestRequest& request, TestSink& sink)
     const ProductKernel* general = choose_kernel(session, kernel.precision, Data::exact, {});
     Status proven = session.has(kernel.name) ? ok() : Status(error(code::kernel_refused, "it is not in this agent's image"));
     Proof proof(session, kernel, general);
-    if (proven) proven = proof.run(memory->free / 2);
+    if (proven) proven = proof.run(std::min(memory->free / 2, request.memory_cap_bytes ? request.memory_cap_bytes : memory->free));
     sink.emit(json::Object{{"type", "kernel"}, {"name", kernel.name}, {"proven", bool(proven)}, {"wrong", proof.wrong()}, {"reason", proven ? "" : one_line(proven.error().message, 300)}});
     if (!proven && is_broken(proven.error().code)) return;   // this context does nothing more
     if (!proven && proof.stalled()) return;                  // nobody knows what is still under way in it; the others stay unproven

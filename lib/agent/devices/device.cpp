@@ -91,6 +91,7 @@ Result<TestRequest> read_request(const json::Value& document) {
   out.accelerators = words_at(document, "accelerators");
   out.samples = int(std::clamp<std::int64_t>(document.int_or("samples", 10), 1, 10'000));
   out.buffer_bytes = std::uint64_t(std::clamp<std::int64_t>(document.int_or("buffer_mib", 0), 0, 1 << 20)) << 20;
+  out.second_engine = document.bool_or("second_engine", true);
   for (const auto& kernel : document.array_at("kernels"))
     if (out.kernels.size() < 64)
       out.kernels.push_back({one_line(kernel.string_or("name"), 60), one_line(kernel.string_or("reason"), 300), kernel.bool_or("proven", false), kernel.bool_or("wrong", false)});
@@ -122,7 +123,8 @@ json::Value to_json(const TestRequest& request) {
                       {"patterns", list(request.patterns)},
                       {"accelerators", list(request.accelerators)},
                       {"samples", request.samples},
-                      {"buffer_mib", request.buffer_bytes >> 20}};
+                      {"buffer_mib", request.buffer_bytes >> 20},
+                      {"second_engine", request.second_engine}};
 }
 
 void TestSink::progress(std::string_view step, double done, double total, std::string_view message) {

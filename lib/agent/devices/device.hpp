@@ -49,6 +49,7 @@ struct TestRequest {
   std::vector<std::string> precisions, patterns, accelerators;
   int samples = 10;
   std::uint64_t buffer_bytes = 0;    // 0: the device's default (512 MiB on a GPU)
+  bool second_engine = true;         // whether a burn-in looks for cuBLASLt to multiply beside it
   std::vector<KernelProof> kernels;  // what the kernels that must prove themselves have shown; one not named may not be used
   LoadShape load;                    // of a burn-in
 };
@@ -88,7 +89,8 @@ std::unique_ptr<Device> make_vendor_device();
 // Parameters for tests alone: nodes have these libraries, and an empty image is the built-in one.
 struct CudaLibraries {
   std::string driver = "libcuda.so.1", nvml = "libnvidia-ml.so.1";
-  std::vector<std::string> cublaslt = {"libcublasLt.so.13", "libcublasLt.so.12"};   // the first that is there
+  // The first that works. A toolkit's folder is not always the loader's; of several that a pattern names the newest comes first.
+  std::vector<std::string> cublaslt = {"libcublasLt.so.13", "libcublasLt.so.12", "/usr/local/cuda/lib64/libcublasLt.so.1[32]", "/usr/local/cuda-*/lib64/libcublasLt.so.1[32]"};
   std::string_view image{}, hopper_image{}, blackwell_image{};
 };
 std::unique_ptr<Device> make_cuda_device(CudaLibraries = {});

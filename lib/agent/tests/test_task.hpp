@@ -24,7 +24,9 @@ namespace kfab::agent {
 //    "accelerators":["GPU-..."],        empty: all
 //    "patterns":["own_address"], "samples":10, "buffer_mib":512,
 //    "load":"steady|stepped|pulsed", "period_s":20, "duty":0.5,   of the burn-in (devices/load_shape.hpp)
-//    "silence_s":120,                   a test process that says nothing for so long is killed: its accelerator hangs (1 s to 1 h)
+//    "silence_s":120,                   a test process that says nothing for so long is killed: its accelerator hangs (1 s to 1 h); so is a
+//                                       proof of kernels, and each may overrun its time by as much (30 s and 60 s where it is not said)
+//    "second_engine":true,              whether a burn-in multiplies by cuBLASLt as well where that is there
 //    "start_at":1800000000.0}           seconds since 1970 at which the burn-in begins, the same for many nodes; 0: at once
 // Messages, each with "type":
 //   accelerator  {id, device, index, model, numa_node, memory_bytes, pci_bus_id, compute_capability, driver, detail}
@@ -53,6 +55,7 @@ struct TestChildLaunch {
   double silence_s = 120;     // a child that says nothing for so long is killed: the accelerator hangs
   double overrun_factor = 2;  // beyond factor x planned duration + grace it is killed as well
   double overrun_grace_s = 60;
+  double proof_silence_s = 30;   // of kernels that prove themselves, and not beyond silence_s: a context opens in seconds, the products take milliseconds
 };
 Status run_test_task(const json::Value& request, TaskContext&, const TestChildLaunch&);
 

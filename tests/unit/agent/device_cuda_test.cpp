@@ -2,10 +2,12 @@
 // the host, the arithmetic of the kernels, and the faults that it can plant.
 #include <doctest/doctest.h>
 
+#include <filesystem>
 #include <string>
 
 #include "agent/devices/load_clock.hpp"
 #include "unit/agent/device_support.hpp"
+#include "unit/agent/support.hpp"
 
 using namespace kfab;
 using namespace kfab::agent::devices;
@@ -28,6 +30,8 @@ struct Ask {
   int samples = 10;
   std::string nvml = "libnone-such-nvml.so";
   std::string nvml_script{};
+  std::uint64_t memory_cap_bytes = 0;
+  bool second_engine = true;
 };
 
 // Runs the first accelerator that is found; without one, says why as the agent would.
@@ -53,6 +57,8 @@ Collected with_fault(const std::string& fault, const Ask& ask) {
     request.buffer_bytes = 64 << 10;
     request.load = ask.load;
     request.level = ask.level;
+    request.memory_cap_bytes = ask.memory_cap_bytes;
+    request.second_engine = ask.second_engine;
     if (ask.prove) {
       Collected proofs;
       device->prove(found->at(0), request, proofs);
@@ -178,6 +184,21 @@ TEST_CASE("cuda: cuBLASLt is a second engine on the same data, compared as well"
   CHECK(by("fp8", "sick").value("burnin.gemm_fp8.mismatches") == 0);   // sums of fewer bits look like that
   CHECK(by("fp8", "sick").value("burnin.gemm_fp8.cublaslt_inexact_pct") > 1);
   for (const auto* precision : {"bf16", "fp8"}) CHECK(by(precision, "unsteady").value(std::string("burnin.gemm_") + precision + ".mismatches") > 0);
+  Ask alone{Family::burnin, {"bf16"}, fake, false, fake_cublaslt};
+  alone.second_engine = false;
+  CHECK(with_fault("", alone).measured("burnin.gemm_bf16.cublaslt_tflops")["value"].is_null());
+  // Of a toolkit's folders the newest is asked first.
+  kfab::agent::test::TemporaryDirectory dir;
+  for (const auto* version : {"9.2", "10.1", "13.0"}) {
+    std::filesystem::create_directories(dir / (std::string("cuda-") + version));
+    if (std::string(version) == "9.2") std::filesystem::create_symlink(fake_cublaslt, dir / (std::string("cuda-") + version + "/libcublasLt.so.13"));
+    else kfab::agent::test::write(dir / (std::string("cuda-") + version + "/libcublasLt.so.13"), "no library");
+  }
+  CHECK(with_fault("", {Family::burnin, {"bf16"}, fake, false, dir / "cuda-*/libcublasLt.so.1[32]"}).value("burnin.gemm_bf16.cublaslt_tflops") > 0);
+  std::filesystem::remove_all(dir / "cuda-9.2");
+  const auto asked = with_fault("", {Family::burnin, {"bf16"}, fake, false, dir / "cuda-*/libcublasLt.so.1[32]"}).measured("burnin.gemm_bf16.cublaslt_tflops").string_or("detail");
+  CHECK(asked.find("cuda-13.0") < asked.find("cuda-10.1"));
+  CHECK(asked.find("cuda-10.1") != std::string::npos);
   // A single bit is no misunderstanding: it counts.
   const auto said = with_fault("", {Family::burnin, {"bf16"}, fake, false, fake_cublaslt, "flip=1"});
   CHECK(said.value("burnin.gemm_bf16.mismatches") == 1);
@@ -242,6 +263,14 @@ TEST_CASE("cuda: power, clock, temperature and what held it back are sampled, al
   CHECK(with_fault("", ask).measured("burnin.power_of_limit_pct").string_or("detail").find("the load draws no more") != std::string::npos);
   ask.nvml_script = "power_mw=300000";
   CHECK_FALSE(with_fault("", ask).has("burnin.power_of_limit_pct"));
+}
+
+TEST_CASE("cuda: kernels prove themselves within the memory that a test may take") {
+  Ask ask{Family::burnin, {"bf16"}, fake, true};
+  ask.memory_cap_bytes = std::uint64_t{2} << 20;
+  const auto said = with_fault("memory_mib=64,piece_mib=1", ask);   // where a proof of the burn-in's usual size would not fit
+  CHECK(said.status("gemm_bf16") == "ran");
+  CHECK(said.value("burnin.gemm_bf16.kernels_refused") == 0);
 }
 
 TEST_CASE("cuda: older chips take other kernels or say that they have none") {
@@ -365,6 +394,7 @@ TEST_CASE("cuda: all of nvbandwidth's copies among three GPUs, each destination 
   for (const auto* test : {"host_device_latency_sm", "device_to_device_latency_sm"}) {
     CHECK(good.value(std::string("bandwidth.") + test + "_ns") > 0);
     CHECK(good.value(std::string("bandwidth.") + test + ".mismatches") == 0);
+    CHECK(good.value(std::string("selftest.") + test + ".found") == 1);
   }
   CHECK(good.has("bandwidth.host_memory_local_pct"));
   for (const auto& m : good.messages) CHECK(m.string_or("status", "ran") == "ran");

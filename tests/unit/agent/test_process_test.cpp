@@ -117,6 +117,35 @@ TEST_CASE("the burn-in takes the time that the tests before it left, where the t
   }
 }
 
+TEST_CASE("who asks for patience has it of kernels that prove themselves as well") {
+  test::TemporaryDirectory dir;
+  const std::string proven = dir / "proven";
+  TestChildLaunch launch;
+  launch.argv = {"/bin/sh", "-c",
+                 "read -r line; case \"$line\" in"
+                 " *'\"do\":\"list\"'*) echo '{\"type\":\"accelerator\",\"id\":\"a\",\"device\":\"cuda\"}';;"
+                 " *'\"do\":\"prove\"'*) sleep 1.5; echo '{\"type\":\"kernel\",\"name\":\"slow\",\"proven\":true}';;"
+                 " *) case \"$line\" in *'\"proven\":true'*) touch " + proven + ";; esac; echo '{\"type\":\"test_done\",\"test\":\"gemm_bf16\",\"status\":\"ran\"}';; esac"};
+  const auto ask = [&](double silence_s) {
+    std::filesystem::remove(proven);
+    Context context;
+    json::Object request{{"device", "cuda"}, {"families", json::Array{"burnin"}}, {"duration_s", 0.2}};
+    if (silence_s > 0) request.set("silence_s", silence_s);
+    REQUIRE(run_test_task(request, context, launch));
+    CHECK(context.said.status("gemm_bf16") == "ran");
+    return std::filesystem::exists(proven);
+  };
+  launch.proof_silence_s = 0.5;
+  CHECK_FALSE(ask(0));   // nobody waits longer for a proof of itself
+  CHECK(ask(60));
+  launch.proof_silence_s = 30;
+  launch.overrun_factor = 0.001;
+  launch.overrun_grace_s = 0.5;
+  launch.silence_s = 60;
+  CHECK_FALSE(ask(0));
+  CHECK(ask(60));
+}
+
 TEST_CASE("a child cannot speak for another accelerator") {
   Context context;
   REQUIRE(run_test_task(request(), context, scripted("echo '{\"type\":\"test_done\",\"accelerator\":\"b\",\"device\":\"cuda\",\"test\":\"gemm_int8\",\"status\":\"failed\"}'")));
