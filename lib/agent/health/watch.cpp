@@ -15,7 +15,7 @@ namespace {
 
 constexpr auto link_period = std::chrono::milliseconds(100);
 constexpr std::string_view test_name = "counters";
-constexpr std::size_t most_events = 4096;
+constexpr std::size_t most_seen = 4096;
 
 bool is_mine(const KernelEvent& event, const std::string& slot, bool is_cpu) {
   if (event.kind == KernelEvent::Kind::machine_check) return is_cpu;
@@ -154,7 +154,7 @@ Before CounterWatch::before() const { return {source_ ? source_->slot() : std::s
 void CounterWatch::look_at_counters(std::string_view test) {
   Readings now = source_->counters();
   for (const auto& one : movements(last_, now))
-    if (one.moved.value_or(0) > 0 && moved_by_.size() < most_events) moved_by_.emplace_back(one.name, fmt::format("{} +{}", test, *one.moved));
+    if (one.moved.value_or(0) > 0 && moved_by_.size() < most_seen) moved_by_.emplace_back(one.name, fmt::format("{} +{}", test, *one.moved));
   last_ = std::move(now);
 }
 
@@ -172,7 +172,7 @@ void CounterWatch::look(std::string_view test) {
           event.number = number;
           event.slot = source_->slot();
           event.line = "told by the driver's events";
-          if (by_driver_.size() < most_events) by_driver_.push_back({std::move(event), std::string(test)});
+          if (by_driver_.size() < most_seen) by_driver_.push_back({std::move(event), std::string(test)});
         }
     }
   }
@@ -187,8 +187,8 @@ void CounterWatch::keep(std::vector<KernelEvent> events, std::string_view test) 
     const bool placeless = !is_cpu && event.kind == KernelEvent::Kind::xid && event.slot.empty();
     if (!placeless && !is_mine(event, slot, is_cpu)) continue;
     auto& to = placeless ? strays_ : events_;
-    if (to.size() < most_events) to.push_back({std::move(event), std::string(test)});
-    else log_lost_ = fmt::format("there were more than {} events", most_events);
+    if (to.size() < most_seen) to.push_back({std::move(event), std::string(test)});
+    else log_lost_ = fmt::format("there were more than {} events", most_seen);
   }
   if (log_.cut()) log_lost_ = log_.lost();
 }
@@ -318,11 +318,14 @@ void log_of_dead(const devices::Accelerator& accelerator, const Before& before, 
     if (count++ == 0) line = (event.fatal ? "fatal, " : "") + event.line;
     xids += event.kind == KernelEvent::Kind::xid;
   }
-  tell_lost(family, log.lost(), sink);
-  const bool whole = xids > 0 || (!log.cut() && !slot.empty());
+  // A journal that no longer goes back to what was read before was shortened meanwhile; records of the device are known by their numbers.
+  const bool shortened = !by_number && log.first_at_s() > before.log_at_s;
+  const std::string gone = !log.lost().empty() ? log.lost() : shortened ? std::string("the journal no longer goes back to where the tests began") : std::string();
+  tell_lost(family, gone, sink);
+  const bool whole = xids > 0 || (gone.empty() && !slot.empty());
   if (accelerator.device != "cpu")
     sink.measurement(family, "counters.xids", whole ? json::Value(xids) : json::Value(), "count",
-                     whole ? fmt::format("by {}", log.from()) : log.cut() ? fmt::format("{} {}", to_string(code::kernel_log_gap), log.lost()) : std::string("the accelerator's place on the bus is not known, by which the kernel's log names it"));
+                     whole ? fmt::format("by {}", log.from()) : !gone.empty() ? fmt::format("{} {}", to_string(code::kernel_log_gap), gone) : std::string("the accelerator's place on the bus is not known, by which the kernel's log names it"));
   for (const auto& [metric, group] : groups)
     sink.measurement(family, metric, group.first, "count", fmt::format("during {}, which broke off: {}", family, group.second));
 }

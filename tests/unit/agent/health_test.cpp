@@ -699,6 +699,18 @@ TEST_CASE("records of the kernel's log that were overwritten leave no XID unsaid
   CHECK(detail(round, "counters.xids") == "KF4074 4,899 records of the kernel's log were overwritten before they could be read");
   CHECK(round.code("kernel_log") == "KF4074");
 
+  // A journal that was shortened meanwhile is no silence either.
+  node.sources.kernel_log = "/none";
+  node.sources.journal = {"/bin/sh", "-c", "echo '[   99.000000] n kernel: usb'"};
+  const auto shortened = in_process_of_its_own([&](devices::TestSink& sink) {
+    ::setenv("KFAB_FAKE_NVML", "", 1);
+    finish_for_dead(Node::gpu(), {"0000:3b:00", "0000:3b:00.0", {}, 50, {}, {}}, "burnin", node.sources, sink);
+  });
+  CHECK(shortened.measured("counters.xids")["value"].is_null());
+  CHECK(shortened.code("kernel_log") == "KF4074");
+  node.sources.kernel_log = "/kmsg";
+  node.sources.journal.clear();
+
   node.sources.read_record = overwritten;
   reads = 2;   // or while it is read
   const auto dead = in_process_of_its_own([&](devices::TestSink& sink) {
