@@ -7,6 +7,8 @@
 
 #include "base/text.hpp"
 #include "base/words.hpp"
+#include "manifest/load.hpp"
+#include "manifest/resource_types.hpp"
 #include "term/writer.hpp"
 
 namespace kfab::cli {
@@ -104,10 +106,33 @@ std::string formats_topic(const StreamFacts& facts) {
               "different thing. `kfab schema list` has them all.", page_width(facts), margin);
 }
 
+// Each type with what it takes in brief; what an attribute means is in the manual, from the same table.
+std::string roles_topic(const StreamFacts& facts) {
+  std::vector<Entry> all;
+  for (const auto& type : manifest::resource_types()) {
+    std::vector<std::string> needs, takes;
+    for (const auto& attribute : type.attributes) (attribute.required ? needs : takes).emplace_back(attribute.name);
+    std::string text = fmt::format("{}.", type.help);
+    if (!needs.empty()) text += fmt::format(" Needs {}.", join(needs, ", "));
+    if (!takes.empty()) text += fmt::format(" {} {}.", needs.empty() ? "Takes" : "May have", join(takes, ", "));
+    all.push_back({std::string(type.name), std::move(text)});
+  }
+  std::vector<std::string> common, roles;
+  for (const auto& key : manifest::common_resource_keys()) common.emplace_back(key.name);
+  for (const auto& built_in : manifest::built_ins())
+    if (built_in.kind == "Role") roles.emplace_back(built_in.name);
+  return title(facts, "RESOURCES OF A ROLE") + entries(all, facts) + "\n" +
+         wrap(fmt::format("Every resource may have {}.", join(common, ", ")), page_width(facts), margin) + "\n" + title(facts, "ROLES THAT KFAB BRINGS") +
+         wrap(join(roles, ", "), page_width(facts), margin) + "\n" +
+         wrap("What each attribute means, and what each role does and takes, is in kfab-roles(7); how a role is written in a manifest in kfab-site(5).",
+              page_width(facts), margin);
+}
+
 constexpr std::array topics{
     HelpTopic{"exit-codes", "what each exit code means", exit_codes_topic},
     HelpTopic{"environment", "the environment variables that kfab heeds", environment_topic},
     HelpTopic{"formats", "what is printed where, and the JSON documents", formats_topic},
+    HelpTopic{"roles", "the resources that a role may declare, and the roles that kfab brings", roles_topic},
 };
 
 constexpr std::array variables{

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/statistics.hpp"
 #include "base/text.hpp"
 #include "term/table.hpp"
 
@@ -20,11 +21,6 @@ std::vector<double> figures_of(const std::vector<ValidatedNode>& nodes, std::str
       if (m.metric == metric && m.value) out.push_back(*m.value);
   std::sort(out.begin(), out.end());
   return out;
-}
-
-double median(const std::vector<double>& sorted) {
-  const std::size_t half = sorted.size() / 2;
-  return sorted.size() % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
 // "48 to 50" where several differ, in brackets behind what was said of the median; nothing else.
@@ -48,9 +44,10 @@ LoadFigures load_figures(const std::vector<ValidatedNode>& nodes) {
 void render(const LoadFigures& load, term::Writer& out) {
   if (!load.worked_pct.empty()) {
     const bool several = load.worked_pct.size() > 1;
-    std::string line = fmt::format("worked {} % of the burn-in's time{}", format_number(median(load.worked_pct), 1), range(load.worked_pct));
-    if (!load.asked_pct.empty()) line += fmt::format(", the load asks for {} %{}", format_number(median(load.asked_pct), 1), range(load.asked_pct));
-    if (!load.off_pct.empty()) line += fmt::format("; over the same time they differ by {}{} %", several ? "at most " : "", format_number(load.off_pct.back(), 1));
+    std::string line;
+    if (!load.asked_pct.empty()) line = fmt::format("asked to work {} %{} of the time, ", format_number(median_of(load.asked_pct), 1), range(load.asked_pct));
+    line += fmt::format("worked {} %{}{}", format_number(median_of(load.worked_pct), 1), range(load.worked_pct), line.empty() ? " of the burn-in's time" : "");
+    if (!load.off_pct.empty()) line += fmt::format(": {}{} % off", several ? "at most " : "", format_number(load.off_pct.back(), 1));
     if (several) line += fmt::format(", on {} accelerators", load.worked_pct.size());
     out.line(line);
   }
@@ -59,10 +56,11 @@ void render(const LoadFigures& load, term::Writer& out) {
   term::Table table({{"Part"}, right("Accelerators"), right("Min W"), right("Median W"), right("Max W"), right("Clock MHz"), right("Hottest C")});
   const auto told = [](const std::vector<double>& values, double (*one)(const std::vector<double>&)) { return values.empty() ? std::string("-") : format_number(one(values), 1); };
   const auto least = [](const std::vector<double>& sorted) { return sorted.front(); };
+  const auto middle = [](const std::vector<double>& sorted) { return median_of(sorted); };
   const auto most = [](const std::vector<double>& sorted) { return sorted.back(); };
   for (const LoadPart& part : load.parts)
-    table.row({part.name, std::to_string(std::max({part.power_w.size(), part.clock_mhz.size(), part.temperature_c.size()})), told(part.power_w, least), told(part.power_w, median),
-               told(part.power_w, most), told(part.clock_mhz, median), told(part.temperature_c, most)});
+    table.row({part.name, std::to_string(std::max({part.power_w.size(), part.clock_mhz.size(), part.temperature_c.size()})), told(part.power_w, least), told(part.power_w, middle),
+               told(part.power_w, most), told(part.clock_mhz, middle), told(part.temperature_c, most)});
   out.table(table);
 }
 

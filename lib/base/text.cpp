@@ -1,9 +1,9 @@
 #include "base/text.hpp"
 
 #include <algorithm>
-#include <iterator>
 #include <cmath>
 #include <cstdint>
+#include <iterator>
 
 #include <fmt/format.h>
 

@@ -5,6 +5,8 @@
 #include <map>
 #include <tuple>
 
+#include "base/statistics.hpp"
+
 namespace kfab::report {
 
 std::vector<MetricSummary> summarise(const std::vector<store::MeasurementRecord>& measurements) {
@@ -39,8 +41,7 @@ std::vector<MetricSummary> summarise(const std::vector<store::MeasurementRecord>
     if (!group.limits_agree) s.limit.reset();
     if (!group.values.empty()) {
       std::sort(group.values.begin(), group.values.end());
-      const std::size_t half = group.values.size() / 2;
-      s.median = group.values.size() % 2 == 1 ? group.values[half] : (group.values[half - 1] + group.values[half]) / 2;
+      s.median = median_of(group.values);
       s.most = group.values.back();
     }
     rows.push_back(std::move(s));

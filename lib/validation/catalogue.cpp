@@ -175,10 +175,12 @@ constexpr Check checks[] = {
     {"burnin", "cuda", "matrix products in every precision, every bit compared", 15, 200, 0.7, cuda_burnin, 0, cuda_as_a_whole},
 };
 
-constexpr double cuda_copy_floor_s = 20;   // ten samples of 512 MiB in five directions take so long whatever is asked for
+// Ten samples of 512 MiB in five directions take so long on one of several GPUs whatever is asked for: 20 copies a sample at 25 to
+// 55 GB/s, a quarter of them in a quick look, and the peers.
+constexpr double copy_floor_s(Level level) { return level == Level::quick ? 6 : 20; }
 // And so long one sample of all copies of a level on one GPU, at most: the time that is asked for beyond that takes more samples where
 // nothing but copies is to be done, and else is the burn-in's, or the memory test's.
-constexpr double copy_s_of_sample(Level level, bool peers) { return level == Level::quick ? (peers ? 2 : 0.9) : peers ? 20 : 5; }
+constexpr double copy_s_of_sample(Level level, bool peers) { return level == Level::quick ? (peers ? 0.6 : 0.3) : peers ? 20 : 5; }
 constexpr int most_copy_samples = 1000;
 constexpr std::string_view stress_vendors[] = {"amd", "intel"};   // whose stress tool kfab drives
 constexpr double least_burnin_share = 0.25;          // of a burn-in's usual time is left to it when copies of many GPUs in turn take the rest
@@ -336,8 +338,8 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
       if (check.device != plan.device || check.family != family) continue;
       double node = seconds_of(check, options.level, soak) * stretch_to, one = node;
       if (family == "bandwidth" && plan.device == "cuda") {
-        one = std::max(node / accelerators, accelerators > 1 ? cuda_copy_floor_s * samples / 10.0 : 0);
-        if (options.level == Level::quick && !options.duration_s) one = std::max(node, accelerators > 1 ? cuda_copy_floor_s * samples / 10.0 : 0);
+        one = std::max(node / accelerators, accelerators > 1 ? copy_floor_s(options.level) * samples / 10.0 : 0);
+        if (options.level == Level::quick && !options.duration_s) one = std::max(node, accelerators > 1 ? copy_floor_s(options.level) * samples / 10.0 : 0);
         const double of_sample = copy_s_of_sample(options.level, accelerators > 1);
         if (only_copies) samples = std::clamp(static_cast<int>(one / of_sample), samples, most_copy_samples);
         one = std::min(one, of_sample * (only_copies ? most_copy_samples : samples));

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/codes/validation.hpp"
+#include "base/statistics.hpp"
 #include "base/text.hpp"
 #include "validation/catalogue.hpp"
 #include "validation/derive.hpp"
@@ -458,14 +459,9 @@ double spread_of(const Robust& of) { return std::max(1.4826 * of.mad, std::abs(o
 
 std::optional<Robust> robust(std::vector<double> values) {
   if (values.empty()) return std::nullopt;
-  const auto median = [](std::vector<double>& v) {
-    std::sort(v.begin(), v.end());
-    const std::size_t half = v.size() / 2;
-    return v.size() % 2 ? v[half] : (v[half - 1] + v[half]) / 2;
-  };
-  Robust out{median(values), 0};
+  Robust out{median_of(values), 0};
   for (auto& value : values) value = std::abs(value - out.median);
-  out.mad = median(values);
+  out.mad = median_of(std::move(values));
   return out;
 }
 

@@ -10,6 +10,7 @@
 #include "agent/devices/cpu_tests.hpp"
 #include "agent/devices/findings.hpp"
 #include "base/codes/validation.hpp"
+#include "base/statistics.hpp"
 
 // Memory bandwidth by STREAM's four operations on arrays beyond the last-level cache. Bytes are counted as STREAM does:
 // two arrays for copy and scale, three for add and triad, a write's own read not counted. The scalar 2 multiplies `a` by

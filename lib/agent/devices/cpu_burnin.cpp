@@ -11,6 +11,7 @@
 #include "agent/devices/findings.hpp"
 #include "agent/devices/load_clock.hpp"
 #include "base/codes/validation.hpp"
+#include "base/statistics.hpp"
 
 // Burn-in: matrix products in all threads, every result compared bit by bit with the value that is known to be right.
 namespace kfab::agent::devices::cpu {

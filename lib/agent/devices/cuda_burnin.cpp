@@ -11,6 +11,7 @@
 #include "agent/devices/load_clock.hpp"
 #include "agent/devices/nvml_sampler.hpp"
 #include "base/codes/validation.hpp"
+#include "base/statistics.hpp"
 #include "base/text.hpp"
 
 // Burn-in of a GPU: matrix products whose results fill its memory, slice by slice, each compared bit by bit: with the value

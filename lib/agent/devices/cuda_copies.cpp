@@ -7,11 +7,12 @@
 
 #include "agent/devices/findings.hpp"
 #include "base/codes/validation.hpp"
+#include "base/statistics.hpp"
 
 namespace kfab::agent::devices::cuda {
 namespace {
 
-constexpr int warm_up_copies = 4, timed_copies = 16;
+constexpr int warm_up_copies = 4, timed_copies = 16, quick_part = 4;
 constexpr unsigned long long spin_limit_ns = 10'000'000'000ull;
 constexpr std::uint64_t source_seed = 0x5eed, target_seed = 0xbad;
 constexpr std::uint64_t ring_stride = 128;
@@ -36,7 +37,8 @@ exact::CheckState host_check(const std::uint64_t* p, std::uint64_t words, std::u
 }  // namespace
 
 Copies::Copies(Session& session, std::uint64_t bytes, const TestRequest& request, TestSink& sink)
-    : session_(session), bytes_(bytes), samples_wanted_(std::max(request.samples, 1)), sink_(sink) {}
+    : session_(session), bytes_(bytes), samples_wanted_(std::max(request.samples, 1)),
+      warm_up_(request.level == "quick" ? warm_up_copies / quick_part : warm_up_copies), timed_(request.level == "quick" ? timed_copies / quick_part : timed_copies), sink_(sink) {}
 
 Status Copies::prepare() {
   KFAB_TRY(latch, session_.allocate_pinned(4096));
@@ -126,13 +128,13 @@ Result<double> Copies::sample(const CopyTest& test, std::vector<Lane>& lanes) {
     for (std::size_t i = 0; i < lanes.size(); ++i) {
       KFAB_TRY_VOID(lanes[i].by->use());
       KFAB_TRY_VOID(lanes[i].by->launch("kfab_spin", {1, 1, 1}, lanes[i].stream.get(), latch_address, static_cast<unsigned long long>(spin_limit_ns)));
-      KFAB_TRY_VOID(queue(test.flows[i], lanes[i], warm_up_copies));
+      KFAB_TRY_VOID(queue(test.flows[i], lanes[i], warm_up_));
       if (i == 0) KFAB_TRY_VOID(session_.record(lanes[0].start, lanes[0].stream.get()));
       else KFAB_TRY_VOID(driver->checked(driver->stream_wait(lanes[i].stream.get(), lanes[0].start.get(), 0), "order the streams"));
     }
     for (std::size_t i = lanes.size(); i-- > 0;) {   // the first one last: when it begins, all others have begun
       KFAB_TRY_VOID(lanes[i].by->use());
-      KFAB_TRY_VOID(queue(test.flows[i], lanes[i], timed_copies));
+      KFAB_TRY_VOID(queue(test.flows[i], lanes[i], timed_));
       if (i > 0) KFAB_TRY_VOID(session_.record(lanes[i].end, lanes[i].stream.get()));
     }
     if (test.total)
@@ -191,7 +193,7 @@ Status Copies::samples_of(const CopyTest& test, std::vector<double>& rates, exac
       }
     }
     if (i == 0) continue;   // the first sample warms the path
-    rates.push_back(double(moved) * timed_copies / std::max(seconds, 1e-9) * 1e-9);
+    rates.push_back(double(moved) * timed_ / std::max(seconds, 1e-9) * 1e-9);
     sink_.progress(test.name, i, samples_wanted_, fmt::format("{:.1f} GB/s", rates.back()));
   }
   return ok();
@@ -214,7 +216,7 @@ double Copies::run(const CopyTest& test) {
   const bool enough = int(rates.size()) >= samples_wanted_;
   if (status && compared) {
     sink_.measurement(test.name, metric + "_gbps", enough ? json::Value(median_of(rates)) : json::Value(), "gbps",
-                      fmt::format("{} MiB, {} + {} copies a sample, {}; {}", bytes_ >> 20, warm_up_copies, timed_copies, test.how, describe_samples(rates)), rates, test.link);
+                      fmt::format("{} MiB, {} + {} copies a sample, {}; {}", bytes_ >> 20, warm_up_, timed_, test.how, describe_samples(rates)), rates, test.link);
     if (enough)
       sink_.measurement(test.name, metric + ".variation_pct", 100 * variation_of(rates), "percent", "coefficient of variation of the samples", {}, test.link);
     sink_.measurement(test.name, metric + ".mismatches", double(wrong.mismatches), "count",

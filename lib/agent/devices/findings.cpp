@@ -1,30 +1,13 @@
 #include "agent/devices/findings.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <numeric>
 
 #include <fmt/format.h>
 
 #include "base/codes/validation.hpp"
+#include "base/statistics.hpp"
 
 namespace kfab::agent::devices {
-
-double median_of(std::vector<double> samples) {
-  if (samples.empty()) return 0;
-  const auto middle = samples.begin() + std::ptrdiff_t(samples.size() / 2);
-  std::nth_element(samples.begin(), middle, samples.end());
-  if (samples.size() % 2) return *middle;
-  return (*middle + *std::max_element(samples.begin(), middle)) / 2;
-}
-
-double variation_of(const std::vector<double>& samples) {
-  if (samples.size() < 2) return 0;
-  const double mean = std::accumulate(samples.begin(), samples.end(), 0.0) / double(samples.size());
-  double squares = 0;
-  for (const double one : samples) squares += (one - mean) * (one - mean);
-  return mean > 0 ? std::sqrt(squares / double(samples.size() - 1)) / mean : 0;
-}
 
 std::string hex_word(std::uint64_t word, int bytes) { return fmt::format("0x{:0{}x}", word, bytes * 2); }
 

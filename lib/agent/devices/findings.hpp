@@ -9,8 +9,8 @@
 #include "agent/devices/device.hpp"
 #include "agent/kernels/exact.hpp"
 
-// What the devices share in telling what they found: wrong values with the words that lead to the culprit, statistics of
-// samples, and the time.
+// What the devices share in telling what they found: wrong values with the words that lead to the culprit, samples in
+// words, and the time.
 namespace kfab::agent::devices {
 
 class Stopwatch {
@@ -21,8 +21,6 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-double median_of(std::vector<double> samples);   // 0 for none
-double variation_of(const std::vector<double>& samples);   // standard deviation by mean; 0 for fewer than two
 std::string hex_word(std::uint64_t, int bytes = 8);   // "0x3f800000"
 // "median of 12, least 8.2, most 9.1, spread 3.4 %, variation 1.1 %": for `detail`.
 std::string describe_samples(const std::vector<double>& samples);

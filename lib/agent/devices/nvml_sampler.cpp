@@ -15,6 +15,7 @@
 
 #include "agent/devices/findings.hpp"
 #include "agent/nvml_library.hpp"
+#include "base/statistics.hpp"
 
 namespace kfab::agent::devices {
 namespace {

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "agent/health/kernel_log.hpp"
+#include "base/statistics.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent::devices::vendor {
@@ -378,8 +379,7 @@ std::vector<Figure> read_bandwidth(std::string_view text) {
       if (at != std::string::npos) at = lower.find_first_of("0123456789", at);
     }
     if (found.empty()) continue;
-    std::sort(found.begin(), found.end());
-    out.push_back({fmt::format("bandwidth.{}_gbps", way->metric), found[found.size() / 2], "gbps", one_line(line, 100)});
+    out.push_back({fmt::format("bandwidth.{}_gbps", way->metric), median_of(found), "gbps", one_line(line, 100)});
   }
   return out;
 }

@@ -348,6 +348,7 @@ TEST_CASE("cuda: copies under nvbandwidth's names, each destination compared") {
     CHECK(good.value("bandwidth." + std::string(test) + ".mismatches") == 0);
     CHECK(good.value("selftest." + std::string(test) + ".found") == 1);
     CHECK(good.measured("bandwidth." + std::string(test) + "_gbps").array_at("samples").size() == 10);
+    CHECK(good.measured("bandwidth." + std::string(test) + "_gbps").string_or("detail").find(" 1 + 4 copies a sample") != std::string::npos);   // quick
   }
   CHECK(good.value("bandwidth.hbm_copy_rw_gbps") == doctest::Approx(2 * good.value("bandwidth.device_local_copy_gbps")));
   CHECK(good.measured("bandwidth.device_to_device_memcpy_read_ce_gbps").string_or("link") == "1->0");
@@ -361,6 +362,7 @@ TEST_CASE("cuda: all of nvbandwidth's copies among three GPUs, each destination 
   all.samples = 3;
   all.seconds = 600;
   const auto good = with_fault("devices=3", all);
+  CHECK(good.measured("bandwidth.host_to_device_memcpy_ce_gbps").string_or("detail").find(" 4 + 16 copies a sample") != std::string::npos);
   struct Row { const char* name; std::vector<std::string> links; };
   const std::vector<std::string> none{""}, in{"1->0", "2->0"}, out{"0->1", "0->2"};
   for (const auto* kind : {"ce", "sm"})

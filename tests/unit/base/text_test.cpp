@@ -1,4 +1,5 @@
 #include "base/shell_word.hpp"
+#include "base/statistics.hpp"
 #include "base/text.hpp"
 
 #include <doctest/doctest.h>
@@ -122,4 +123,13 @@ TEST_CASE("a word for the shell is quoted only where it must be") {
   CHECK(shell_word("n[1-3]") == "'n[1-3]'");
   CHECK(shell_word("it's") == "'it'\\''s'");
   CHECK(shell_word("a b;$(c)`d`\n") == "'a b;$(c)`d`\n'");
+}
+
+TEST_CASE("the median of an even number of values is the mean of the two in the middle") {
+  CHECK(median_of({}) == 0);
+  CHECK(median_of({3}) == 3);
+  CHECK(median_of({9, 1, 4}) == 4);
+  CHECK(median_of({9, 1, 4, 2}) == 3);
+  CHECK(variation_of({5}) == 0);
+  CHECK(variation_of({4, 6}) == doctest::Approx(std::sqrt(2.0) / 5));
 }
