@@ -417,6 +417,14 @@ inline void multiply_add_f64(double (&d)[2], double a, double b) {
         for (int k = 0; k < 4; ++k) static_cast<double*>(warp.operand[0][lane])[i] += am[lane / 4][k] * bm[k][lane % 4 * 2 + i];
   });
 }
+template <int count>
+void sum_of_warp(unsigned long long (&values)[count]) {
+  emulator::meet_warp(values, nullptr, nullptr, [](emulator::Warp& warp) {
+    auto* first = static_cast<unsigned long long*>(warp.operand[0][0]);
+    for (int lane = 1; lane < 32; ++lane)
+      for (int i = 0; i < count; ++i) first[i] += static_cast<unsigned long long*>(warp.operand[0][lane])[i];
+  });
+}
 inline unsigned long long read_again(const unsigned long long* p) { return *p; }
 inline unsigned read_again(const unsigned* p) { return *p; }
 // Each look at the clock takes a while, so that a wait without end comes to one.
@@ -471,6 +479,7 @@ template <int>
 void give_registers() {}
 template <int>
 void take_registers() {}
+inline int same_in_warp(int v) { return v; }
 inline void store_streaming(uint2* to, uint2 v) { *to = v; }
 inline void store_streaming(uint4* to, uint4 v) { *to = v; }
 template <class T>

@@ -68,7 +68,7 @@ class Burn {
     total_ = memory.total;
     std::uint64_t budget = std::uint64_t(double(free_) * (context_.request.memory_fraction > 0 ? context_.request.memory_fraction : default_fraction));
     if (context_.request.memory_cap_bytes) budget = std::min(budget, context_.request.memory_cap_bytes);
-    const Sizes size = sizes_for(shape_, budget);
+    const Sizes size = sizes_for(shape_, data_, budget);
     products_.emplace(session_, kernel_.precision, data_, size);
     KFAB_TRY_VOID(products_->prepare());
     KFAB_TRY_VOID(states_.prepare(session_, most_in_batch));

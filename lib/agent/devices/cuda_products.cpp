@@ -9,18 +9,18 @@
 namespace kfab::agent::devices::cuda {
 namespace {
 
-constexpr int most_side = 8192, least_side = 256, usual_k = 4096, least_k = 256;
+constexpr int most_side = 8192, least_side = 256, least_k = 256;
 constexpr unsigned hopper_threads = 384, blackwell_threads = 192;
 constexpr unsigned hopper_shared_bytes = 196'608 + 1024 + 128;   // stages, room to align them, barriers; Blackwell's kernels as well
 constexpr int every = 1000;                                      // most_capability: no newer one is too new
 
 constexpr ProductKernel kernels[] = {
-    {exact::fp8, 90, 90, "kfab_hopper_fp8_chunked", 128, 128, "wgmma e4m3 and TMA, fp32 sums of chunks of 64", true, false, hopper_threads, true},
+    {exact::fp8, 90, 90, "kfab_hopper_fp8_chunked", 128, 128, "wgmma e4m3 and TMA, fp32 sums of chunks of 128", true, false, hopper_threads, true},
     {exact::fp8, 90, 90, "kfab_hopper_fp8", 128, 256, "wgmma e4m3 and TMA, one accumulator", false, true, hopper_threads, true},
     {exact::fp8, 100, 103, "kfab_blackwell_fp8", 128, 256, "tcgen05 e4m3 and TMA, one accumulator", true, true, blackwell_threads, true},
     {exact::fp8, 100, 103, "kfab_blackwell_fp8_random", 128, 256, "tcgen05 e4m3 and TMA, one accumulator", false, true, blackwell_threads, true},
     {exact::fp8, 89, every, "kfab_gemm_fp8", 128, 128, "mma.sync e4m3, fp32 sums of chunks of 64"},
-    {exact::fp8_e5m2, 90, 90, "kfab_hopper_fp8_e5m2_chunked", 128, 128, "wgmma e5m2 and TMA, fp32 sums of chunks of 64", true, false, hopper_threads, true},
+    {exact::fp8_e5m2, 90, 90, "kfab_hopper_fp8_e5m2_chunked", 128, 128, "wgmma e5m2 and TMA, fp32 sums of chunks of 128", true, false, hopper_threads, true},
     {exact::fp8_e5m2, 90, 90, "kfab_hopper_fp8_e5m2", 128, 256, "wgmma e5m2 and TMA, one accumulator", false, true, hopper_threads, true},
     {exact::fp8_e5m2, 100, 103, "kfab_blackwell_fp8_e5m2", 128, 256, "tcgen05 e5m2 and TMA, one accumulator", true, true, blackwell_threads, true},
     {exact::fp8_e5m2, 100, 103, "kfab_blackwell_fp8_e5m2_random", 128, 256, "tcgen05 e5m2 and TMA, one accumulator", false, true, blackwell_threads, true},
@@ -67,8 +67,15 @@ std::uint64_t Products::operand_bytes(const exact::Shape& shape, const Sizes& si
   return (std::uint64_t(size.m) + std::uint64_t(size.n)) * std::uint64_t(size.k) * std::uint64_t(shape.operand_width) / 8;
 }
 
-Sizes sizes_for(const exact::Shape& shape, std::uint64_t bytes) {
-  Sizes size{most_side, most_side, usual_k};
+// The longer K is, the less of the time goes to storing and comparing results, which is no load for the tensor units: by 8192 of
+// 16 bits a product of 8192 x 8192 is some 20 times as long as its comparison. Exact data has the bound of its sums.
+static int usual_k(const exact::Shape& shape, Data data) {
+  const int most = shape.operand_width <= 8 ? 16384 : shape.operand_width == 16 ? 8192 : 4096;
+  return data == Data::exact ? std::min(most, shape.max_k) : most;
+}
+
+Sizes sizes_for(const exact::Shape& shape, Data data, std::uint64_t bytes) {
+  Sizes size{most_side, most_side, usual_k(shape, data)};
   while (size.m > least_side && std::uint64_t(size.m) * std::uint64_t(size.n) * std::uint64_t(shape.result_bytes) > bytes / 8) size.m = size.n = size.m / 2;
   while (size.k > least_k && Products::operand_bytes(shape, size) > bytes / 4) size.k /= 2;
   return size;

@@ -37,7 +37,7 @@ inline constexpr std::uint32_t operand_seed = 20261;
 
 struct Sizes { int m, n, k; };
 // The largest square result, up to 8192, that leaves room for eight slices, and operands of at most a quarter of the memory.
-Sizes sizes_for(const exact::Shape&, std::uint64_t bytes);
+Sizes sizes_for(const exact::Shape&, Data, std::uint64_t bytes);
 
 // Operands A and B of one precision on the GPU, and what is needed to know and compare results. Nothing waits: all is queued
 // on the session's stream, but for what says so.

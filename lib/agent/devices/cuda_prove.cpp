@@ -35,7 +35,7 @@ class Proof {
     const int k = small_k_bytes * 8 / shape_.operand_width;
     KFAB_TRY_VOID(states_.prepare(session_, 2));
     KFAB_TRY_VOID(known({small_rows, small_columns, k}, few_blocks));
-    KFAB_TRY_VOID(known(sizes_for(shape_, std::min(budget, full_size_budget)), 0));
+    KFAB_TRY_VOID(known(sizes_for(shape_, Data::exact, std::min(budget, full_size_budget)), 0));
     return repeated({small_rows, small_columns, k});
   }
 

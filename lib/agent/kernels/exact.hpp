@@ -40,9 +40,9 @@ struct Shape {
 constexpr Shape shapes[precision_count] = {
     {"fp32", 5, 3, 4096, 0, 24, 32, 4, false},    {"fp64", 500, 500, 4096, 0, 53, 64, 8, false},
     {"fp16", 3, 2, 4096, 0, 22, 16, 4, false},    {"bf16", 3, 2, 4096, 0, 22, 16, 4, false},
-    {"tf32", 3, 2, 4096, 0, 22, 32, 4, false},    {"int8", 5, 6, 4096, 0, 31, 8, 4, true},
-    {"fp8", 2, 1, 4096, 64, 22, 8, 4, false},     {"fp8_e5m2", 2, 1, 4096, 64, 22, 8, 4, false},
-    {"fp4", 1, 1, 4096, 128, 22, 4, 4, false},
+    {"tf32", 3, 2, 4096, 0, 22, 32, 4, false},    {"int8", 5, 6, 16384, 0, 31, 8, 4, true},
+    {"fp8", 2, 1, 16384, 64, 22, 8, 4, false},    {"fp8_e5m2", 2, 1, 16384, 64, 22, 8, 4, false},
+    {"fp4", 1, 1, 16384, 128, 22, 4, 4, false},
 };
 constexpr std::int64_t largest_operand(const Shape& s) { return std::int64_t{rank} * s.coefficient * s.basis; }
 // The largest possible sum of |A B| over `k` elements.
@@ -189,18 +189,47 @@ KFAB_HD std::uint64_t moved_from(std::uint64_t index) {
   return index - in_window + (in_half + half_words - blocks * block_words) % half_words;
 }
 
+// index % 20 in 32 bits, which GPUs divide several times faster: 2^32 leaves 1 when divided by 5.
+KFAB_HD std::uint32_t place_of_20(std::uint64_t index) {
+  const std::uint64_t fours = index >> 2;
+  const std::uint32_t place = (std::uint32_t(fours) % 5 + std::uint32_t(fours >> 32) % 5) % 5;
+  return place * 4 + std::uint32_t(index & 3);
+}
+
+// Two neighbours share one mixing, so that 16 bytes cost three multiplications of 64 bits: a GPU has time for little more while
+// its memory delivers them. The second is the first turned around, with other bits flipped.
+KFAB_HD std::uint64_t random_even(std::uint64_t index, std::uint64_t parameter) { return mix64((index >> 1) * 0x9e3779b97f4a7c15ull + parameter); }
+KFAB_HD std::uint64_t random_odd(std::uint64_t even) { return (even << 23 | even >> 41) ^ 0xc2b2ae3d27d4eb4full; }
+KFAB_HD std::uint64_t random_word(std::uint64_t index, std::uint64_t parameter) {
+  const std::uint64_t even = random_even(index, parameter);
+  return index & 1 ? random_odd(even) : even;
+}
+
 KFAB_HD std::uint64_t pattern_word(int pattern, std::uint64_t index, std::uint64_t parameter) {
   switch (pattern) {
     case solid: return parameter;
     case walking_one: return std::uint64_t{1} << ((index + parameter) & 63);
     case walking_zero: return ~(std::uint64_t{1} << ((index + parameter) & 63));
     case own_address: return (index * 8) ^ parameter;
-    case random_words: return mix64(index * 0x9e3779b97f4a7c15ull + parameter);
+    case random_words: return random_word(index, parameter);
     case shifted_32:
       return std::uint64_t{1} << ((2 * index + parameter) & 31) | std::uint64_t{1} << (32 + ((2 * index + 1 + parameter) & 31));
-    case moved_blocks: return mix64(moved_from(index) * 0x9e3779b97f4a7c15ull + parameter);
-    default: return index % 20 == (parameter & 31) ? ~std::uint64_t{0} : 0;
+    case moved_blocks: return random_word(moved_from(index), parameter);
+    default: return place_of_20(index) == (parameter & 31) ? ~std::uint64_t{0} : 0;
   }
+}
+// The words at an even index and at the next one; what both need is worked out once.
+struct Pair { std::uint64_t first, second; };
+KFAB_HD Pair pattern_pair(int pattern, std::uint64_t index, std::uint64_t parameter) {
+  if (pattern == random_words || pattern == moved_blocks) {   // what lies in pairs moves in pairs
+    const std::uint64_t even = random_even(pattern == random_words ? index : moved_from(index), parameter);
+    return {even, random_odd(even)};
+  }
+  if (pattern == modulo_20) {   // an even place is not the last of the twenty
+    const std::uint32_t place = place_of_20(index), marked = std::uint32_t(parameter & 31);
+    return {place == marked ? ~std::uint64_t{0} : 0, place + 1 == marked ? ~std::uint64_t{0} : 0};
+  }
+  return {pattern_word(pattern, index, parameter), pattern_word(pattern, index + 1, parameter)};
 }
 
 // What copies carry: cheap, different in every word, and not periodic within any buffer.

@@ -22,6 +22,9 @@ template <bool chunked> struct Tile {
   static_assert(stages * stage == 196'608, "what the host asks for, see hopper_shared_bytes");
 };
 
+// A chunk is a line: 128 elements of fp8, whose sums must be exact in about 14 bits.
+static_assert(exact::largest_sum(exact::shapes[exact::fp8], line_bytes) <= 1 << 13 && exact::largest_sum(exact::shapes[exact::fp8_e5m2], line_bytes) <= 1 << 13);
+
 template <int precision> struct SumOf { using type = float; };
 template <> struct SumOf<exact::int8> { using type = int; };
 
@@ -38,14 +41,12 @@ KFAB_DEVICE void gemm_hopper(const TensorMap* map_a, const TensorMap* map_b, uns
                              unsigned* stalled) {
   using T = Tile<chunked>;
   using Sum = typename SumOf<precision>::type;
-  static_assert(!chunked || exact::shapes[precision].chunk_k * exact::shapes[precision].operand_width == 2 * step_bytes * 8,
-                "a chunk is two steps");
   unsigned char* base = dynamic_shared();
   base += (1024 - (shared_address(base) & 1023)) & 1023;
   u64* full = reinterpret_cast<u64*>(base + T::stages * T::stage);
   u64* empty = full + T::stages;
 
-  const int thread = threadIdx.x, group = thread >> 7, warp = (thread & 127) >> 5, lane = thread & 31;
+  const int thread = threadIdx.x, group = same_in_warp(thread >> 7), warp = same_in_warp((thread & 127) >> 5), lane = thread & 31;
   if (thread == 0) {
     for (int s = 0; s < T::stages; ++s) {
       barrier_init(full + s, 1);
@@ -92,26 +93,24 @@ KFAB_DEVICE void gemm_hopper(const TensorMap* map_a, const TensorMap* map_b, uns
       for (int step = 0; step < steps; ++step, advance()) {
         if (!barrier_wait(full + stage, phase)) {
           *stalled = 2;
+          group_wait<0>();
           return;
         }
         const unsigned char* from = base + stage * T::stage;
         const u64 a = matrix_descriptor(from + (group - 1) * 64 * line_bytes), b = matrix_descriptor(from + T::a_bytes);
         if constexpr (chunked) {
+          Sum part[held];
+          group_fence();
 #pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            Sum part[held];
-            group_fence();
+          for (int i = 0; i < line_bytes / step_bytes; ++i) group_product<precision>(part, a + (i * step_bytes >> 4), b + (i * step_bytes >> 4), i);
+          group_commit();
+          group_wait<0>();
+          if (lane == 0) barrier_arrive(empty + stage);   // what was read may be overwritten while the chunk is added
 #pragma unroll
-            for (int i = 0; i < 2; ++i) group_product<precision>(part, a + ((half * 2 + i) * step_bytes >> 4), b + ((half * 2 + i) * step_bytes >> 4), i);
-            group_commit();
-            group_wait<0>();
-#pragma unroll
-            for (int i = 0; i < held; ++i) {
-              hold(part[i]);
-              sum[i] = step + half == 0 ? part[i] : sum[i] + part[i];
-            }
+          for (int i = 0; i < held; ++i) {
+            hold(part[i]);
+            sum[i] = step == 0 ? part[i] : sum[i] + part[i];
           }
-          if (lane == 0) barrier_arrive(empty + stage);
         } else {
           group_fence();
 #pragma unroll

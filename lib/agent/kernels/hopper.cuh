@@ -56,6 +56,8 @@ template <int registers>
 KFAB_DEVICE void give_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers)); }
 template <int registers>
 KFAB_DEVICE void take_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers)); }
+// What all lanes of a warp have alike, told to the compiler: descriptors made from it stay in registers of the warp.
+KFAB_DEVICE int same_in_warp(int v) { return __shfl_sync(0xffffffffu, v, 0); }
 KFAB_DEVICE void store_streaming(uint2* to, uint2 v) { __stcs(to, v); }
 // Keeps the compiler from moving sums about while products of the group are under way.
 KFAB_DEVICE void hold(float& v) { asm volatile("" : "+f"(v)::"memory"); }

@@ -8,31 +8,49 @@ using u64 = unsigned long long;
 
 namespace kfab::kernels {
 
-// A block's part of a check, added to the whole once by its first thread.
-struct Tally { u64 checked, mismatches, digest; };
+// What a thread found. It becomes part of the check's state at the end, and of what is wrong only the first few records are
+// written down at once: memory that is wrong everywhere must not make all threads wait for one counter.
+struct Tally {
+  u64 checked = 0, mismatches = 0, digest = 0, mask = 0, first = ~u64{0}, last = 0;
+  bool full = false;   // the records are, as far as this thread has seen
+};
 
-KFAB_DEVICE void note_mismatch(CheckState* state, u64 index, u64 expected, u64 got, u64 second_read) {
-  auto* s = reinterpret_cast<u64*>(state);   // the order of members of CheckState
-  atomicOr(s + 3, expected ^ got);
-  atomicMin(s + 4, index);
-  atomicMax(s + 5, index);
-  const u64 at = atomicAdd(s + 6, u64{1});
-  if (at < exact::max_records) {
-    state->records[at].index = index;
-    state->records[at].expected = expected;
-    state->records[at].got = got;
-    state->records[at].second_read = second_read;
-  }
+template <class Word>
+KFAB_DEVICE void note_mismatch(Tally& mine, CheckState* state, u64 index, u64 expected, u64 got, const Word* at) {
+  ++mine.mismatches;
+  mine.mask |= expected ^ got;
+  mine.first = index < mine.first ? index : mine.first;
+  mine.last = index > mine.last ? index : mine.last;
+  if (mine.full) return;
+  u64* recorded = reinterpret_cast<u64*>(state) + 6;   // the order of members of CheckState
+  const u64 slot = read_again(recorded) < exact::max_records ? atomicAdd(recorded, u64{1}) : exact::max_records;
+  mine.full = slot >= exact::max_records;
+  if (mine.full) return;
+  state->records[slot].index = index;
+  state->records[slot].expected = expected;
+  state->records[slot].got = got;
+  state->records[slot].second_read = read_again(at);
 }
+// All threads of a block come here; so many atomic operations of 64 bits on one address would cost more than the check.
 KFAB_DEVICE void add_tally(CheckState* state, const Tally& mine) {
-  __shared__ u64 total[3];
-  if (threadIdx.x < 3) total[threadIdx.x] = 0;
+  constexpr int counters = 3, most_warps = 16;
+  __shared__ u64 of_warp[counters][most_warps];
+  auto* s = reinterpret_cast<u64*>(state);
+  if (mine.mismatches) {
+    atomicOr(s + 3, mine.mask);
+    atomicMin(s + 4, mine.first);
+    atomicMax(s + 5, mine.last);
+  }
+  u64 sums[counters] = {mine.checked, mine.mismatches, mine.digest};
+  sum_of_warp(sums);
+  const int warp = threadIdx.x / 32, warps = blockDim.x / 32;
+  if (threadIdx.x % 32 == 0)
+    for (int i = 0; i < counters; ++i) of_warp[i][warp] = sums[i];
   __syncthreads();
-  atomicAdd(&total[0], mine.checked);
-  atomicAdd(&total[1], mine.mismatches);
-  atomicAdd(&total[2], mine.digest);
-  __syncthreads();
-  if (threadIdx.x < 3) atomicAdd(reinterpret_cast<u64*>(state) + threadIdx.x, total[threadIdx.x]);
+  if (threadIdx.x >= counters) return;
+  u64 total = 0;
+  for (int i = 0; i < warps; ++i) total += of_warp[threadIdx.x][i];
+  atomicAdd(s + threadIdx.x, total);
 }
 
 }  // namespace kfab::kernels
@@ -94,7 +112,7 @@ extern "C" __global__ void __launch_bounds__(256) kfab_gemm_fp32(const unsigned 
 // are shifted as the product was.
 extern "C" __global__ void __launch_bounds__(256) kfab_verify_32(const uint4* c, int m, int n, int row_shift, const int4* row_weights,
                                                                  const int4* column_coefficients, int precision, CheckState* state) {
-  Tally mine{0, 0, 0};
+  Tally mine;
   const int column = (int(blockIdx.x) * 256 + int(threadIdx.x)) * 4;
   if (column < n) {
     int4 q[4];
@@ -108,10 +126,7 @@ extern "C" __global__ void __launch_bounds__(256) kfab_verify_32(const uint4* c,
         const int value = w.x * q[j].x + w.y * q[j].y + w.z * q[j].z + w.w * q[j].w;
         const unsigned expected = precision == exact::int8 ? unsigned(value) : __float_as_uint(float(value));
         mine.digest += exact::digest_term(at + j, got[j]);
-        if (got[j] != expected) {
-          ++mine.mismatches;
-          note_mismatch(state, at + j, expected, got[j], read_again(reinterpret_cast<const unsigned*>(c) + at + j));
-        }
+        if (got[j] != expected) note_mismatch(mine, state, at + j, expected, got[j], reinterpret_cast<const unsigned*>(c) + at + j);
       }
       mine.checked += 4;
     }
@@ -122,7 +137,7 @@ extern "C" __global__ void __launch_bounds__(256) kfab_verify_32(const uint4* c,
 // integers each.
 extern "C" __global__ void __launch_bounds__(256) kfab_verify_64(const u64* c, int m, int n, int row_shift, const long long* row_weights,
                                                                  const long long* column_coefficients, int, CheckState* state) {
-  Tally mine{0, 0, 0};
+  Tally mine;
   const int column = (int(blockIdx.x) * 256 + int(threadIdx.x)) * 2;
   if (column < n) {
     long long q[2][4];
@@ -137,10 +152,7 @@ extern "C" __global__ void __launch_bounds__(256) kfab_verify_64(const u64* c, i
         const long long value = w[0] * q[j][0] + w[1] * q[j][1] + w[2] * q[j][2] + w[3] * q[j][3];
         const u64 expected = u64(__double_as_longlong(double(value)));
         mine.digest += exact::digest_term(at + j, got[j]);
-        if (got[j] != expected) {
-          ++mine.mismatches;
-          note_mismatch(state, at + j, expected, got[j], read_again(c + at + j));
-        }
+        if (got[j] != expected) note_mismatch(mine, state, at + j, expected, got[j], c + at + j);
       }
       mine.checked += 2;
     }
@@ -152,27 +164,21 @@ extern "C" __global__ void __launch_bounds__(256) kfab_verify_64(const u64* c, i
 // the hardware itself knows. `wide`: results of 64 bits. `vectors`: of 16 bytes.
 extern "C" __global__ void __launch_bounds__(256) kfab_compare(const uint4* slice, const uint4* reference, u64 vectors, int wide,
                                                                CheckState* state) {
-  Tally mine{0, 0, 0};
+  Tally mine;
   for (u64 at = u64(blockIdx.x) * blockDim.x + threadIdx.x; at < vectors; at += u64(gridDim.x) * blockDim.x) {
     const uint4 v = slice[at], w = reference[at];
     if (wide) {
       const u64 got[2] = {u64(v.y) << 32 | v.x, u64(v.w) << 32 | v.z}, expected[2] = {u64(w.y) << 32 | w.x, u64(w.w) << 32 | w.z};
       for (int j = 0; j < 2; ++j) {
         mine.digest += exact::digest_term(at * 2 + j, got[j]);
-        if (got[j] != expected[j]) {
-          ++mine.mismatches;
-          note_mismatch(state, at * 2 + j, expected[j], got[j], read_again(reinterpret_cast<const u64*>(slice) + at * 2 + j));
-        }
+        if (got[j] != expected[j]) note_mismatch(mine, state, at * 2 + j, expected[j], got[j], reinterpret_cast<const u64*>(slice) + at * 2 + j);
       }
       mine.checked += 2;
     } else {
       const unsigned got[4] = {v.x, v.y, v.z, v.w}, expected[4] = {w.x, w.y, w.z, w.w};
       for (int j = 0; j < 4; ++j) {
         mine.digest += exact::digest_term(at * 4 + j, got[j]);
-        if (got[j] != expected[j]) {
-          ++mine.mismatches;
-          note_mismatch(state, at * 4 + j, expected[j], got[j], read_again(reinterpret_cast<const unsigned*>(slice) + at * 4 + j));
-        }
+        if (got[j] != expected[j]) note_mismatch(mine, state, at * 4 + j, expected[j], got[j], reinterpret_cast<const unsigned*>(slice) + at * 4 + j);
       }
       mine.checked += 4;
     }
@@ -185,33 +191,33 @@ extern "C" __global__ void __launch_bounds__(256) kfab_compare(const uint4* slic
 constexpr int in_flight = 4;
 
 // `only`: 0 every word, 1 the words that modulo_20 marks, 2 the others. `base` is the place of the first word in the
-// whole of what is tested. Words are pairs; `words` is even.
+// whole of what is tested. Words are pairs; `words` and `base` are even.
 extern "C" __global__ void __launch_bounds__(512) kfab_memory_fill(ulonglong2* p, u64 words, u64 base, int pattern, u64 parameter,
                                                                    u64 flip, int only) {
-  const u64 pairs = words / 2, step = u64(gridDim.x) * blockDim.x;
-  for (u64 at = u64(blockIdx.x) * blockDim.x + threadIdx.x; at < pairs; at += step) {
+  const u64 pairs = words / 2, step = u64(gridDim.x) * blockDim.x, marked = parameter & 31;
+  const u64 mine = u64(blockIdx.x) * blockDim.x + threadIdx.x;
+  u64* single = reinterpret_cast<u64*>(p);
+  if (only == 1) {   // one word in twenty, and nobody visits the others
+    const u64 first = (marked + 20 - exact::place_of_20(base)) % 20;
+    for (u64 at = first + 20 * mine; at < words; at += 20 * step) single[at] = exact::pattern_word(pattern, base + at, parameter) ^ flip;
+    return;
+  }
+  for (u64 at = mine; at < pairs; at += step) {
     const u64 index = base + at * 2;
-    bool first = true, second = true;
-    if (only != 0) {
-      const u64 place = index % 20, marked = parameter & 31;
-      first = (place == marked) == (only == 1);
-      second = ((place == 19 ? 0 : place + 1) == marked) == (only == 1);
-    }
+    const exact::Pair words_here = exact::pattern_pair(pattern, index, parameter);
     ulonglong2 v;
-    v.x = exact::pattern_word(pattern, index, parameter) ^ flip;
-    v.y = exact::pattern_word(pattern, index + 1, parameter) ^ flip;
-    if (first && second) {
-      p[at] = v;
-    } else {
-      if (first) reinterpret_cast<u64*>(p + at)[0] = v.x;
-      if (second) reinterpret_cast<u64*>(p + at)[1] = v.y;
-    }
+    v.x = words_here.first ^ flip;
+    v.y = words_here.second ^ flip;
+    const u64 place = only == 2 ? exact::place_of_20(index) : 0;
+    if (only == 2 && place == marked) single[at * 2 + 1] = v.y;
+    else if (only == 2 && place + 1 == marked) single[at * 2] = v.x;
+    else p[at] = v;
   }
 }
 // Compares, and with `rewrite` leaves the complement of what should be there.
 extern "C" __global__ void __launch_bounds__(512) kfab_memory_check(ulonglong2* p, u64 words, u64 base, int pattern, u64 parameter,
                                                                     u64 flip, int rewrite, CheckState* state) {
-  Tally mine{0, 0, 0};
+  Tally mine;
   const u64 pairs = words / 2, step = u64(gridDim.x) * blockDim.x;
   for (u64 from = u64(blockIdx.x) * blockDim.x + threadIdx.x; from < pairs; from += step * in_flight) {
     ulonglong2 v[in_flight];
@@ -222,17 +228,12 @@ extern "C" __global__ void __launch_bounds__(512) kfab_memory_check(ulonglong2* 
     for (int i = 0; i < in_flight; ++i) {
       const u64 at = from + step * i, index = base + at * 2;
       if (at >= pairs) break;
-      const u64 first = exact::pattern_word(pattern, index, parameter) ^ flip, second = exact::pattern_word(pattern, index + 1, parameter) ^ flip;
+      const exact::Pair right = exact::pattern_pair(pattern, index, parameter);
+      const u64 first = right.first ^ flip, second = right.second ^ flip;
       mine.checked += 2;
       mine.digest += v[i].x + v[i].y;
-      if (v[i].x != first) {
-        ++mine.mismatches;
-        note_mismatch(state, index, first, v[i].x, read_again(reinterpret_cast<const u64*>(p) + at * 2));
-      }
-      if (v[i].y != second) {
-        ++mine.mismatches;
-        note_mismatch(state, index + 1, second, v[i].y, read_again(reinterpret_cast<const u64*>(p) + at * 2 + 1));
-      }
+      if (v[i].x != first) note_mismatch(mine, state, index, first, v[i].x, reinterpret_cast<const u64*>(p) + at * 2);
+      if (v[i].y != second) note_mismatch(mine, state, index + 1, second, v[i].y, reinterpret_cast<const u64*>(p) + at * 2 + 1);
       if (rewrite) {
         ulonglong2 out;
         out.x = ~first;
@@ -245,12 +246,21 @@ extern "C" __global__ void __launch_bounds__(512) kfab_memory_check(ulonglong2* 
 }
 // The two moves of exact.hpp: `back` 0 from the lower half of each window to the upper, 1 from there to the lower.
 extern "C" __global__ void __launch_bounds__(512) kfab_memory_move(ulonglong2* p, u64 words, int back) {
-  const u64 pairs = words / exact::window_words * exact::half_words / 2;   // that move
-  for (u64 at = u64(blockIdx.x) * blockDim.x + threadIdx.x; at < pairs; at += u64(gridDim.x) * blockDim.x) {
-    const u64 window = at * 2 / exact::half_words * exact::window_words, in_half = at * 2 % exact::half_words;
-    const u64 from = window + in_half + (back ? exact::half_words : 0);
-    const u64 to = window + (back ? exact::moved_back(in_half) : exact::half_words + exact::moved_forth(in_half));
-    p[to / 2] = p[from / 2];
+  const u64 pairs = words / exact::window_words * exact::half_words / 2, step = u64(gridDim.x) * blockDim.x;   // that move
+  for (u64 first = u64(blockIdx.x) * blockDim.x + threadIdx.x; first < pairs; first += step * in_flight) {
+    ulonglong2 v[in_flight];
+    u64 to[in_flight];
+#pragma unroll
+    for (int i = 0; i < in_flight; ++i) {
+      const u64 at = first + step * i;
+      if (at >= pairs) break;
+      const u64 window = at * 2 / exact::half_words * exact::window_words, in_half = at * 2 % exact::half_words;
+      to[i] = window + (back ? exact::moved_back(in_half) : exact::half_words + exact::moved_forth(in_half));
+      v[i] = p[(window + in_half + (back ? exact::half_words : 0)) / 2];
+    }
+#pragma unroll
+    for (int i = 0; i < in_flight; ++i)
+      if (first + step * i < pairs) p[to[i] / 2] = v[i];
   }
 }
 
@@ -261,14 +271,11 @@ extern "C" __global__ void __launch_bounds__(512) kfab_copy_fill(u64* p, u64 wor
     p[at] = exact::copy_word(at, seed);
 }
 extern "C" __global__ void __launch_bounds__(512) kfab_copy_check(const u64* p, u64 words, u64 seed, CheckState* state) {
-  Tally mine{0, 0, 0};
+  Tally mine;
   for (u64 at = u64(blockIdx.x) * blockDim.x + threadIdx.x; at < words; at += u64(gridDim.x) * blockDim.x) {
     const u64 got = p[at], expected = exact::copy_word(at, seed);
     ++mine.checked;
-    if (got != expected) {
-      ++mine.mismatches;
-      note_mismatch(state, at, expected, got, read_again(p + at));
-    }
+    if (got != expected) note_mismatch(mine, state, at, expected, got, p + at);
   }
   add_tally(state, mine);
 }
@@ -325,14 +332,11 @@ extern "C" __global__ void __launch_bounds__(512) kfab_stream(double2* a, double
 // After `rounds` rounds: a = start 8^rounds, b = 2 x start 8^(rounds-1), c = 3 x start 8^(rounds-1). `factor` is the bits
 // of that power of eight, or its multiple.
 extern "C" __global__ void __launch_bounds__(512) kfab_stream_check(const u64* p, u64 elements, double factor, CheckState* state) {
-  Tally mine{0, 0, 0};
+  Tally mine;
   for (u64 at = u64(blockIdx.x) * blockDim.x + threadIdx.x; at < elements; at += u64(gridDim.x) * blockDim.x) {
     const u64 got = p[at], expected = u64(__double_as_longlong(double(at % 65521 + 1) * factor));
     ++mine.checked;
-    if (got != expected) {
-      ++mine.mismatches;
-      note_mismatch(state, at, expected, got, read_again(p + at));
-    }
+    if (got != expected) note_mismatch(mine, state, at, expected, got, p + at);
   }
   add_tally(state, mine);
 }

@@ -124,6 +124,15 @@ KFAB_DEVICE void multiply_add_f64(double (&d)[2], double a, double b) {
 #endif
 }
 
+// Adds each value over the lanes of a warp, all of which must come; the first lane has the sums.
+template <int count>
+KFAB_DEVICE void sum_of_warp(unsigned long long (&values)[count]) {
+#pragma unroll
+  for (int distance = 16; distance > 0; distance /= 2)
+#pragma unroll
+    for (int i = 0; i < count; ++i) values[i] += __shfl_down_sync(0xffffffffu, values[i], distance);
+}
+
 KFAB_DEVICE unsigned long long read_again(const unsigned long long* p) {   // past the caches
   unsigned long long v;
   asm volatile("ld.relaxed.sys.global.u64 %0, [%1];" : "=l"(v) : "l"(p) : "memory");

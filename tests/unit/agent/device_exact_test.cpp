@@ -66,6 +66,32 @@ TEST_CASE("floating-point sums of the operands are exact in any order, up to the
   }
 }
 
+TEST_CASE("what kernels work out for two neighbours at once are the words of the pattern") {
+  for (const std::uint64_t base : {std::uint64_t{0}, std::uint64_t{1} << 17, (std::uint64_t{1} << 34) - 40, std::uint64_t{25'000'000'000}})
+    for (std::uint64_t index = base; index < base + 200; ++index) {
+      CHECK(exact::place_of_20(index) == index % 20);
+      if (index % 2) continue;
+      for (int pattern = 0; pattern < exact::pattern_count; ++pattern)
+        for (const std::uint64_t parameter : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{7}, std::uint64_t{19}}) {
+          const auto pair = exact::pattern_pair(pattern, index, parameter);
+          CHECK(pair.first == exact::pattern_word(pattern, index, parameter));
+          CHECK(pair.second == exact::pattern_word(pattern, index + 1, parameter));
+        }
+    }
+}
+
+TEST_CASE("random words differ in half of their bits from their neighbours, and no word comes twice") {
+  std::set<std::uint64_t> seen;
+  std::uint64_t differing = 0;
+  constexpr std::uint64_t words = 20'000;
+  for (std::uint64_t i = 0; i < words; ++i) {
+    const auto word = exact::pattern_word(exact::random_words, i, 5);
+    CHECK(seen.insert(word).second);
+    differing += std::uint64_t(std::popcount(word ^ exact::pattern_word(exact::random_words, i + 1, 5)));
+  }
+  CHECK(double(differing) / double(words) == doctest::Approx(32).epsilon(0.02));
+}
+
 TEST_CASE("numbers as bits") {
   for (const int value : {0, 1, -1, 2, 3, -7, 24, 60, -60, 1000, 8191}) {
     CHECK(exact::float_bits(value, 8, 23) == std::bit_cast<std::uint32_t>(float(value)));
