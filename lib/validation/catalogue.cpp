@@ -171,7 +171,7 @@ constexpr Check checks[] = {
     {"bandwidth", "cpu", "STREAM-like bandwidth of the memory, all results compared", 2.7, 40, 0.1, cpu_bandwidth, 0.8, "less memory is to be had than the arrays need"},
     {"burnin", "cpu", "matrix products in fp32, fp64 and int8, every bit compared", 4.5, 200, 0.7, cpu_burnin, 1.4, "less memory is to be had than the matrices need"},
     {"memory", "cuda", "memory patterns over the GPU's free memory", 6, 60, 0.2, memory_metrics, 0, cuda_as_a_whole},
-    {"bandwidth", "cuda", "copies by nvbandwidth's method, all bytes compared", 9, 40, 0.1, cuda_bandwidth, 0, cuda_as_a_whole},
+    {"bandwidth", "cuda", "copies by nvbandwidth's method, all bytes compared", 3, 40, 0.1, cuda_bandwidth, 0, cuda_as_a_whole},
     {"burnin", "cuda", "matrix products in every precision, every bit compared", 15, 200, 0.7, cuda_burnin, 0, cuda_as_a_whole},
 };
 
