@@ -118,11 +118,12 @@ std::string roles_topic(const StreamFacts& facts) {
     all.push_back({std::string(type.name), std::move(text)});
   }
   std::vector<std::string> common, roles;
-  for (const auto& key : manifest::common_resource_keys()) common.emplace_back(key.name);
+  for (const auto& key : manifest::common_resource_keys())
+    if (!key.required) common.emplace_back(key.name);
   for (const auto& built_in : manifest::built_ins())
     if (built_in.kind == "Role") roles.emplace_back(built_in.name);
   return title(facts, "RESOURCES OF A ROLE") + entries(all, facts) + "\n" +
-         wrap(fmt::format("Every resource may have {}.", join(common, ", ")), page_width(facts), margin) + "\n" + title(facts, "ROLES THAT KFAB BRINGS") +
+         wrap(fmt::format("Every resource has a type, and may have {}.", join(common, ", ")), page_width(facts), margin) + "\n" + title(facts, "ROLES THAT KFAB BRINGS") +
          wrap(join(roles, ", "), page_width(facts), margin) + "\n" +
          wrap("What each attribute means, and what each role does and takes, is in kfab-roles(7); how a role is written in a manifest in kfab-site(5).",
               page_width(facts), margin);
