@@ -1,7 +1,9 @@
 // A libcublasLt.so.13 for machines without a GPU: the products that kfab asks for, one after the other on the processor.
 // KFAB_FAKE_CUBLASLT plants faults: "none" (no algorithm for anything), "wrong" (another layout: all is wrong), "sick" (one
 // of 64 columns is wrong in each product, as of a multiprocessor that is ill), "unsteady" (a fourth is wrong, another one in each product),
-// "flip=N" (one bit of product number N).
+// "flip=N" (one bit of product number N), "three" (it proposes three algorithms: a slow one, one that fails, and a fast one).
+
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -25,6 +27,7 @@ std::string fault() {
   return text ? text : "";
 }
 int products = 0;
+constexpr std::uint64_t usual = 42, slow = 43, failing = 44;
 
 // cudaDataType to the formats of the emulator; tf32 is fp32 under another kind of sums.
 int precision_of(int type, int compute) {
@@ -74,10 +77,15 @@ int cublasLtMatmulPreferenceDestroy(void* preference) { return delete static_cas
 int cublasLtMatmulPreferenceSetAttribute(void*, int attribute, const void*, std::size_t size) { return attribute == 1 && size == 8 ? 0 : 7; }
 int cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, void*, void*, int wanted, void* results, int* found) {
   if (fault() == "none" || wanted < 1) return *found = 0, 15;   // not supported
-  Choice choice{};
-  choice.algorithm[0] = 42;
-  std::memcpy(results, &choice, sizeof choice);
-  return *found = 1, 0;
+  *found = 0;
+  const std::vector<std::uint64_t> all = fault() == "three" ? std::vector<std::uint64_t>{slow, failing, usual} : std::vector<std::uint64_t>{usual};
+  for (const auto algorithm : all) {
+    if (*found == wanted) break;
+    Choice choice{};
+    choice.algorithm[0] = algorithm;
+    std::memcpy(static_cast<char*>(results) + sizeof choice * std::size_t((*found)++), &choice, sizeof choice);
+  }
+  return 0;
 }
 int cublasLtMatmul(void*, void* operation, const void*, const void* a, void* a_layout, const void* b, void* b_layout, const void*, const void*, void*, void* d,
                    void* d_layout, const void* algorithm, void*, std::size_t, void*) {
@@ -86,7 +94,8 @@ int cublasLtMatmul(void*, void* operation, const void*, const void* a, void* a_l
   std::uint64_t chosen;
   std::memcpy(&chosen, algorithm, 8);
   const int precision = precision_of(la.type, op.compute);
-  if (chosen != 42 || op.transpose_a != 1 || op.transpose_b != 0 || precision < 0 || la.rows != lb.rows || la.columns != ld.rows || lb.columns != ld.columns) return 7;
+  if (chosen == slow) usleep(60'000);
+  if ((chosen != usual && chosen != slow) || op.transpose_a != 1 || op.transpose_b != 0 || precision < 0 || la.rows != lb.rows || la.columns != ld.rows || lb.columns != ld.columns) return 7;
   std::vector<double> left(la.rows * la.columns), right(lb.rows * lb.columns);
   const auto read = [&](std::vector<double>& to, const void* from, const Layout& layout, bool turned) {
     for (std::uint64_t column = 0; column < layout.columns; ++column)

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -21,6 +22,7 @@ enum : int { compute_32f = 68, compute_64f = 70, compute_32i = 72, compute_fast_
 enum : int { transpose_a = 3, transpose_b = 4, fast_accumulation = 25 };
 constexpr int most_workspace = 1, no_transpose = 0, transpose = 1;
 constexpr std::uint64_t workspace_bytes = std::uint64_t{64} << 20;
+constexpr int most_algorithms = 8, timed_products = 4;
 
 struct Row { exact::Precision precision; int operand, result, compute, scale; };
 // Without a row there is no such product: e5m2 by e5m2 is not among the library's, fp4 needs scale factors laid out for it.
@@ -162,15 +164,52 @@ Status CublasLt::plan(const Session& session, exact::Precision precision, int m,
   KFAB_TRY_VOID(checked(call_->preference_create(&preference), "a preference"));
   const std::uint64_t allowed = workspace_.bytes();
   int status = call_->preference_set(preference, most_workspace, &allowed, sizeof allowed);
-  Choice choice{};
+  std::vector<Choice> choices(most_algorithms);
   int found = 0;
-  if (status == 0) status = call_->choose(handle_, operation_, layouts_[0], layouts_[1], layouts_[2], layouts_[2], preference, 1, &choice, &found);
+  if (status == 0) status = call_->choose(handle_, operation_, layouts_[0], layouts_[1], layouts_[2], layouts_[2], preference, most_algorithms, choices.data(), &found);
   call_->preference_destroy(preference);
   KFAB_TRY_VOID(checked(status, "the choice of an algorithm"));
-  if (found < 1 || choice.state != 0)
+  choices.resize(std::size_t(std::clamp(found, 0, most_algorithms)));
+  algorithms_.clear();
+  chosen_ = 0;
+  for (const auto& choice : choices) {
+    if (choice.state != 0) continue;
+    algorithms_.emplace_back();
+    std::copy(std::begin(choice.algorithm), std::end(choice.algorithm), algorithms_.back().words);
+  }
+  if (algorithms_.empty())
     return error(code::second_engine_missing, fmt::format("cuBLASLt {} has no algorithm for {} of {} x {} x {}", version_, exact::shapes[precision].name, m, n, k));
-  std::copy(std::begin(choice.algorithm), std::end(choice.algorithm), algorithm_.words);
   return ok();
+}
+
+Status CublasLt::choose_fastest(const Session& session, Pointer a, Pointer b, Pointer c) {
+  if (algorithms_.size() < 2) return ok();
+  KFAB_TRY(start, session.make_event());
+  KFAB_TRY(end, session.make_event());
+  std::optional<double> least;
+  Status failed = ok();
+  std::size_t fastest = 0;
+  for (chosen_ = 0; chosen_ < algorithms_.size(); ++chosen_) {
+    Status queued = multiply(a, b, c, session.stream());   // warms up
+    if (queued) queued = session.record(start, session.stream());
+    for (int i = 0; queued && i < timed_products; ++i) queued = multiply(a, b, c, session.stream());
+    if (!queued) {
+      failed = std::move(queued);
+      continue;
+    }
+    KFAB_TRY_VOID(session.record(end, session.stream()));
+    KFAB_TRY_VOID(session.wait(end));
+    KFAB_TRY(seconds, session.seconds_between(start, end));
+    if (least && *least <= seconds) continue;
+    least = seconds;
+    fastest = chosen_;
+  }
+  chosen_ = fastest;
+  return least ? ok() : std::move(failed);
+}
+
+std::string CublasLt::chosen() const {
+  return algorithms_.size() < 2 ? std::string("the only algorithm that it proposes") : fmt::format("algorithm {} of the {} that it proposes, the fastest", chosen_ + 1, algorithms_.size());
 }
 
 Status CublasLt::multiply(Pointer a, Pointer b, Pointer c, void* stream) {
@@ -182,7 +221,7 @@ Status CublasLt::multiply(Pointer a, Pointer b, Pointer c, void* stream) {
   if (precision_ == exact::int8) alpha = &one_32i, beta = &zero_32i;
   const auto at = [](Pointer p) { return reinterpret_cast<void*>(std::uintptr_t(p)); };
   const int status = call_->multiply(handle_, operation_, alpha, at(b), layouts_[0], at(a), layouts_[1], beta, at(c), layouts_[2], at(c), layouts_[2],
-                                     &algorithm_, at(workspace_.at()), workspace_.bytes(), stream);
+                                     &algorithms_[chosen_], at(workspace_.at()), workspace_.bytes(), stream);
   return status == 0 ? ok() : Status(error(code::device_call_failed, fmt::format("cuBLASLt {}: a {} product answered status {}", version_,
                                                                            exact::shapes[precision_].name, status)));
 }

@@ -18,9 +18,13 @@ class CublasLt {
   CublasLt(const CublasLt&) = delete;
   CublasLt& operator=(const CublasLt&) = delete;
 
-  // Chooses an algorithm for C = A B^T, m x n x k, both operands row by row over K, results as kfab's own kernels leave them.
+  // Takes the algorithms that the library proposes for C = A B^T, m x n x k, both operands row by row over K, results as kfab's own kernels leave them.
   // `fast_sums`: fp8 may be summed with fewer bits, as is usual. Errors: second_engine_missing, when it has none.
   Status plan(const Session&, exact::Precision, int m, int n, int k, bool fast_sums);
+  // Of several that it proposes the fastest, found by multiplying: its own order is a guess, and the best figure is what kfab's own
+  // kernel is held against. One that fails is left out. Waits. Errors: device_call_failed, when none multiplies.
+  Status choose_fastest(const Session&, Pointer a, Pointer b, Pointer c);
+  std::string chosen() const;   // "algorithm 3 of the 8 that it proposes, the fastest"
   // Queues the planned product. Errors: device_call_failed.
   Status multiply(Pointer a, Pointer b, Pointer c, void* stream);
 
@@ -33,7 +37,9 @@ class CublasLt {
   std::unique_ptr<Functions> call_;
   std::string version_;
   void *handle_ = nullptr, *operation_ = nullptr, *layouts_[3] = {};
-  struct Algorithm { std::uint64_t words[8]; } algorithm_{};
+  struct Algorithm { std::uint64_t words[8]; };
+  std::vector<Algorithm> algorithms_;   // in the library's order
+  std::size_t chosen_ = 0;
   DeviceMemory workspace_;
   exact::Precision precision_ = exact::fp32;
 };

@@ -106,7 +106,10 @@ class Burn {
     }
     KFAB_TRY(result, session_.allocate(products_->result_bytes()));
     const auto multiply_into = [&](const DeviceMemory& to) { return context_.library->multiply(products_->a(), products_->b(), to.at(), session_.stream()); };
-    if (auto multiplied = multiply_into(result); !multiplied) {
+    auto multiplied = context_.library->choose_fastest(session_, products_->a(), products_->b(), result.at());
+    if (multiplied) multiplied = multiply_into(result);
+    library_chosen_ = context_.library->chosen();
+    if (!multiplied) {
       library_missing_ = multiplied.error().message;
       return session_.synchronize(session_.stream());
     }
@@ -305,7 +308,7 @@ class Burn {
     sink_.measurement(test_, metric_ + unit(), rate_of(own), unit(),
                       fmt::format("{}, {}, {} ({}); {}", shape_words(), data_words, kernel_.name, kernel_.how, describe_samples(rates_[own])), last(rates_[own]));
     sink_.measurement(test_, metric_ + "cublaslt_" + unit(), rate_of(library), unit(),
-                      library_ ? fmt::format("the same product by cuBLASLt {}, compared as well; {}", context_.library->version(), describe_samples(rates_[library]))
+                      library_ ? fmt::format("the same product by cuBLASLt {}, {}, compared as well; {}", context_.library->version(), library_chosen_, describe_samples(rates_[library]))
                                : library_missing_,
                       last(rates_[library]));
     const bool both = !rates_[own].empty() && !rates_[library].empty();
@@ -380,6 +383,7 @@ class Burn {
   std::uint64_t iterations_ = 0, unchecked_ = 0;
   bool library_ = false, warmed_up_[engine_count] = {};
   std::string library_missing_;
+  std::string library_chosen_;   // which of its algorithms, in words
   std::optional<double> inexact_pct_;   // of cuBLASLt's results of exact data, where it was asked
   std::vector<double> rates_[engine_count];
   double busy_ = 0, worked_s_ = 0, each_s_[engine_count] = {};

@@ -184,6 +184,10 @@ TEST_CASE("cuda: cuBLASLt is a second engine on the same data, compared as well"
   CHECK(by("fp8", "sick").value("burnin.gemm_fp8.mismatches") == 0);   // sums of fewer bits look like that
   CHECK(by("fp8", "sick").value("burnin.gemm_fp8.cublaslt_inexact_pct") > 1);
   for (const auto* precision : {"bf16", "fp8"}) CHECK(by(precision, "unsteady").value(std::string("burnin.gemm_") + precision + ".mismatches") > 0);
+  // Of what it proposes the fastest counts: neither the first, which is slow, nor one that fails.
+  const auto tuned = by("bf16", "three");
+  CHECK(tuned.value("burnin.gemm_bf16.cublaslt_tflops") > 0);
+  CHECK(tuned.measured("burnin.gemm_bf16.cublaslt_tflops").string_or("detail").find("algorithm 3 of the 3 that it proposes") != std::string::npos);
   Ask alone{Family::burnin, {"bf16"}, fake, false, fake_cublaslt};
   alone.second_engine = false;
   CHECK(with_fault("", alone).measured("burnin.gemm_bf16.cublaslt_tflops")["value"].is_null());
