@@ -117,8 +117,10 @@ constexpr Metric cuda_bandwidth[] = {
     {"bandwidth.hbm_copy_rw_gbps", "gbps", "within the GPU, each byte counted as read and as written"},
     {"bandwidth.device_to_device_memcpy_read_ce_gbps", "gbps", "from a peer, one figure for each link"},
     {"bandwidth.device_to_device_memcpy_write_ce_gbps", "gbps", "to a peer, one figure for each link"},
+    {"bandwidth.device_to_device_bidirectional_memcpy_read_<ce|sm>_<read1|read2|total>_gbps", "gbps", "each of two GPUs reads from the other: this one, that one, and both together"},
+    {"bandwidth.device_to_device_bidirectional_memcpy_write_<ce|sm>_<write1|write2|total>_gbps", "gbps", "each of two GPUs writes to the other, likewise"},
     {"bandwidth.peer_reachable", "count", "1: the driver lets this GPU reach that one directly; one figure for each link"},
-    {"bandwidth.tests_left_out", "count", "copies that the time of the level was too short for; never those of copy engines between GPU and host, within it, and from and to each peer"},
+    {"bandwidth.tests_left_out", "count", "copies that the time of the level was too short for; never those between GPU and host by copy engines, and within it; of peers only when links are so slow that the time is used up three times"},
     {"bandwidth.stream_triad_gbps", "gbps", "STREAM triad on the GPU; copy, scale and add likewise"},
     {"bandwidth.<test>_gbps", "gbps", "the other copies of nvbandwidth under their names, with the link"},
     {"bandwidth.<test>.variation_pct", "percent", "coefficient of variation of a test's samples"},
@@ -182,6 +184,9 @@ constexpr double copy_floor_s(Level level) { return level == Level::quick ? 6 : 
 // nothing but copies is to be done, and else is the burn-in's, or the memory test's.
 constexpr double copy_s_of_sample(Level level, bool peers) { return level == Level::quick ? (peers ? 0.6 : 0.3) : peers ? 20 : 5; }
 constexpr int most_copy_samples = 1000;
+// What an accelerator that hangs costs the node: a watchdog's silence, and the reading of its counters. It hangs once, for no later test
+// touches it.
+constexpr double hang_s = 150;
 constexpr std::string_view stress_vendors[] = {"amd", "intel"};   // whose stress tool kfab drives
 constexpr double least_burnin_share = 0.25;          // of a burn-in's usual time is left to it when copies of many GPUs in turn take the rest
 
@@ -392,7 +397,7 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
   }
   plan.predicted_s = parts + (plan.device == "cpu" ? 2 : 5);
   if (!plan.family_s.empty() && plan.predicted_s > parts) plan.family_s.front().second += plan.predicted_s - parts;   // the start
-  plan.deadline_s = plan.predicted_s * 2 + 120;
+  plan.deadline_s = plan.predicted_s * 2 + 120 + hang_s;
   const auto burnin = std::find_if(plan.family_s.begin(), plan.family_s.end(), [](const auto& part) { return part.first == "burnin"; });
   if (burnin != plan.family_s.end() && plan.device != "vendor" && plan.load.shaped() && 2 * plan.load.period_s > burnin->second)
     return error(code::load_too_long, fmt::format("profile {}: a burn-in of about {} holds no two periods of {}", profile.name, format_duration_s(burnin->second),

@@ -180,7 +180,7 @@ class Judge {
       const std::string words = fmt::format("{}: {}{}", status.test, status.reason, status.code.empty() ? "" : " (" + status.code + ")");
       if (status.state == TestState::failed) findings.add(Verdict::fail, words);
       // What the accelerator has no arithmetic for is no gap in its test, unless a criterion asks for it.
-      if (status.state == TestState::not_run && status.code != kfab::to_string(code::not_supported_by_accelerator)) findings.add(Verdict::not_judged, words);
+      if (status.state == TestState::not_run && status.code != kfab::to_string(code::not_supported_by_accelerator) && !by_peer(status)) findings.add(Verdict::not_judged, words);
     }
 
     // Counted is as good as shown: a wrong bit fails whether a criterion asks for it or not.
@@ -216,6 +216,15 @@ class Judge {
     }
     AcceleratorVerdict out{accelerator.id, accelerator.device, accelerator.model, accelerator.index, findings.verdict(), findings.reasons()};
     return out;
+  }
+
+  // A link that could not be measured because the GPU at its other end is ill is that one's finding, as long as its own tests show it.
+  bool by_peer(const TestStatus& of) const {
+    if (of.code != kfab::to_string(code::peer_failed)) return false;
+    return std::any_of(report_.statuses.begin(), report_.statuses.end(), [&](const auto& status) {
+      return status.accelerator != of.accelerator && !status.accelerator.empty() && of.reason.find(status.accelerator) != std::string::npos && status.state != TestState::ran &&
+             status.code != of.code && status.code != kfab::to_string(code::not_supported_by_accelerator);
+    });
   }
 
   bool has_criterion(std::string_view metric) const {

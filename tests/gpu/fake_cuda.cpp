@@ -9,8 +9,12 @@
 //   context=N         opening a context answers N (46 busy, 2 out of memory)      mode=N   the compute mode: 2, 3
 //   module=N          loading kernels answers N (222 for a driver that is too old)
 //   oom               no memory can be had     pinned_oom     no pinned host memory     piece_mib=N   none larger than that
-//   lost_after=N      from the Nth kernel on, everything answers 719, or what error=N says
-//   hang              no event ever completes  stuck_launch   waiting for a stream never ends
+//   lost_after=N      from the device's Nth kernel on, everything answers 719, or what error=N says
+//   hang=N            from the Nth kernel of the device on nothing queued on it ever ends, and calls that wait for it wait for ever:
+//                     those for a stream, copies that do not queue, and freeing its memory
+//   stuck_launch      waiting for a stream never ends
+//   hang_link=FT      copies from device F to device T never end
+//   slow=N            asynchronous copies between host and device move N bytes a millisecond
 //   crash             the process dies at the first product
 //   flip_product=N    a bit of product number N is wrong          only_random   of those of full mantissas
 //   hopper=wrong|lost a bit of each product of Hopper's and Blackwell's kernels is wrong; one of their tiles never arrives
@@ -24,10 +28,11 @@
 //   no_peer           no GPU reaches another     unreachable=FT   device F does not reach device T
 //   blind             comparisons find nothing idle  comparisons compare nothing
 
+#include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <chrono>
 #include <map>
 #include <sstream>
 #include <string>
@@ -75,7 +80,7 @@ constexpr int most_devices = 8;
 thread_local int current = 0;   // the device whose context is this thread's
 int sticky[most_devices] = {};
 bool full_mantissas = false;    // what was multiplied last
-long launches = 0, products = 0, copies = 0;
+long launched_on[most_devices] = {}, products = 0, copies = 0;
 struct Allocation { std::size_t bytes; int device; };
 std::map<std::uintptr_t, Allocation> allocations;
 std::size_t allocated[most_devices] = {};
@@ -89,7 +94,7 @@ std::size_t free_bytes() {
   return usable > allocated[current] ? usable - allocated[current] : 0;
 }
 int lost() {
-  if (struck("lost_after") && launches >= faults().get("lost_after", 0)) sticky[current] = int(faults().get("error", 719));
+  if (struck("lost_after") && launched_on[current] >= faults().get("lost_after", 0)) sticky[current] = int(faults().get("error", 719));
   return sticky[current];
 }
 // The device whose memory this is; -1 for the host's.
@@ -165,7 +170,26 @@ std::vector<int> visible() {
   return out;
 }
 
-struct Event { std::chrono::steady_clock::time_point at; };
+using Time = std::chrono::steady_clock::time_point;
+Time now() { return std::chrono::steady_clock::now(); }
+struct Stream { int device = 0; bool stuck = false; Time busy_until{}; };
+struct Event { Time at{}; bool never = false; };
+Stream null_streams[most_devices];
+bool stuck_work[most_devices] = {};   // something queued on the device never ends
+
+Stream& stream_at(void* stream) {
+  if (stream) return *static_cast<Stream*>(stream);
+  null_streams[current].device = current;
+  return null_streams[current];
+}
+bool hung(int device) {
+  return faults().has("hang") && faults().get("only", device) == device && launched_on[device] >= faults().get("hang", 1);
+}
+void stick(Stream& stream) { stream.stuck = stuck_work[stream.device] = true; }
+// For ever, as far as any test is concerned.
+void block_if(bool waits) {
+  if (waits) ::sleep(1000);
+}
 
 }  // namespace
 
@@ -210,7 +234,7 @@ int cuDevicePrimaryCtxRetain(void** context, int device) {
   if (faults().has("context") && faults().get("only", device) == device) return int(faults().get("context", 0));
   return *context = reinterpret_cast<void*>(std::intptr_t(device) + 1), lost();
 }
-int cuDevicePrimaryCtxRelease_v2(int) { return 0; }
+int cuDevicePrimaryCtxRelease_v2(int device) { return block_if(stuck_work[device]), 0; }
 int cuCtxSetCurrent(void* context) { return current = int(reinterpret_cast<std::intptr_t>(context)) - 1, lost(); }
 int cuCtxEnablePeerAccess(void*, unsigned) { return lost(); }
 int cuMemGetInfo_v2(std::size_t* free, std::size_t* total) { return *free = free_bytes(), *total = total_bytes(), lost(); }
@@ -226,6 +250,7 @@ int cuMemAlloc_v2(unsigned long long* pointer, std::size_t bytes) {
 int cuMemFree_v2(unsigned long long pointer) {
   const auto found = allocations.find(std::uintptr_t(pointer));
   if (found == allocations.end()) return 1;
+  block_if(stuck_work[found->second.device]);
   allocated[found->second.device] -= found->second.bytes;
   allocations.erase(found);
   std::free(reinterpret_cast<void*>(std::uintptr_t(pointer)));
@@ -238,15 +263,24 @@ int cuMemHostAlloc(void** pointer, std::size_t bytes, unsigned) {
 int cuMemFreeHost(void* pointer) { return std::free(pointer), 0; }
 int cuMemHostGetDevicePointer_v2(unsigned long long* pointer, void* host, unsigned) { return *pointer = reinterpret_cast<std::uintptr_t>(host), lost(); }
 int cuMemcpyHtoD_v2(unsigned long long to, const void* from, std::size_t bytes) {
+  block_if(hung(current));
   return std::memcpy(reinterpret_cast<void*>(std::uintptr_t(to)), from, bytes), lost();
 }
 int cuMemcpyDtoH_v2(void* to, unsigned long long from, std::size_t bytes) {
+  block_if(hung(current));
   return std::memcpy(to, reinterpret_cast<const void*>(std::uintptr_t(from)), bytes), lost();
 }
-int cuMemcpyAsync(unsigned long long to, unsigned long long from, std::size_t bytes, void*) {
+int cuMemcpyAsync(unsigned long long to, unsigned long long from, std::size_t bytes, void* stream_of) {
+  Stream& stream = stream_at(stream_of);
+  const int source = device_of(from), destination = device_of(to);
+  if (hung(current) || (faults().has("hang_link") && source >= 0 && destination >= 0 && faults().get("hang_link", 0) == source * 10 + destination)) stick(stream);
+  if (stream.stuck) return lost();
+  if (faults().has("slow") && (source < 0) != (destination < 0))
+    stream.busy_until = std::max(now(), stream.busy_until) + std::chrono::microseconds(long(bytes) * 1000 / faults().get("slow", 1));
   auto* target = reinterpret_cast<unsigned char*>(std::uintptr_t(to));
   std::memcpy(target, reinterpret_cast<const void*>(std::uintptr_t(from)), bytes);
-  if (faults().has("flip_copy") && ++copies == faults().get("flip_copy", 0)) target[bytes / 2] ^= 0x10;
+  const bool buffer = bytes > sizeof(CheckState);   // else a state on its way
+  if (faults().has("flip_copy") && buffer && ++copies == faults().get("flip_copy", 0)) target[bytes / 2] ^= 0x10;
   damage_link(to, from, bytes);
   return lost();
 }
@@ -254,17 +288,25 @@ int cuMemsetD32_v2(unsigned long long to, unsigned word, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) reinterpret_cast<unsigned*>(std::uintptr_t(to))[i] = word;
   return lost();
 }
-int cuStreamCreate(void** stream, unsigned) { return *stream = new int, lost(); }
-int cuStreamDestroy_v2(void* stream) { return delete static_cast<int*>(stream), 0; }
-int cuStreamSynchronize(void*) {
-  if (struck("stuck_launch")) ::sleep(1000);
+int cuStreamCreate(void** stream, unsigned) { return *stream = new Stream{current}, lost(); }
+int cuStreamDestroy_v2(void* stream) { return delete static_cast<Stream*>(stream), 0; }
+int cuStreamSynchronize(void* stream) {
+  block_if(struck("stuck_launch") || stream_at(stream).stuck);
   return lost();
 }
-int cuStreamWaitEvent(void*, void*, unsigned) { return lost(); }
+int cuStreamWaitEvent(void* stream, void* event, unsigned) {
+  if (static_cast<Event*>(event)->never) stick(stream_at(stream));
+  return lost();
+}
 int cuEventCreate(void** event, unsigned) { return *event = new Event, lost(); }
 int cuEventDestroy_v2(void* event) { return delete static_cast<Event*>(event), 0; }
-int cuEventRecord(void* event, void*) { return static_cast<Event*>(event)->at = std::chrono::steady_clock::now(), lost(); }
-int cuEventQuery(void*) { return struck("hang") ? 600 : lost(); }
+int cuEventRecord(void* event, void* stream) {
+  return *static_cast<Event*>(event) = {std::max(now(), stream_at(stream).busy_until), stream_at(stream).stuck}, lost();
+}
+int cuEventQuery(void* event) {
+  const auto& asked = *static_cast<Event*>(event);
+  return asked.never || asked.at > now() ? 600 : lost();
+}
 int cuEventElapsedTime(float* milliseconds, void* start, void* end) {
   *milliseconds = std::chrono::duration<float, std::milli>(static_cast<Event*>(end)->at - static_cast<Event*>(start)->at).count();
   return lost();
@@ -290,8 +332,10 @@ int cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void* address, co
   std::memcpy(map, &encoded, sizeof encoded);
   return 0;
 }
-int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned, unsigned threads, unsigned, unsigned, unsigned, void*, void** parameters, void**) {
-  ++launches;
+int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned, unsigned threads, unsigned, unsigned, unsigned, void* stream, void** parameters, void**) {
+  ++launched_on[current];
+  if (hung(current)) stick(stream_at(stream));
+  if (stream_at(stream).stuck) return 0;
   if (lost()) return 0;   // a fault shows when it is waited for
   const auto& row = *static_cast<const Row*>(function);
   const std::string name = row.name;

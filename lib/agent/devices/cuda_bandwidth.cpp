@@ -11,7 +11,8 @@
 
 // Which copies are measured: those of nvbandwidth, under its names. First, at every level, the ones that find a bad slot, cable
 // or link: by copy engines between the GPU and its host, within the GPU, from and to each peer. The other levels go on with all
-// the others for as long as there is time, and tell how many were left out.
+// the others for as long as there is time, and tell how many were left out. What another GPU does wrong costs the link to it alone:
+// what this one is worth by itself is measured before any other is touched.
 namespace kfab::agent::devices::cuda {
 namespace {
 
@@ -22,6 +23,7 @@ constexpr std::uint64_t ring_bytes = std::uint64_t{2} << 20;
 struct Station {
   Session* session = nullptr;
   int index = 0;                     // the driver's order
+  int numa_node = -1;
   DeviceMemory near, far;
   std::optional<PinnedMemory> host, opposite;
 
@@ -49,13 +51,15 @@ struct Station {
   }
 };
 
+constexpr double overtime = 3, extra_s = 60, watched_s = 120, least_sample_s = 0.1;
+
 std::string_view suffix_of(bool multiprocessors) { return multiprocessors ? "sm" : "ce"; }
 std::string_view words_of(bool multiprocessors) { return multiprocessors ? "multiprocessors" : "copy engine"; }
 
 class Bandwidth {
  public:
   Bandwidth(Session& session, const Accelerator& accelerator, const TestRequest& request, double seconds, std::uint64_t bytes, TestSink& sink)
-      : session_(session), accelerator_(accelerator), quick_(request.level == "quick"), seconds_(seconds), bytes_(bytes), sink_(sink), copies_(session, bytes, request, sink) {}
+      : session_(session), accelerator_(accelerator), request_(request), quick_(request.level == "quick"), seconds_(seconds), bytes_(bytes), sink_(sink), copies_(session, bytes, request, sink) {}
 
   Status run() {
     KFAB_TRY_VOID(copies_.prepare());
@@ -65,11 +69,22 @@ class Bandwidth {
     with_host();
     within();
     if (copies_.dead()) return ok();
+    copies_.stream();
+    if (copies_.dead()) return ok();
     open_peers();
+    share_time();
     for (auto& peer : peers_) with_peer(peer, false);
     static_cast<void>(session_.use());
-    copies_.stream();
-    if (quick_ || copies_.dead()) return ok();
+    if (!copies_.dead() && !quick_) others();
+    if (!quick_ || left_out_ > 0)
+      sink_.measurement("bandwidth", "bandwidth.tests_left_out", left_out_, "count",
+                        left_out_ == 0 ? std::string("all of nvbandwidth's copies were measured") : fmt::format("first {}: the time of this level was used up; a soak, or a longer --duration, measures them", first_left_out_));
+    return ok();
+  }
+
+ private:
+  // What criteria do not rest on.
+  void others() {
     if (own_.host) {
       const NearNode node(accelerator_.numa_node);
       copies_with_host(true);
@@ -77,18 +92,30 @@ class Bandwidth {
     for (auto& peer : peers_) with_peer(peer, true);
     if (!peers_.empty() && !copies_.dead()) together();
     static_cast<void>(session_.use());
-    sink_.measurement("bandwidth", "bandwidth.tests_left_out", left_out_, "count",
-                      left_out_ == 0 ? std::string("all of nvbandwidth's copies were measured") : fmt::format("first {}: the time of this level was used up; a soak, or a longer --duration, measures them", first_left_out_));
-    return ok();
   }
-
- private:
+  // Many peers share what the host's copies left of the time: a sample of slow links is of fewer copies then.
+  void share_time() {
+    if (peers_.empty()) return;
+    constexpr double directions = 2;
+    sample_s_ = std::clamp((seconds_ - watch_.seconds()) / (directions * double(peers_.size()) * (std::max(request_.samples, 1) + 1)), least_sample_s, sample_s_);
+  }
   // Stops asked for between tests cost no further message: the family's end tells.
   void test(CopyTest one) { copies_.run(one); }
   // One of those that are measured as far as there is time.
   void test_if_time(CopyTest one) {
     if (watch_.seconds() < seconds_) return test(std::move(one));
-    if (left_out_++ == 0) first_left_out_ = one.name;
+    leave_out(one.name);
+  }
+  void leave_out(const std::string& name) {
+    if (left_out_++ == 0) first_left_out_ = name;
+  }
+  // One that criteria rest on: it may take more than the time, but not without end. Where it is left out its link has a row that
+  // says so, so that the others' links do not stand for all.
+  void test_of_link(CopyTest one) {
+    one.sample_s = sample_s_;
+    if (watch_.seconds() < overtime * seconds_ + extra_s * std::min(1.0, request_.silence_s / watched_s)) return test(std::move(one));
+    leave_out(one.name);
+    sink_.measurement(one.name, fmt::format("bandwidth.{}_gbps", one.name), json::Value(), "gbps", "not measured: the time was used up before its turn came", {}, one.link);
   }
 
   void with_host() {
@@ -112,7 +139,7 @@ class Bandwidth {
     const Flow against_to_host{own_.on_gpu_2(), own_.on_host_2(), &session_, sm, false}, against_to_gpu{own_.on_host_2(), own_.on_gpu_2(), &session_, sm, false};
     const std::string how = fmt::format("{}, {}", words_of(sm), place_);
     const auto copy = [&](const char* name, std::vector<Flow> flows, const std::string& words) {
-      CopyTest one{fmt::format("{}_{}", name, suffix_of(sm)), std::move(flows), false, "", words};
+      CopyTest one{fmt::format("{}_{}", name, suffix_of(sm)), std::move(flows), Figures::first, "", words};
       if (sm) test_if_time(std::move(one));
       else test(std::move(one));
     };
@@ -123,7 +150,7 @@ class Bandwidth {
   }
 
   void within() {
-    const double local = copies_.run({"device_local_copy", {{own_.on_gpu(), own_.on_gpu_2(), &session_}}, false, "", "within the GPU, each byte counted once"});
+    const double local = copies_.run({"device_local_copy", {{own_.on_gpu(), own_.on_gpu_2(), &session_}}, Figures::first, "", "within the GPU, each byte counted once"});
     if (copies_.dead()) return;
     sink_.measurement("device_local_copy", "bandwidth.hbm_copy_rw_gbps", local > 0 ? json::Value(2 * local) : json::Value(), "gbps",
                       "device_local_copy with each byte counted as read and as written");
@@ -174,46 +201,60 @@ class Bandwidth {
       sink_.measurement(test, fmt::format("bandwidth.{}_gbps", test), json::Value(), "gbps", fmt::format("not measured: {}, and it reaches others ({})", out_of_reach, to_string(code::peer_unreachable)), {}, link);
   }
   Status open_peer(int other) {
-    KFAB_TRY(session, Session::open_peer(session_.libraries(), session_, other));
+    const auto described = describe(*session_.driver(), other);
+    const std::string id = described ? described->id : nameless(other);
+    // What fails in the other's own context is the other's.
+    const auto of_peer = [&](const std::string& why) { return error(code::peer_failed, fmt::format("GPU {} ({}): {}", other, id, why)); };
+    if (std::find(request_.sick.begin(), request_.sick.end(), id) != request_.sick.end()) return of_peer("it hung or was lost before, and is left alone");
+    auto opened = Session::open_peer(session_.libraries(), session_, other);
+    if (!opened) return of_peer(fmt::format("{} ({})", opened.error().message, to_string(opened.error().code)));
+    auto session = std::move(*opened);
     KFAB_TRY_VOID(session_.reach(*session));
     KFAB_TRY_VOID(session->reach(session_));
     Station station;
     station.session = session.get();
     station.index = other;
+    station.numa_node = described ? described->numa_node : -1;
     auto taken = station.take_device(bytes_);
     if (taken) peers_.push_back(std::move(station));
     // Before its session: memory goes back to a driver whose context is current.
     sessions_.push_back(std::move(session));
     KFAB_TRY_VOID(session_.use());
-    return taken;
+    return taken ? ok() : Status(of_peer(fmt::format("{} ({})", taken.error().message, to_string(taken.error().code))));
   }
 
   void with_peer(Station& peer, bool further) {
+    if (copies_.lost(peer.session)) return;   // said when it was lost
     const std::string out = fmt::format("{}->{}", own_.index, peer.index), in = fmt::format("{}->{}", peer.index, own_.index);
     for (const bool sm : {false, true}) {
       const std::string how = fmt::format("{}, queued by this GPU", words_of(sm));
       const Flow read{peer.on_gpu(), own_.on_gpu(), &session_, sm}, write{own_.on_gpu(), peer.on_gpu(), &session_, sm};
       if (!further) {
-        test({fmt::format("device_to_device_memcpy_read_{}", suffix_of(sm)), {read}, false, in, how});
-        test({fmt::format("device_to_device_memcpy_write_{}", suffix_of(sm)), {write}, false, out, how});
+        test_of_link({fmt::format("device_to_device_memcpy_read_{}", suffix_of(sm)), {read}, Figures::first, in, how});
+        if (!copies_.lost(peer.session)) test_of_link({fmt::format("device_to_device_memcpy_write_{}", suffix_of(sm)), {write}, Figures::first, out, how});
         break;
       }
       if (sm) {
-        test_if_time({fmt::format("device_to_device_memcpy_read_{}", suffix_of(sm)), {read}, false, in, how});
-        test_if_time({fmt::format("device_to_device_memcpy_write_{}", suffix_of(sm)), {write}, false, out, how});
+        test_if_time({fmt::format("device_to_device_memcpy_read_{}", suffix_of(sm)), {read}, Figures::first, in, how});
+        test_if_time({fmt::format("device_to_device_memcpy_write_{}", suffix_of(sm)), {write}, Figures::first, out, how});
       }
-      // The opposite way by the peer: each reads, or each writes.
-      const Flow peer_reads{own_.on_gpu_2(), peer.on_gpu_2(), peer.session, sm, false}, peer_writes{peer.on_gpu_2(), own_.on_gpu_2(), peer.session, sm, false};
-      test_if_time({fmt::format("device_to_device_bidirectional_memcpy_read_{}", suffix_of(sm)), {read, peer_reads}, false, in, how + ", while the peer reads from it"});
-      test_if_time({fmt::format("device_to_device_bidirectional_memcpy_write_{}", suffix_of(sm)), {write, peer_writes}, false, out, how + ", while the peer writes to it"});
+      // The opposite way by the peer, as much and as well compared: each reads, or each writes.
+      const Flow peer_reads{own_.on_gpu_2(), peer.on_gpu_2(), peer.session, sm}, peer_writes{peer.on_gpu_2(), own_.on_gpu_2(), peer.session, sm};
+      const std::string both = fmt::format("{}<->{}", own_.index, peer.index), each = fmt::format("{}, each way queued by the GPU that", words_of(sm));
+      test_if_time({fmt::format("device_to_device_bidirectional_memcpy_read_{}", suffix_of(sm)), {read, peer_reads}, Figures::each, both, each + " reads", {{"_read1", in}, {"_read2", out}}});
+      test_if_time({fmt::format("device_to_device_bidirectional_memcpy_write_{}", suffix_of(sm)), {write, peer_writes}, Figures::each, both, each + " writes", {{"_write1", out}, {"_write2", in}}});
     }
-    if (!further) copies_.latency("device_to_device_latency_sm", peer.on_gpu_2(), std::min(ring_bytes, peer.far.bytes()), fmt::format("{}->{}", own_.index, peer.index), "memory of the peer");
+    if (!further && !copies_.lost(peer.session)) copies_.latency("device_to_device_latency_sm", peer.on_gpu_2(), std::min(ring_bytes, peer.far.bytes()), fmt::format("{}->{}", own_.index, peer.index), "memory of the peer");
   }
 
   // All GPUs at once: over the host's links, and from and to this one.
   void together() {
+    for (const auto& peer : peers_)
+      if (copies_.lost(peer.session))
+        return sink_.test_done("all_to_host_memcpy_ce", "not_run", 0, fmt::format("copies of all GPUs at once: {} failed before", peer.session->words()), to_string(code::peer_failed));
     bool hosts = true;
     for (auto& peer : peers_) {
+      const NearNode node(peer.numa_node);   // each beside its own processors
       const auto taken = peer.take_host(bytes_);
       static_cast<void>(session_.use());
       if (taken) continue;
@@ -236,7 +277,7 @@ class Bandwidth {
           flows.push_back(same);
           if (both) flows.push_back(flow(peer, !to_host, false));
         }
-        test_if_time({fmt::format("{}{}_memcpy_{}", to_host ? "all_to_host" : "host_to_all", both ? "_bidirectional" : "", suffix_of(sm)), flows, false, "",
+        test_if_time({fmt::format("{}{}_memcpy_{}", to_host ? "all_to_host" : "host_to_all", both ? "_bidirectional" : "", suffix_of(sm)), flows, Figures::first, "",
               fmt::format("{}, {}, against copies of {}{}", words_of(sm), place_, words, both ? ", both ways" : "")});
       };
       if (hosts && own_.host)
@@ -261,15 +302,16 @@ class Bandwidth {
           Session* by = to_one == write ? peers_[i].session : &session_;
           flows.push_back(to_one ? Flow{there, here, by, sm} : Flow{here, there, by, sm});
         }
-        test_if_time({fmt::format("{}_{}_{}", to_one ? "all_to_one" : "one_to_all", write ? "write" : "read", suffix_of(sm)), flows, true, fmt::format("{}{}", to_one ? "*->" : "", to_one ? fmt::format("{}", own_.index) : fmt::format("{}->*", own_.index)),
+        test_if_time({fmt::format("{}_{}_{}", to_one ? "all_to_one" : "one_to_all", write ? "write" : "read", suffix_of(sm)), flows, Figures::total, fmt::format("{}{}", to_one ? "*->" : "", to_one ? fmt::format("{}", own_.index) : fmt::format("{}->*", own_.index)),
               fmt::format("{}, {}, all of it counted", words_of(sm), words)});
       }
   }
 
   Session& session_;
   const Accelerator& accelerator_;
+  const TestRequest& request_;
   bool quick_;
-  double seconds_;
+  double seconds_, sample_s_ = 1;
   Stopwatch watch_;
   int left_out_ = 0;
   std::string first_left_out_;

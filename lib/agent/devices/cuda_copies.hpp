@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,7 +10,10 @@
 // Copies by the method of nvbandwidth, so that figures can be compared: four copies to warm up and sixteen timed by events,
 // all queued behind a kernel that spins until the host lets go, so that no launch is timed. Each figure is the median of all
 // samples, and after every sample each measured destination is compared whole. A quick look queues a quarter of that, for it has
-// to pass by eight GPUs in turn: on PCIe 5 four copies of 512 MiB still last 40 ms, which events tell to 0.01 %.
+// to pass by eight GPUs in turn: on PCIe 5 four copies of 512 MiB still last 40 ms, which events tell to 0.01 %. The warm-up sample
+// is of one copy; where it tells of a slow link, so many are timed that a sample lasts about a second, and never less than one.
+//
+// Every wait has a limit. Whose work does not end, or whose call fails, is told apart: this GPU, another one, or the link.
 namespace kfab::agent::devices::cuda {
 
 // One end of a copy: memory of a GPU, or pinned memory of the host, which GPUs see under the same address.
@@ -27,12 +31,18 @@ struct Flow {
   bool measured = true;             // otherwise of twice the size, so that the measured ones are covered, and not compared
 };
 
+// What is told of a test: the rate of the first flow; that of all flows by the time until the last has ended; that of each flow by
+// its own time, and their sum.
+enum class Figures : std::uint8_t { first, total, each };
+
 struct CopyTest {
   std::string name;                 // nvbandwidth's
-  std::vector<Flow> flows;          // the first one is timed, or, with `total`, all together
-  bool total = false;
+  std::vector<Flow> flows;
+  Figures figures = Figures::first;
   std::string link;                 // "0->1", empty within one GPU and its host
   std::string how;                  // words for the detail
+  std::vector<std::pair<std::string, std::string>> each{};   // name's suffix and link of each flow's figure
+  double sample_s = 1;              // about the most that a sample may last
 };
 
 class Copies {
@@ -48,18 +58,32 @@ class Copies {
   void stream();
   // Whether this GPU answers no more: the next test would only say so again.
   bool dead() const { return dead_; }
+  // Whether a peer failed or did not answer: no test with it can be had any more.
+  bool lost(const Session* peer) const { return std::find(lost_.begin(), lost_.end(), peer) != lost_.end(); }
 
  private:
   struct Lane { Session* by; Stream stream; Event start, end; };
+  struct Samples {
+    std::vector<std::vector<double>> rates;   // of the figure, or of each flow and of all together
+    exact::CheckState wrong = exact::empty_check_state();
+    int compared = 0, warm_up = 0, timed = 0;
+    bool proven = false;
+  };
   // Says why a test ended, and whether it was this GPU or another one of the test that failed.
-  void fail(const std::string& test, double seconds, const Diagnostic&);
+  void fail(const std::string& test, const std::string& link, double seconds, const Diagnostic&, const std::vector<Session*>& others);
+  Status use(Session& by);
+  bool answers(Session&);
+  double limit_for(double bytes) const;   // within which a GPU moves so much over the slowest link that works
   std::uint64_t words() const { return bytes_ / 8; }
   Status fill(const End&, std::uint64_t seed);
   Result<exact::CheckState> check(const End&, std::uint64_t seed, bool by_host);
   Result<bool> plant(const End&, std::uint64_t seed, const exact::CheckState& before);
   Status queue(const Flow&, const Lane&, int copies);
-  Result<double> sample(const CopyTest&, std::vector<Lane>&);
-  Status samples_of(const CopyTest&, std::vector<double>& rates, exact::CheckState& wrong, int& compared, bool& proven);
+  Result<std::vector<double>> sample(const CopyTest&, std::vector<Lane>&, const Samples&);
+  Status compare_all(const CopyTest&, bool first, bool last, Samples&);
+  void fit(const CopyTest&, double seconds_of_one, Samples&) const;
+  Status samples_of(const CopyTest&, Samples&);
+  void tell(const CopyTest&, const Samples&, bool enough);
   Status latency_samples(const End&, std::uint64_t bytes, std::vector<double>& ns, exact::CheckState& wrong, bool& proven);
   Status stream_samples(const std::string& test);
 
@@ -67,10 +91,13 @@ class Copies {
   std::uint64_t bytes_;
   int samples_wanted_;
   int warm_up_, timed_;             // copies of a sample
+  double silence_s_;
   TestSink& sink_;
-  std::optional<PinnedMemory> latch_;
+  std::optional<PinnedMemory> latch_, staged_;   // staged_: a state on its way to a GPU and back
   DeviceMemory state_;
   bool dead_ = false;
+  Session* working_;                // in whose context what may fail is done
+  std::vector<const Session*> lost_;
 };
 
 }  // namespace kfab::agent::devices::cuda

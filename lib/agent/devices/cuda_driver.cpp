@@ -1,5 +1,7 @@
 #include "agent/devices/cuda_driver.hpp"
 
+#include "agent/devices/device.hpp"
+
 #include <dlfcn.h>
 #include <unistd.h>
 
@@ -10,7 +12,14 @@
 #include "base/codes/validation.hpp"
 #include "base/text.hpp"
 
-namespace kfab::agent::devices::cuda {
+namespace kfab::agent::devices {
+namespace {
+bool a_gpu_was_given_up = false;
+}  // namespace
+
+bool gpu_given_up() { return a_gpu_was_given_up; }
+
+namespace cuda {
 namespace {
 
 struct ErrorRow { Status_ status; Code code; };
@@ -88,8 +97,11 @@ Result<std::shared_ptr<Driver>> Driver::load(const std::string& library) {
   return driver;
 }
 
+void Driver::give_up() { gave_up_ = a_gpu_was_given_up = true; }
+
 Driver::~Driver() {
   // Not closed: drivers leave threads behind that run in it. The process ends soon.
 }
 
-}  // namespace kfab::agent::devices::cuda
+}  // namespace cuda
+}  // namespace kfab::agent::devices

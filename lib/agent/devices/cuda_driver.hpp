@@ -85,9 +85,14 @@ class Driver {
   // ok, or what the driver said in words, with the code that fits.
   Status checked(Status_ status, std::string_view what) const;
 
+  // A GPU's work never ended: from here on nothing that lies on any GPU is freed, because the driver would wait for that work.
+  void give_up();
+  bool gave_up() const { return gave_up_; }
+
  private:
   Driver() = default;
   void* library_ = nullptr;
+  bool gave_up_ = false;
 };
 
 // "CUDA 13.0", as the driver offers it.

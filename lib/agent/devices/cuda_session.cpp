@@ -86,6 +86,8 @@ Result<std::unique_ptr<Session>> Session::open_peer(const CudaLibraries& librari
   std::unique_ptr<Session> session(new Session);
   session->driver_ = own.driver_;
   session->libraries_ = libraries;
+  const auto described = describe(*own.driver_, ordinal);
+  session->words_ = fmt::format("GPU {} ({})", ordinal, described ? described->id : nameless(ordinal));
   KFAB_TRY_VOID(own.driver_->checked(own.driver_->device_get(&session->device_, ordinal), fmt::format("open GPU {}", ordinal)));
   auto started = session->start();
   KFAB_TRY_VOID(own.use());
@@ -135,6 +137,7 @@ Status Session::reach(const Session& peer) const {
 }
 
 Session::~Session() {
+  if (driver_->gave_up()) return;
   if (stream_) driver_->stream_destroy(stream_);
   for (void* module : modules_) driver_->module_unload(module);
   if (retained_) driver_->context_release(device_);
@@ -194,12 +197,23 @@ Status Session::launch_list(const char* kernel, Grid grid, void* stream, void** 
                           fmt::format("start kernel {}", kernel));
 }
 
-Status Session::wait(const Event& event) const {
+Status Session::wait(const Event& event, double limit_s) const {
+  const Stopwatch watch;
   for (int polls = 0;; ++polls) {
     const Status_ status = driver_->event_query(event.get());
     if (status != not_ready) return driver_->checked(status, "run on the GPU");
+    if (limit_s > 0 && watch.seconds() > limit_s) {
+      driver_->give_up();
+      return error(code::test_hung, fmt::format("its work did not end within {:.3g} s", limit_s));
+    }
     std::this_thread::sleep_for(std::chrono::microseconds(polls < 20 ? 50 : 500));
   }
+}
+
+Status Session::finish(void* stream, double limit_s) const {
+  KFAB_TRY(event, make_event());
+  KFAB_TRY_VOID(record(event, stream));
+  return wait(event, limit_s);
 }
 
 Result<double> Session::seconds_between(const Event& start, const Event& end) const {

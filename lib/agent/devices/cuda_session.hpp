@@ -26,7 +26,7 @@ class DeviceMemory {
     std::swap(bytes_, o.bytes_);
     return *this;
   }
-  ~DeviceMemory() { if (pointer_) driver_->release(pointer_); }
+  ~DeviceMemory() { if (pointer_ && !driver_->gave_up()) driver_->release(pointer_); }
   Pointer at(std::uint64_t byte = 0) const { return pointer_ + byte; }
   std::uint64_t bytes() const { return bytes_; }
 
@@ -42,7 +42,7 @@ class PinnedMemory {
   PinnedMemory(std::shared_ptr<Driver> driver, void* data, std::uint64_t bytes) : driver_(std::move(driver)), data_(data), bytes_(bytes) {}
   PinnedMemory(PinnedMemory&& o) noexcept : driver_(std::move(o.driver_)), data_(o.data_), bytes_(o.bytes_) { o.data_ = nullptr; }
   PinnedMemory& operator=(PinnedMemory&&) = delete;
-  ~PinnedMemory() { if (data_) driver_->host_release(data_); }
+  ~PinnedMemory() { if (data_ && !driver_->gave_up()) driver_->host_release(data_); }
   template <class T> T* as() const { return static_cast<T*>(data_); }
   Pointer address() const { return Pointer(reinterpret_cast<std::uintptr_t>(data_)); }   // unified addressing
   std::uint64_t bytes() const { return bytes_; }
@@ -58,7 +58,7 @@ class Stream {
   Stream(std::shared_ptr<Driver> driver, void* handle) : driver_(std::move(driver)), handle_(handle) {}
   Stream(Stream&& o) noexcept : driver_(std::move(o.driver_)), handle_(o.handle_) { o.handle_ = nullptr; }
   Stream& operator=(Stream&&) = delete;
-  ~Stream() { if (handle_) driver_->stream_destroy(handle_); }
+  ~Stream() { if (handle_ && !driver_->gave_up()) driver_->stream_destroy(handle_); }
   void* get() const { return handle_; }
 
  private:
@@ -71,7 +71,7 @@ class Event {
   Event(std::shared_ptr<Driver> driver, void* handle) : driver_(std::move(driver)), handle_(handle) {}
   Event(Event&& o) noexcept : driver_(std::move(o.driver_)), handle_(o.handle_) { o.handle_ = nullptr; }
   Event& operator=(Event&&) = delete;
-  ~Event() { if (handle_) driver_->event_destroy(handle_); }
+  ~Event() { if (handle_ && !driver_->gave_up()) driver_->event_destroy(handle_); }
   void* get() const { return handle_; }
 
  private:
@@ -93,6 +93,7 @@ class Session {
 
   const std::shared_ptr<Driver>& driver() const { return driver_; }
   DeviceHandle device() const { return device_; }
+  const std::string& words() const { return words_; }   // "GPU 2 (GPU-...)", for messages about a peer
   void* context() const { return context_; }
   void* stream() const { return stream_; }
   int capability() const { return capability_; }      // 90 for 9.0
@@ -125,8 +126,11 @@ class Session {
     return synchronize(nullptr);
   }
   Status download(void* to, Pointer from, std::uint64_t bytes) const { return driver_->checked(driver_->copy_to_host(to, from, bytes), "copy from the GPU"); }
-  // Waits without burning a processor, and in silence: whoever watches sees a hung GPU by that.
-  Status wait(const Event&) const;
+  // Waits without burning a processor, and in silence: whoever watches sees a hung GPU by that. With a limit it is an error
+  // (test_hung) when the work has not ended by then, and what lies on GPUs is given up.
+  Status wait(const Event&, double limit_s = 0) const;
+  // What was queued in the stream has ended within the limit.
+  Status finish(void* stream, double limit_s) const;
   Status synchronize(void* stream) const { return driver_->checked(driver_->stream_synchronize(stream), "wait for the GPU"); }
   Status record(const Event& event, void* stream) const { return driver_->checked(driver_->event_record(event.get(), stream), "record an event"); }
   Result<double> seconds_between(const Event& start, const Event& end) const;
@@ -143,6 +147,7 @@ class Session {
   CudaLibraries libraries_;
   std::shared_ptr<Driver> driver_;
   DeviceHandle device_ = 0;
+  std::string words_;
   bool retained_ = false;
   void *context_ = nullptr, *stream_ = nullptr;
   std::vector<void*> modules_;

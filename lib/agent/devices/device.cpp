@@ -95,6 +95,8 @@ Result<TestRequest> read_request(const json::Value& document) {
   for (const auto& kernel : document.array_at("kernels"))
     if (out.kernels.size() < 64)
       out.kernels.push_back({one_line(kernel.string_or("name"), 60), one_line(kernel.string_or("reason"), 300), kernel.bool_or("proven", false), kernel.bool_or("wrong", false)});
+  out.silence_s = clamped(document.double_or("silence_s", 120), 1, 3600);
+  out.sick = words_at(document, "sick");
   KFAB_TRY(load, read_load_shape(document));
   out.load = load;
   return out;
@@ -123,6 +125,8 @@ json::Value to_json(const TestRequest& request) {
                       {"patterns", list(request.patterns)},
                       {"accelerators", list(request.accelerators)},
                       {"samples", request.samples},
+                      {"silence_s", request.silence_s},
+                      {"sick", list(request.sick)},
                       {"buffer_mib", request.buffer_bytes >> 20},
                       {"second_engine", request.second_engine}};
 }

@@ -52,6 +52,8 @@ struct TestRequest {
   bool second_engine = true;         // whether a burn-in looks for cuBLASLt to multiply beside it
   std::vector<KernelProof> kernels;  // what the kernels that must prove themselves have shown; one not named may not be used
   LoadShape load;                    // of a burn-in
+  double silence_s = 120;            // whoever watches takes so long a silence for a hang: no wait for another GPU lasts as long
+  std::vector<std::string> sick;     // accelerators that hung or were lost before: no test of another one touches them
 };
 Result<TestRequest> read_request(const json::Value&);
 json::Value to_json(const TestRequest&);
@@ -99,6 +101,10 @@ bool cuda_built_in();
 std::string cuda_architectures();
 std::string cuda_built_with();   // "13.0", empty without nvcc
 std::string cuda_least_driver(); // "CUDA 13.0 or R580": the oldest driver that loads them; empty without nvcc
+
+// Whether this process gave up a GPU whose work never ended. Nothing of it may be freed then, nor may the driver tidy up at the
+// process's end: both would wait for that work.
+bool gpu_given_up();
 
 // null when the kind is unknown.
 std::unique_ptr<Device> make_device(std::string_view kind);

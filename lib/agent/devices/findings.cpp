@@ -21,7 +21,7 @@ std::string describe_samples(const std::vector<double>& samples) {
 
 bool is_broken(Code code) {
   for (const auto broken : {code::accelerator_lost, code::accelerator_faulted, code::accelerator_memory_fault, code::accelerator_link_fault,
-                            code::launch_timed_out, code::kernel_stalled, code::device_call_failed})
+                            code::launch_timed_out, code::kernel_stalled, code::test_hung, code::link_silent, code::device_call_failed})
     if (code == broken) return true;
   return false;
 }

@@ -214,6 +214,7 @@ int test_child_main(int in, int out) {
   if (out == 1)
     if (const int own = ::fcntl(1, F_DUPFD_CLOEXEC, 3); own >= 0 && ::dup2(2, 1) == 1) out = own;
   const int status = run_child(in, out);
+  if (devices::gpu_given_up()) ::_exit(status == 0 && asked_to_stop ? test_child_stopped : status);   // all is said; the driver's own end would wait
   return status == 0 && asked_to_stop ? test_child_stopped : status;
 }
 

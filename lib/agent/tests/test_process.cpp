@@ -177,7 +177,7 @@ std::vector<TestEnd> run_test_processes(const std::vector<TestOrder>& orders, co
         close_fd(child.err);
         continue;
       }
-      const double limit = orders[i].planned_s * launch.overrun_factor + launch.overrun_grace_s;
+      const double limit = orders[i].planned_s * launch.overrun_factor + launch.overrun_grace_s + orders[i].slow_s;
       if (stopping && !child.term_sent) {
         child.term_sent = child.end.stopped = true;
         send(child, SIGTERM);

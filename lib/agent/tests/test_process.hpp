@@ -15,6 +15,7 @@ struct TestOrder {
   json::Value order;
   double planned_s = 10;
   std::string accelerator, family;   // for words
+  double slow_s = 0;                 // so much longer than its limit it may take: its silence alone tells of a hang
 };
 
 struct TestEnd {

@@ -20,6 +20,7 @@ namespace {
 using devices::Family;
 
 constexpr double health_s = 10;     // within which health is read; a driver without persistence mode starts slowly
+constexpr double slow_links_s = 900; // so much longer may copies take as long as they tell of their progress
 constexpr double counters_s = 20;   // to read what moved after a test's process has died: a driver that hangs costs no more
 
 // How the time is shared among the families that run where the request says nothing else (health takes a second or two whatever is asked for),
@@ -39,7 +40,15 @@ class FamilyRun {
   FamilyRun(const devices::TestRequest& request, const AcceleratorList& list, TaskContext& context, const TestChildLaunch& launch)
       : request_(request), list_(list), context_(context), launch_(launch) {}
 
-  void run(const FamilyRow& row, double seconds, const std::vector<std::string>& accelerators) {
+  // Accelerators that hung or were lost before are not touched again: each time would cost a watchdog's silence.
+  void run(const FamilyRow& row, double seconds, const std::vector<std::string>& all) {
+    std::vector<std::string> accelerators;
+    for (const auto& id : all) {
+      const auto known = sick_.find(id);
+      if (known == sick_.end()) accelerators.push_back(id);
+      else context_.emit(test_done(id, request_.device, to_string(row.family), "not_run", known->second.code, known->second.words));
+    }
+    if (accelerators.empty()) return;
     if (!list_.no_cuda.empty() && row.family != Family::health) {
       for (const auto& id : accelerators)
         context_.emit(test_done(id, request_.device, to_string(row.family), "not_run", list_.no_cuda_code, "CUDA does not start on this node: " + list_.no_cuda));
@@ -55,18 +64,20 @@ class FamilyRun {
       for (std::size_t i = from; i < std::min(from + at_once, accelerators.size()); ++i) {
         devices::TestRequest mine = request_;
         mine.kernels = proofs[i].kernels;
+        mine.silence_s = launch_.silence_s;
+        for (const auto& [id, why] : sick_) mine.sick.push_back(id);
         const double waiting = row.family == Family::burnin ? std::max(0.0, request_.load.start_at - double(std::time(nullptr))) : 0;
         json::Object order{{"do", "run"}, {"request", devices::to_json(mine)}, {"accelerator", accelerators[i]},
                            {"family", to_string(row.family)}, {"seconds", seconds}, {"slots", json::Array(list_.slots.begin(), list_.slots.end())}};
         if (row.family == Family::health && request_.device != "vendor") order.set("described", list_.found[i]).set("no_cuda", list_.no_cuda);
         if (proofs[i].before.is_object()) order.set("before", proofs[i].before);
-        orders.push_back({std::move(order), seconds + waiting, accelerators[i], std::string(to_string(row.family))});
+        orders.push_back({std::move(order), seconds + waiting, accelerators[i], std::string(to_string(row.family)), row.family == Family::bandwidth ? slow_links_s : 0});
       }
       std::vector<bool> told(orders.size(), false);   // whether a test of it came to an end
       std::vector<json::Value> before(orders.size()); // its counters before the first
       const auto ends = run_test_processes(orders, launch_, [&](std::size_t i, const json::Value& message) {
           const std::string type = message.string_or("type");
-          if (type == "test_done") told[i] = true;
+          if (type == "test_done") told[i] = true, note(orders[i], message.string_or("code"), message.string_or("status"));
           if (type == "counters") before[i] = message;
           else if (type == "stray_event") stray(message);
           else forward(message, orders[i].accelerator);
@@ -134,7 +145,10 @@ class FamilyRun {
     const auto say = [&](std::string_view status, Code code, std::string_view reason) {
       context_.emit(test_done(order.accelerator, request_.device, order.family, status, code, reason));
     };
-    if (end.kind == TestEnd::Kind::hung) return say("failed", code::test_hung, end.reason);
+    if (end.kind == TestEnd::Kind::hung) {
+      note(order, std::string(to_string(code::test_hung)), "failed");
+      return say("failed", code::test_hung, end.reason);
+    }
     if (end.stopped) {
       if (end.kind != TestEnd::Kind::finished || !told) say("not_run", code::test_stopped, "stopped before it was done");
       return;
@@ -145,8 +159,17 @@ class FamilyRun {
     if (!told) say("failed", code::test_process_died, "it ended without a result");
   }
 
+  void note(const TestOrder& order, const std::string& what, std::string_view status) {
+    for (const Code gone : {code::test_hung, code::accelerator_lost})
+      if (status == "failed" && what == to_string(gone))
+        sick_.try_emplace(order.accelerator, Sick{gone, fmt::format("not tried: it {} in the tests of family {}", gone == code::test_hung ? "hung" : "was lost", order.family)});
+  }
+
+  struct Sick { Code code; std::string words; };
+
   const devices::TestRequest& request_;
   const AcceleratorList& list_;
+  std::map<std::string, Sick> sick_;
   TaskContext& context_;
   const TestChildLaunch& launch_;
 };

@@ -94,6 +94,65 @@ TEST_CASE("one that hangs, crashes, is killed or says nothing costs only its own
   }
 }
 
+TEST_CASE("an accelerator that hangs or is lost costs one silence: later families leave it alone, and so do the others") {
+  test::TemporaryDirectory dir;
+  struct Row { const char* script; const char* code; };
+  for (const auto& row : {Row{"exec sleep 100", "KF4007"}, Row{"echo '{\"type\":\"test_done\",\"test\":\"memory\",\"status\":\"failed\",\"code\":\"KF4006\",\"reason\":\"gone\"}'", "KF4006"}}) {
+    CAPTURE(row.code);
+    const std::string asked = dir / (std::string("asked-") + row.code);
+    TestChildLaunch launch;
+    launch.argv = {"/bin/sh", "-c", "read -r line; echo \"$line\" >> " + asked + "; case \"$line\" in"
+                   " *'\"do\":\"list\"'*) for x in a b; do echo \"{\\\"type\\\":\\\"accelerator\\\",\\\"id\\\":\\\"$x\\\",\\\"device\\\":\\\"cpu\\\"}\"; done;;"
+                   " *'\"accelerator\":\"a\"'*) " + row.script + ";;"
+                   " *) echo '{\"type\":\"test_done\",\"test\":\"x\",\"status\":\"ran\"}';; esac"};
+    launch.silence_s = short_silence_s;
+    Context context;
+    const auto began = std::chrono::steady_clock::now();
+    REQUIRE(run_test_task(json::Object{{"device", "cpu"}, {"families", json::Array{"memory", "bandwidth", "burnin"}}, {"duration_s", 1}}, context, launch));
+    CHECK(std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count() < 3 * short_silence_s);
+    int orders_of_a = 0, told_sick = 0;
+    const std::string orders = test::read(asked);
+    for (const auto line : split_lines(orders)) {
+      const auto order = json::parse(line);
+      REQUIRE(order);
+      orders_of_a += order->string_or("accelerator") == "a";
+      const auto& sick = (*order)["request"].array_at("sick");
+      if (order->string_or("accelerator") == "b" && order->string_or("family") != "memory") told_sick += sick.size() == 1 && *sick[0].as_string() == "a";
+    }
+    CHECK(orders_of_a == 1);
+    CHECK(told_sick == 2);
+    for (const auto* family : {"bandwidth", "burnin"}) {
+      CAPTURE(family);
+      int said = 0;
+      for (const auto& m : context.said.messages)
+        if (m.string_or("type") == "test_done" && m.string_or("test") == family && m.string_or("accelerator") == "a") {
+          ++said;
+          CHECK(m.string_or("status") == "not_run");
+          CHECK(m.string_or("code") == row.code);
+          CHECK(m.string_or("reason").find("family memory") != std::string::npos);
+        }
+      CHECK(said == 1);
+    }
+  }
+}
+
+TEST_CASE("copies that go on telling of their progress are not taken for a hang; those that fall silent are") {
+  TestChildLaunch launch;
+  launch.argv = {"/bin/sh", "-c", "read -r line; case \"$line\" in *list*) echo '{\"type\":\"accelerator\",\"id\":\"a\",\"device\":\"cpu\"}';;"
+                 " *) for i in 1 2 3 4 5 6; do echo '{\"type\":\"progress\"}'; sleep 0.2; done; echo '{\"type\":\"test_done\",\"test\":\"copy\",\"status\":\"ran\"}';; esac"};
+  launch.overrun_factor = 1;
+  launch.overrun_grace_s = 0.2;
+  launch.silence_s = long_silence_s;
+  for (const auto* family : {"bandwidth", "memory"}) {
+    CAPTURE(family);
+    Context context;
+    REQUIRE(run_test_task(json::Object{{"device", "cpu"}, {"families", json::Array{family}}, {"family_s", json::Object{{family, 0.1}}}}, context, launch));
+    const bool copies = std::string(family) == "bandwidth";
+    CHECK(context.said.status("copy") == (copies ? "ran" : ""));
+    CHECK(context.said.code(family) == (copies ? "" : "KF4007"));
+  }
+}
+
 TEST_CASE("the burn-in takes the time that the tests before it left, where the time is to be filled") {
   test::TemporaryDirectory dir;
   const std::string asked = dir / "asked";

@@ -60,7 +60,8 @@ TEST_CASE("a plan says what is sent and how long it takes") {
   CHECK(quick->device == "cpu");
   CHECK(quick->families.size() == 4);
   CHECK(quick->predicted_s <= 15);
-  CHECK(quick->deadline_s > quick->predicted_s);
+  // A GPU may hang once: a watchdog's silence of 120 s, and 20 s for its counters, after which its node's others are done in time.
+  CHECK(quick->deadline_s >= 2 * quick->predicted_s + 120 + 140);
   const json::Value members = quick->members;
   CHECK(members.double_or("duration_s", 0) == doctest::Approx(9));
   CHECK(members.int_or("samples", 0) >= 10);

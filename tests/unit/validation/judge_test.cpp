@@ -76,6 +76,24 @@ TEST_CASE("every shape of criterion can pass and can fail") {
   }
 }
 
+TEST_CASE("a link that the GPU at its other end cost is that one's finding, as long as its own tests show it") {
+  Bench bench;
+  bench.criteria.criteria.push_back(criterion("done", "burnin.gemm_fp32.iterations", manifest::Direction::min, 1, "count"));
+  bench.report.accelerators.push_back({"GPU-2", "cuda", "Test GPU", "", "", 1, -1, 0});
+  bench.report.statuses.push_back({"GPU-1", "cuda", "device_to_device_memcpy_read_ce", TestState::not_run, "link 1->0: GPU 1 (GPU-2): its work did not end", "KF4145", 1});
+  bench.report.statuses.push_back({"GPU-2", "cuda", "bandwidth", TestState::failed, "hung", "KF4007", 1});
+  REQUIRE(bench.judged().accelerators.size() == 2);
+  CHECK(bench.judged().accelerators[0].verdict == Verdict::pass);
+  CHECK(bench.judged().accelerators[1].verdict == Verdict::fail);
+  // Nobody's finding, or another one's: then it is a gap.
+  bench.report.statuses.back().state = TestState::ran;
+  CHECK(bench.judged().accelerators[0].verdict == Verdict::not_judged);
+  bench.report.statuses.back() = {"GPU-3", "cuda", "bandwidth", TestState::failed, "hung", "KF4007", 1};
+  CHECK(bench.judged().accelerators[0].verdict == Verdict::not_judged);
+  bench.report.statuses.back() = {"GPU-2", "cuda", "device_to_device_memcpy_read_ce", TestState::not_run, "link 0->1: GPU 0 (GPU-1): its work did not end", "KF4145", 1};
+  CHECK(bench.judged().accelerators[0].verdict == Verdict::not_judged);   // each lays it to the other
+}
+
 TEST_CASE("a wrong bit that is counted fails, whether a criterion asks for it or not and however mild that is") {
   for (const char* metric : {"burnin.gemm_fp32.random_mismatches", "burnin.gemm_fp32.mismatches", "memory.errors", "bandwidth.stream.mismatches"}) {
     CAPTURE(metric);
