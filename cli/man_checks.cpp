@@ -75,7 +75,7 @@ std::string criterion_text(const Criterion& criterion) {
   std::string out = fmt::format("{} on {}, in {}: {} ({})", criterion.metric, criterion.device.empty() ? "any" : criterion.device, criterion.unit, limit_text(criterion), basis_text(criterion.basis));
   if (const auto* metric = validation::find_metric(criterion.metric, criterion.device.empty() ? "any" : criterion.device)) out += fmt::format(". Measured: {}", metric->means);
   if (criterion.basis != Basis::record_only)
-    out += fmt::format(". Violated: {}. Missing: {}", to_string(criterion.on_violation), criterion.optional ? "does not count (skip)" : to_string(criterion.on_missing));
+    out += fmt::format(". Violated: {}. Missing: {}", to_string(criterion.on_violation), criterion.optional ? "does not count (skip)" : criterion.optional_if_unsupported ? "does not count where the accelerator has nothing of the kind (skip_unsupported), else not_judged" : to_string(criterion.on_missing));
   out += ". Source: " + criterion.source;
   if (!criterion.action.empty()) out += ". Then: " + criterion.action;
   return out;
@@ -83,7 +83,7 @@ std::string criterion_text(const Criterion& criterion) {
 
 bool same(const Criterion& a, const Criterion& b) {
   return a.id == b.id && a.metric == b.metric && a.device == b.device && a.unit == b.unit && a.direction == b.direction && a.basis == b.basis && a.limit == b.limit &&
-         a.nominal_key == b.nominal_key && a.factor == b.factor && a.on_violation == b.on_violation && a.on_missing == b.on_missing && a.optional == b.optional &&
+         a.nominal_key == b.nominal_key && a.factor == b.factor && a.on_violation == b.on_violation && a.on_missing == b.on_missing && a.optional == b.optional && a.optional_if_unsupported == b.optional_if_unsupported &&
          a.source == b.source && a.action == b.action;
 }
 

@@ -116,9 +116,10 @@ void read_criterion(const Cursor& at, Criterion& out) {
   });
   fields.with("on_missing", [&](const Cursor& value) {
     std::string verdict;
-    if (!read_word(value, verdict, {"not_judged", "fail", "skip"})) return;
+    if (!read_word(value, verdict, {"not_judged", "fail", "skip", "skip_unsupported"})) return;
     out.on_missing = verdict == "fail" ? Verdict::fail : Verdict::not_judged;
     out.optional = verdict == "skip";
+    out.optional_if_unsupported = verdict == "skip_unsupported";
   });
   fields.text("action", out.action);
   fields.source(out.source);

@@ -145,6 +145,7 @@ struct Criterion {
   Verdict on_violation = Verdict::fail;        // fail | degraded
   Verdict on_missing = Verdict::not_judged;    // not_judged | fail
   bool optional = false;          // `on_missing: skip`: where there is no figure the criterion does not count
+  bool optional_if_unsupported = false;   // `on_missing: skip_unsupported`: so only where the accelerator says that it has nothing of the kind
   std::string source;             // why this number
   std::string action;             // what to do about a violation; may be empty
   SourceSpan span;

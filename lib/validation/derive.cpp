@@ -18,6 +18,15 @@ constexpr std::array rates{
     RateRow{89, 4, 256, 256, 512, 1024, 2048}, RateRow{90, 256, 256, 2048, 4096, 8192, 8192}, RateRow{100, 128, 256, 4096, 8192, 16384, 16384},
     RateRow{103, 0, 256, 4096, 8192, 16384, 0}, RateRow{120, 4, 256, 256, 512, 1024, 2048},
 };
+// Models whose arithmetic is held below that of their chip: what the chip could says nothing of them.
+struct Reduced { std::string_view word, key; };   // key: empty for all
+constexpr std::array reduced{Reduced{"H20", ""}, Reduced{"H800", "fp64_tflops"}, Reduced{"CMP", ""}};
+bool is_reduced(std::string_view model, std::string_view key) {
+  return std::any_of(reduced.begin(), reduced.end(), [&](const Reduced& row) {
+    const auto words = split(std::string(model), ' ');
+    return (row.key.empty() || row.key == key) && std::find(words.begin(), words.end(), row.word) != words.end();
+  });
+}
 struct Key { std::string_view name; double RateRow::* rate; };
 constexpr std::array keys{Key{"fp64_tflops", &RateRow::fp64}, Key{"fp32_tflops", &RateRow::fp32}, Key{"tf32_tflops", &RateRow::tf32}, Key{"bf16_tflops", &RateRow::half},
                           Key{"fp16_tflops", &RateRow::half}, Key{"fp8_tflops", &RateRow::fp8},   Key{"int8_tops", &RateRow::int8}};
@@ -56,7 +65,7 @@ std::map<std::string, DerivedFigure> derived_figures(const TestReport& report, c
   if (multiprocessors && clock && row != rates.end())
     for (const Key& key : keys) {
       const double rate = (*row).*key.rate;
-      if (rate > 0)
+      if (rate > 0 && !is_reduced(accelerator.model, key.name))
         out[std::string(key.name)] = {*multiprocessors * *clock * 1e6 * rate / 1e12, fmt::format("{} multiprocessors x {} MHz x {} per clock", format_number(*multiprocessors, 0),
                                                                                               format_number(*clock, 0), format_number(rate, 0))};
     }

@@ -11,13 +11,20 @@ bool is_tests_own(const Measurement& m, std::string_view before, std::string_vie
          m.metric.compare(before.size(), m.test.size(), m.test) == 0;
 }
 
+// Of test "gemm_bf16_random" they are "burnin.gemm_bf16.random_iterations".
+bool is_iterations(const Measurement& m) {
+  constexpr std::string_view random = "_random";
+  if (is_tests_own(m, "burnin.", ".iterations")) return true;
+  return m.test.ends_with(random) && m.metric == "burnin." + m.test.substr(0, m.test.size() - random.size()) + ".random_iterations";
+}
+
 }  // namespace
 
 bool arose_under_load(const Measurement& m) { return family_of(m.metric) == "health" && m.test != "health" && !family_of(m.test).empty(); }
 
 Doubts::Doubts(const TestReport& report) {
   for (const auto& m : report.measurements) {
-    const bool selftest = is_tests_own(m, "selftest.", ".found"), iterations = !selftest && is_tests_own(m, "burnin.", ".iterations");
+    const bool selftest = is_tests_own(m, "selftest.", ".found"), iterations = !selftest && is_iterations(m);
     if (!selftest && !iterations) continue;
     Test& test = tests_[{m.accelerator, m.device, m.test}];
     auto& first = selftest ? test.selftest : test.iterations;

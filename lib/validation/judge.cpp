@@ -180,7 +180,9 @@ class Judge {
       const std::string words = fmt::format("{}: {}{}", status.test, status.reason, status.code.empty() ? "" : " (" + status.code + ")");
       if (status.state == TestState::failed) findings.add(Verdict::fail, words);
       // What the accelerator has no arithmetic for is no gap in its test, unless a criterion asks for it.
-      if (status.state == TestState::not_run && status.code != kfab::to_string(code::not_supported_by_accelerator) && !by_peer(status)) findings.add(Verdict::not_judged, words);
+      // What kfab has no kernel for is its own lack: recorded, so that nobody takes it for tested.
+      if (status.state == TestState::not_run && status.code == kfab::to_string(code::no_kernel_for_chip)) record_untested(status, words);
+      else if (status.state == TestState::not_run && status.code != kfab::to_string(code::not_supported_by_accelerator) && !by_peer(status)) findings.add(Verdict::not_judged, words);
     }
 
     // Counted is as good as shown: a wrong bit fails whether a criterion asks for it or not.
@@ -225,6 +227,19 @@ class Judge {
       return status.accelerator != of.accelerator && !status.accelerator.empty() && of.reason.find(status.accelerator) != std::string::npos && status.state != TestState::ran &&
              status.code != of.code && status.code != kfab::to_string(code::not_supported_by_accelerator);
     });
+  }
+
+  void record_untested(const TestStatus& status, const std::string& words) {
+    CriterionVerdict one;
+    one.criterion = "untested";
+    one.metric = fmt::format("burnin.{}.mismatches", status.test);
+    one.unit = "count";
+    one.test = status.test;
+    one.accelerator = status.accelerator;
+    one.device = status.device;
+    one.counts = false;
+    one.reason = words;
+    out_.criteria.push_back(std::move(one));
   }
 
   bool has_criterion(std::string_view metric) const {
@@ -312,7 +327,8 @@ class Judge {
     };
     if (out.empty()) {
       // What no test ever yields is not skipped: it would be a criterion that cannot be missed.
-      if ((criterion.optional || !shaped.empty()) && known_metric(criterion.metric) != nullptr) base.counts = false;
+      const bool skipped = criterion.optional || !shaped.empty() || (criterion.optional_if_unsupported && unsupported(criterion.metric, accelerator, without));
+      if (skipped && known_metric(criterion.metric) != nullptr) base.counts = false;
       missing({}, {}, without.empty() ? std::string() : without.back()->detail);
       return out;
     }
@@ -325,6 +341,24 @@ class Judge {
       for (const auto& family : input_.families)
         if (family != "health" && !tests.contains(family)) missing(family, {}, fmt::format("nothing is told of the tests of family {}", family));
     return out;
+  }
+
+  // Whether the accelerator says that it has nothing of the kind: of arithmetic that its burn-in in it is not supported, where its
+  // compute capability bears that out, for a GPU whose bf16 is gone may say so as well; of any other figure that each of its
+  // readings is not supported.
+  bool unsupported(std::string_view metric, const Accelerator& accelerator, const std::vector<const Measurement*>& without) const {
+    struct Arithmetic { std::string_view test; int least_capability; };
+    static constexpr Arithmetic arithmetic[] = {{"gemm_fp8", 89}, {"gemm_fp8_e5m2", 89}, {"gemm_bf16", 80}, {"gemm_tf32", 80}};
+    const std::string code(kfab::to_string(kfab::code::not_supported_by_accelerator));
+    if (metric.starts_with("burnin.gemm_")) {
+      const std::string_view test = metric.substr(7, metric.find('.', 7) - 7);
+      const auto row = std::find_if(std::begin(arithmetic), std::end(arithmetic), [&](const auto& one) { return one.test == test; });
+      if (row == std::end(arithmetic) || accelerator.capability == 0 || accelerator.capability >= row->least_capability) return false;
+      return std::any_of(report_.statuses.begin(), report_.statuses.end(), [&](const auto& status) {
+        return status.accelerator == accelerator.id && status.device == accelerator.device && status.test == test && status.state == TestState::not_run && status.code == code;
+      });
+    }
+    return !without.empty() && std::all_of(without.begin(), without.end(), [&](const auto* gap) { return gap->detail.find("(" + code + ")") != std::string::npos; });
   }
 
   // Where the profile states no such figure, it follows from what the accelerator says of itself; `how` says so.

@@ -33,6 +33,14 @@ std::string bits(const json::Value& message, std::string_view key) {
   return hex ? text : std::string();
 }
 
+// 90 of "9.0"; 0 of what is none.
+int capability_of(const std::string& text) {
+  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
+  const auto dot = text.find('.');
+  if (dot == std::string::npos || dot < 1 || dot > 2 || text.size() != dot + 2 || !digit(text[0]) || !digit(text[dot - 1]) || !digit(text[dot + 1])) return 0;
+  return (dot == 2 ? (text[0] - '0') * 10 + text[1] - '0' : text[0] - '0') * 10 + text[dot + 1] - '0';
+}
+
 }  // namespace
 
 std::string_view to_string(TestState state) {
@@ -74,6 +82,7 @@ void ReportReader::take(const json::Value& message) {
     one.index = int(std::clamp<std::int64_t>(message.int_or("index", 0), 0, 1'000'000));
     one.numa_node = int(std::clamp<std::int64_t>(message.int_or("numa_node", -1), -1, 1'000'000));
     one.memory_bytes = count(message, "memory_bytes");
+    one.capability = capability_of(message.string_or("compute_capability"));
     report_.accelerators.push_back(std::move(one));
   } else if (type == "versions") {
     const std::string id = word(message, "accelerator");
@@ -145,7 +154,8 @@ json::Array messages_of(const TestReport& report) {
   const auto text_or_null = [](const std::string& text) { return text.empty() ? json::Value() : json::Value(text); };
   for (const auto& a : report.accelerators) {
     out.push_back(json::Object{{"type", "accelerator"}, {"id", a.id}, {"device", a.device}, {"index", a.index}, {"model", a.model}, {"numa_node", a.numa_node},
-                               {"memory_bytes", a.memory_bytes}, {"pci_bus_id", a.pci_bus_id}, {"detail", a.detail}});
+                               {"memory_bytes", a.memory_bytes}, {"pci_bus_id", a.pci_bus_id}, {"detail", a.detail},
+                               {"compute_capability", a.capability ? json::Value(std::to_string(a.capability / 10) + "." + std::to_string(a.capability % 10)) : json::Value()}});
     if (a.versions.empty()) continue;
     json::Object versions;
     for (const auto& [key, value] : a.versions) versions.set(key, value);

@@ -20,6 +20,7 @@ struct Accelerator {
   int numa_node = -1;
   std::uint64_t memory_bytes = 0;
   std::map<std::string, std::string> versions{};       // driver, vbios, ...: of family health
+  int capability = 0;                  // compute capability, 90 for 9.0; 0: not told
 };
 
 struct Measurement {

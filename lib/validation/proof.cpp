@@ -34,6 +34,9 @@ TestReport report_of(const Criterion& criterion, const std::string& device, std:
     say("device.memory_bus_bits", 5120, "count");
     say("device.pcie_generation", 5, "count");
     say("device.pcie_width", 16, "count");
+    say("device.multiprocessors", 132, "count");
+    say("device.sm_clock_mhz", 1830, "count");
+    say("device.capability", 90, "count");
   }
   say(criterion.metric, value, criterion.unit);
   return report;

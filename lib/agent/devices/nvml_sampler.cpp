@@ -15,6 +15,7 @@
 
 #include "agent/devices/findings.hpp"
 #include "agent/nvml_library.hpp"
+#include "base/codes/validation.hpp"
 #include "base/statistics.hpp"
 
 namespace kfab::agent::devices {
@@ -73,6 +74,7 @@ struct NvmlSampler::State {
   int (*ecc)(Handle, int, int, unsigned long long*) = nullptr;
   int (*energy)(Handle, unsigned long long*) = nullptr;
   std::optional<unsigned long long> ecc_before;
+  mutable bool ecc_unsupported = false;   // said by NVML the last time
 
   std::mutex mutex;
   std::condition_variable wake;
@@ -107,7 +109,10 @@ struct NvmlSampler::State {
   }
   std::optional<unsigned long long> ecc_count() const {   // uncorrected, since the driver was loaded
     unsigned long long count = 0;
-    if (ecc && ecc(device, 1, 0, &count) == 0) return count;
+    constexpr int not_supported = NvmlLibrary::not_supported;
+    const int told = ecc ? ecc(device, 1, 0, &count) : -1;
+    ecc_unsupported = told == not_supported;
+    if (told == 0) return count;
     return std::nullopt;
   }
   Sample take() const {
@@ -226,7 +231,9 @@ void NvmlSampler::report(std::string_view family, TestSink& sink) {
   const auto after = state_->device ? state_->ecc_count() : std::nullopt;
   const bool known = after && state_->ecc_before && *after >= *state_->ecc_before;
   sink.measurement(test, fmt::format("{}.ecc_uncorrected", family), known ? json::Value(double(*after - *state_->ecc_before)) : json::Value(), "count",
-                   known ? "uncorrected ECC errors that arose during the test" : missing);
+                   known                              ? std::string("uncorrected ECC errors that arose during the test")
+                   : state_->device && state_->ecc_unsupported ? fmt::format("NVML counts none on this GPU ({})", to_string(code::not_supported_by_accelerator))
+                                                               : std::string(missing));
 }
 
 }  // namespace kfab::agent::devices

@@ -186,7 +186,9 @@ class NvidiaSource final : public Source {
   }
   Reading known(std::string_view name, Nvml::Return code, std::uint64_t value, std::string detail = {}, std::string unit = "count") const {
     if (code == Nvml::success) return {std::string(name), value, std::move(detail), std::move(unit)};
-    return {std::string(name), std::nullopt, nvml_.words(code), std::move(unit)};
+    std::string why = nvml_.words(code);
+    if (code == Nvml::not_supported) why += fmt::format(" ({})", to_string(code::not_supported_by_accelerator));   // criteria may skip that, and nothing else
+    return {std::string(name), std::nullopt, std::move(why), std::move(unit)};
   }
   Reading number64(std::string_view name, const char* function, int type, int lifetime) {
     unsigned long long value = 0;

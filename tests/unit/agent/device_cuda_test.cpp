@@ -145,7 +145,10 @@ TEST_CASE("cuda: fp4 where the chip has it") {
   CHECK(said.value("burnin.gemm_fp4.mismatches") == 0);
   CHECK(said.value("burnin.gemm_fp4.random_mismatches") == 0);
   CHECK(with_fault("capability=120", {Family::burnin, {"fp4"}}).code("gemm_fp4") == "KF4066");   // not proven: not judged
-  CHECK(with_fault("capability=100", {Family::burnin, {"fp4"}}).code("gemm_fp4") == "KF4011");
+  // Blackwell's data-centre chips have it, and kfab has no kernel for it there; Hopper has none.
+  for (const auto* chip : {"capability=100", "capability=103"}) CHECK(with_fault(chip, {Family::burnin, {"fp4"}}).code("gemm_fp4") == "KF4155");
+  CHECK(with_fault("capability=90", {Family::burnin, {"fp4"}}).code("gemm_fp4") == "KF4011");
+  CHECK(with_fault("", {Family::burnin, {"fp7"}}).code("gemm_fp7") == "KF4156");
 }
 
 TEST_CASE("cuda: cuBLASLt is a second engine on the same data, compared as well") {
