@@ -334,12 +334,27 @@ inline Instruction decode(unsigned bits) {
           field(7, 3) == field(10, 3) && field(0, 4) == 0 && field(6, 1) == 0 && field(13, 4) == 0 && field(23, 1) == 0 && field(29, 3) == 0};
 }
 
+// The same of a kind with scale factors: where others have the format of results, and above, stand which of them come first; bit 23
+// says that they are powers of two.
+inline Instruction decode_scaled(unsigned bits) {
+  Instruction out = decode(bits & ~(1u << 23));
+  out.plain = out.plain && out.result == 0 && (bits >> 23 & 1) == 1;
+  out.result = 1;
+  return out;
+}
+// Whether the scale factors that a product may read are all 2^0: nothing else is emulated.
+inline void fault_unless_ones(unsigned scales) {
+  for (int lane = 0; lane < tensor_lanes; ++lane)
+    for (unsigned column = 0; column < 8; ++column)
+      fault_unless((scales >> 16) == 0 && scales % 4 == 0 && scales + column < unsigned(tensor_width) && tensor_memory[lane][(scales + column) % unsigned(tensor_width)] == 0x7f7f7f7fu);
+}
+
 template <int precision>
 void tensor_product(unsigned to, unsigned long long a, unsigned long long b, unsigned bits, int keep) {
   using kfab::exact::shapes;
   constexpr int depth = 256 / shapes[precision].operand_width;
-  const Instruction asked = decode(bits);
-  constexpr int operand = precision == kfab::exact::bf16 || precision == kfab::exact::fp8_e5m2 || precision == kfab::exact::int8 ? 1 : precision == kfab::exact::tf32 ? 2 : 0;
+  const Instruction asked = precision == kfab::exact::fp4 ? decode_scaled(bits) : decode(bits);
+  constexpr int operand = precision == kfab::exact::bf16 || precision == kfab::exact::fp8_e5m2 || precision == kfab::exact::int8 || precision == kfab::exact::fp4 ? 1 : precision == kfab::exact::tf32 ? 2 : 0;
   const unsigned column = to & 0xffff;
   fault_unless(asked.plain && asked.operand == operand && asked.result == (precision == kfab::exact::int8 ? 2 : 1));
   fault_unless(asked.rows == 128 && asked.columns % 16 == 0 && asked.columns >= 16 && asked.columns <= 256 && (to >> 16) == 0 && column + unsigned(asked.columns) <= tensor_width);
@@ -509,6 +524,21 @@ inline void tensor_commit(unsigned long long* barrier) {
 }
 template <int precision>
 void tensor_product(unsigned to, unsigned long long a, unsigned long long b, unsigned instruction, int keep) { emulator::tensor_product<precision>(to, a, b, instruction, keep); }
+inline void tensor_product_scaled(unsigned to, unsigned long long a, unsigned long long b, unsigned instruction, unsigned scales_a, unsigned scales_b, int keep) {
+  emulator::fault_unless_ones(scales_a);
+  emulator::fault_unless_ones(scales_b);
+  emulator::tensor_product<exact::fp4>(to, a, b, instruction, keep);
+}
+inline void tensor_fill(unsigned to, unsigned value) {
+  emulator::meet_warp(&to, &value, nullptr, [](emulator::Warp& warp) {
+    for (int lane = 0; lane < 32; ++lane) {
+      const unsigned at = *static_cast<unsigned*>(warp.operand[0][lane]), row = (at >> 16) + unsigned(lane), column = at & 0xffff;
+      emulator::fault_unless((at >> 16) == (emulator::machine.current->thread.x / 32 % 4) * 32 && column + 32 <= unsigned(emulator::tensor_width));
+      if (!emulator::tensor_faults) std::fill_n(&emulator::tensor_memory[row][column], 32, *static_cast<unsigned*>(warp.operand[1][lane]));
+    }
+  });
+}
+inline void tensor_filled() {}
 inline void tensor_read(unsigned (&r)[32], unsigned from) {
   emulator::meet_warp(r, &from, nullptr, [](emulator::Warp& warp) {
     for (int lane = 0; lane < 32; ++lane) {

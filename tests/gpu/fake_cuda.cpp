@@ -135,7 +135,7 @@ const Row rows[] = {KERNEL(kfab_fill_operand), KERNEL(kfab_gemm_fp16), KERNEL(kf
                     KERNEL(kfab_hopper_bf16), KERNEL(kfab_hopper_fp16), KERNEL(kfab_hopper_tf32), KERNEL(kfab_hopper_int8), KERNEL(kfab_hopper_fp8),
                     KERNEL(kfab_hopper_fp8_e5m2), KERNEL(kfab_hopper_fp8_chunked), KERNEL(kfab_hopper_fp8_e5m2_chunked),
                     KERNEL(kfab_blackwell_bf16), KERNEL(kfab_blackwell_fp16), KERNEL(kfab_blackwell_tf32), KERNEL(kfab_blackwell_int8), KERNEL(kfab_blackwell_fp8),
-                    KERNEL(kfab_blackwell_fp8_e5m2), KERNEL(kfab_blackwell_fp8_random), KERNEL(kfab_blackwell_fp8_e5m2_random)};
+                    KERNEL(kfab_blackwell_fp8_e5m2), KERNEL(kfab_blackwell_fp8_random), KERNEL(kfab_blackwell_fp8_e5m2_random), KERNEL(kfab_blackwell_fp4)};
 
 bool starts(const std::string& name, const char* prefix) { return name.rfind(prefix, 0) == 0; }
 bool hopper(const std::string& name) { return starts(name, "kfab_hopper") || starts(name, "kfab_blackwell"); }

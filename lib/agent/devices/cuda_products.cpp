@@ -25,6 +25,7 @@ constexpr ProductKernel kernels[] = {
     {exact::fp8_e5m2, 100, 103, "kfab_blackwell_fp8_e5m2", 128, 256, "tcgen05 e5m2 and TMA, one accumulator", true, true, blackwell_threads, true},
     {exact::fp8_e5m2, 100, 103, "kfab_blackwell_fp8_e5m2_random", 128, 256, "tcgen05 e5m2 and TMA, one accumulator", false, true, blackwell_threads, true},
     {exact::fp8_e5m2, 89, every, "kfab_gemm_fp8_e5m2", 128, 128, "mma.sync e5m2, fp32 sums of chunks of 64"},
+    {exact::fp4, 100, 103, "kfab_blackwell_fp4", 128, 128, "tcgen05 mxf4 e2m1 and TMA, all scales 1, one accumulator", true, true, blackwell_threads, true},
     {exact::fp4, 120, 120, "kfab_gemm_fp4", 128, 128, "mma.sync mxf4 e2m1, all scales 1, fp32 sums of chunks of 128", true, true, 0, true},
     {exact::bf16, 90, 90, "kfab_hopper_bf16", 128, 256, "wgmma and TMA, fp32 sums", true, true, hopper_threads, true},
     {exact::bf16, 100, 103, "kfab_blackwell_bf16", 128, 256, "tcgen05 and TMA, fp32 sums", true, true, blackwell_threads, true},

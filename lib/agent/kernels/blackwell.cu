@@ -16,13 +16,16 @@ using u64 = unsigned long long;
 
 namespace kfab::kernels {
 
-namespace blackwell_tile {
-constexpr int rows = 128, columns = 256, line = 128, step = 32, stages = 4, halves = 2;
-constexpr int a_bytes = rows * line, b_bytes = columns * line, stage = a_bytes + b_bytes;
-static_assert(stages * stage == 196'608, "what the host asks for, see hopper_shared_bytes");
-static_assert(halves * columns == tensor_columns, "two tiles in tensor memory");
-constexpr int fetcher = 0, multiplier = 1, first_carrier = 2, carriers = 4;   // warps; a carrier's lanes are those of its number by four
-}  // namespace blackwell_tile
+// Two tiles fill tensor memory; those of fp4 are half as wide, for its scale factors lie there as well.
+template <bool scaled>
+struct BlackwellTile {
+  static constexpr int rows = 128, columns = scaled ? 128 : 256, line = 128, step = 32, stages = scaled ? 6 : 4, halves = 2;
+  static constexpr int a_bytes = rows * line, b_bytes = columns * line, stage = a_bytes + b_bytes;
+  static_assert(stages * stage == 196'608, "what the host asks for, see hopper_shared_bytes");
+  static constexpr int scales_a = halves * columns, scales_b = scales_a + 128;   // columns, of which each product reads a few
+  static_assert((scaled ? scales_b + 128 : scales_a) == tensor_columns, "all of tensor memory");
+  static constexpr int fetcher = 0, multiplier = 1, first_carrier = 2, carriers = 4;   // warps; a carrier's lanes are those of its number by four
+};
 
 // Which tile comes when: sixteen rows of tiles at a time, as in hopper.cu.
 struct TilePlace { int row, column; };
@@ -35,7 +38,8 @@ KFAB_DEVICE TilePlace tile_place(int tile, int rows, int columns) {
 template <int precision>
 KFAB_DEVICE void gemm_blackwell(const TensorMap* map_a, const TensorMap* map_b, unsigned* c, int m, int n, int k_bytes, int row_shift,
                                 unsigned* stalled) {
-  namespace T = blackwell_tile;
+  constexpr bool scaled = precision == exact::fp4;
+  using T = BlackwellTile<scaled>;
   unsigned char* base = dynamic_shared();
   base += (1024 - (shared_address(base) & 1023)) & 1023;
   u64* full = reinterpret_cast<u64*>(base + T::stages * T::stage);
@@ -61,6 +65,15 @@ KFAB_DEVICE void gemm_blackwell(const TensorMap* map_a, const TensorMap* map_b, 
   __syncthreads();
   tensor_fence_after();
   const unsigned tensor = *where;
+  if constexpr (scaled) {
+    if (warp >= T::first_carrier) {
+      for (unsigned column = T::scales_a; column < tensor_columns; column += 32) tensor_fill(blackwell::tensor_address(tensor, (warp & 3) * 32, int(column)), blackwell::scales_of_one);
+      tensor_filled();
+    }
+    tensor_fence_before();
+    __syncthreads();
+    tensor_fence_after();
+  }
 
   const int rows = m / T::rows, columns = n / T::columns, tiles = rows * columns, steps = k_bytes / T::line;
   int stage = 0, half = 0;
@@ -97,7 +110,8 @@ KFAB_DEVICE void gemm_blackwell(const TensorMap* map_a, const TensorMap* map_b, 
         }
       }
   } else if (warp == T::multiplier) {
-    constexpr unsigned instruction = blackwell::instruction_descriptor(precision, T::rows, T::columns);
+    constexpr unsigned instruction =
+        scaled ? blackwell::scaled_instruction_descriptor(T::rows, T::columns) : blackwell::instruction_descriptor(precision, T::rows, T::columns);
     if (lane == 0)
       for (int tile = blockIdx.x; tile < tiles && going; tile += gridDim.x, next_half()) {
         if (!barrier_wait(carried + half, half_phase ^ 1)) {
@@ -115,8 +129,11 @@ KFAB_DEVICE void gemm_blackwell(const TensorMap* map_a, const TensorMap* map_b, 
           tensor_fence_after();
           const unsigned from = shared_address(base) + unsigned(stage * T::stage);
           const u64 a = blackwell::shared_descriptor(from), b = blackwell::shared_descriptor(from + T::a_bytes);
-          for (int i = 0; i < T::line / T::step; ++i)
-            tensor_product<precision>(to, a + u64(i * T::step >> 4), b + u64(i * T::step >> 4), instruction, step + i);
+          for (int i = 0; i < T::line / T::step; ++i) {
+            const u64 a_step = a + u64(i * T::step >> 4), b_step = b + u64(i * T::step >> 4);
+            if constexpr (scaled) tensor_product_scaled(to, a_step, b_step, instruction, tensor + T::scales_a, tensor + T::scales_b, step + i);
+            else tensor_product<precision>(to, a_step, b_step, instruction, step + i);
+          }
           tensor_commit(empty + stage);
         }
         if (going) tensor_commit(summed + half);
@@ -161,6 +178,7 @@ KFAB_DEVICE void gemm_blackwell(const TensorMap* map_a, const TensorMap* map_b, 
 KFAB_BLACKWELL_KERNEL(kfab_blackwell_bf16, exact::bf16)
 KFAB_BLACKWELL_KERNEL(kfab_blackwell_fp16, exact::fp16)
 KFAB_BLACKWELL_KERNEL(kfab_blackwell_tf32, exact::tf32)
+KFAB_BLACKWELL_KERNEL(kfab_blackwell_fp4, exact::fp4)
 KFAB_BLACKWELL_KERNEL(kfab_blackwell_fp8, exact::fp8)
 KFAB_BLACKWELL_KERNEL(kfab_blackwell_fp8_e5m2, exact::fp8_e5m2)
 // The same text once more, proven on what is small alone: should the accumulators of fp8 prove to hold fewer bits than exact sums

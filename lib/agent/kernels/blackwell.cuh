@@ -53,6 +53,22 @@ KFAB_DEVICE void tensor_product(unsigned to, unsigned long long a, unsigned long
   } else KFAB_TENSOR_PRODUCT("f8f6f4");
 }
 
+// The same of fp4 (mxf4), whose scale factors lie in tensor memory.
+KFAB_DEVICE void tensor_product_scaled(unsigned to, unsigned long long a, unsigned long long b, unsigned instruction, unsigned scales_a, unsigned scales_b, int keep) {
+  KFAB_TCGEN05("{\n.reg .pred p;\nsetp.ne.b32 p, %4, 0;\ntcgen05.mma.cta_group::1.kind::mxf4.block_scale.scale_vec::2X [%0], %1, %2, %3, [%5], [%6], p;\n}" ::"r"(to),
+               "l"(a), "l"(b), "r"(instruction), "r"(keep), "r"(scales_a), "r"(scales_b)
+               : "memory");
+}
+// By a whole warp, of its own quarter of the lanes: the same value into 32 columns from `to` on; there after tensor_filled().
+KFAB_DEVICE void tensor_fill(unsigned to, unsigned value) {
+  KFAB_TCGEN05(
+      "tcgen05.st.sync.aligned.32x32b.x32.b32 [%0], {%1,%1,%1,%1,%1,%1,%1,%1,%1,%1,%1,%1,%1,%1,%1,%1,"
+      "%1,%1,%1,%1,%1,%1,%1,%1,%1,%1,%1,%1,%1,%1,%1,%1};" ::"r"(to),
+      "r"(value)
+      : "memory");
+}
+KFAB_DEVICE void tensor_filled() { KFAB_TCGEN05("tcgen05.wait::st.sync.aligned;" ::: "memory"); }
+
 // By a whole warp, of its own quarter of the lanes: 32 columns from `from` on, those of one row to each thread; they are there
 // after tensor_wait().
 KFAB_DEVICE void tensor_read(unsigned (&r)[32], unsigned from) {

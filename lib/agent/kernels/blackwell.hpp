@@ -8,7 +8,7 @@
 namespace kfab::blackwell {
 
 // Formats of operands as an instruction's kind has them. kind::f16 and kind::tf32: F16 0, BF16 1, TF32 2; kind::f8f6f4: E4M3 0,
-// E5M2 1; kind::i8: signed 1. Results: F32 1, S32 2.
+// E5M2 1; kind::i8: signed 1; kind::mxf4: E2M1 1. Results: F32 1, S32 2.
 struct Formats { unsigned operand, result; };
 KFAB_HD constexpr Formats formats_of(int precision) {
   switch (precision) {
@@ -26,6 +26,15 @@ KFAB_HD constexpr unsigned instruction_descriptor(int precision, int rows, int c
   const Formats formats = formats_of(precision);
   return formats.result << 4 | formats.operand << 7 | formats.operand << 10 | unsigned(columns / 8) << 17 | unsigned(rows / 16) << 24;
 }
+
+// The same for kind::mxf4, whose results are always F32: where others tell their format stands which byte of the scale factors of B is
+// the first (0), in bits 29-30 that of A (0), and in bit 23 that scale factors are powers of two (UE8M0).
+KFAB_HD constexpr unsigned scaled_instruction_descriptor(int rows, int columns) {
+  constexpr unsigned e2m1 = 1, powers_of_two = 1;
+  return e2m1 << 7 | e2m1 << 10 | unsigned(columns / 8) << 17 | powers_of_two << 23 | unsigned(rows / 16) << 24;
+}
+// Four scale factors of 2^0. With all of them the same it does not matter which of them belongs to what.
+constexpr unsigned scales_of_one = 0x7f7f7f7f;
 
 // Rows of 128 bytes that lie one below the other from `shared_address` on, swizzled over 128 bytes as the copying unit leaves them, in
 // groups of eight rows 1024 bytes apart: address / 16 in bits 0-13, a leading offset that this layout does not use in 16-29, the

@@ -145,8 +145,9 @@ TEST_CASE("cuda: fp4 where the chip has it") {
   CHECK(said.value("burnin.gemm_fp4.mismatches") == 0);
   CHECK(said.value("burnin.gemm_fp4.random_mismatches") == 0);
   CHECK(with_fault("capability=120", {Family::burnin, {"fp4"}}).code("gemm_fp4") == "KF4066");   // not proven: not judged
-  // Blackwell's data-centre chips have it, and kfab has no kernel for it there; Hopper has none.
-  for (const auto* chip : {"capability=100", "capability=103"}) CHECK(with_fault(chip, {Family::burnin, {"fp4"}}).code("gemm_fp4") == "KF4155");
+  // Later chips may well have it, and kfab has no kernel for it there; Hopper has none.
+  for (const auto* chip : {"capability=110", "capability=121"}) CHECK(with_fault(chip, {Family::burnin, {"fp4"}}).code("gemm_fp4") == "KF4155");
+  CHECK(with_fault("capability=100", {Family::burnin, {"fp4"}}).code("gemm_fp4") == "KF4066");
   CHECK(with_fault("capability=90", {Family::burnin, {"fp4"}}).code("gemm_fp4") == "KF4011");
   CHECK(with_fault("", {Family::burnin, {"fp7"}}).code("gemm_fp7") == "KF4156");
 }
@@ -542,7 +543,7 @@ TEST_CASE("cuda: when the time of a level is used up, what criteria rest on was 
 TEST_CASE("cuda: Blackwell's kernels prove themselves under the emulator, and are used when they have") {
   struct Row { const char* precision; const char* capability; const char* kernel; };
   for (const auto& row : {Row{"bf16", "100", "kfab_blackwell_bf16"}, Row{"fp16", "103", "kfab_blackwell_fp16"}, Row{"tf32", "100", "kfab_blackwell_tf32"},
-                          Row{"fp8", "100", "kfab_blackwell_fp8"}, Row{"fp8_e5m2", "103", "kfab_blackwell_fp8_e5m2"}, Row{"int8", "100", "kfab_blackwell_int8"},
+                          Row{"fp8", "100", "kfab_blackwell_fp8"}, Row{"fp8_e5m2", "103", "kfab_blackwell_fp8_e5m2"}, Row{"int8", "100", "kfab_blackwell_int8"}, Row{"fp4", "100", "kfab_blackwell_fp4"},
                           Row{"int8", "103", "kfab_gemm_int8"}}) {   // sm_103 has no tcgen05 products of integers
     CAPTURE(row.precision);
     CAPTURE(row.capability);

@@ -181,6 +181,9 @@ TEST_CASE("Blackwell's descriptors, bit by bit as the PTX ISA lays them out") {
     CAPTURE(row.columns);
     CHECK(blackwell::instruction_descriptor(row.precision, row.rows, row.columns) == row.bits);
   }
+  // mxf4: E2M1 << 7 and << 10, N / 8 << 17, UE8M0 << 23, M / 16 << 24, and no format of results.
+  CHECK(blackwell::scaled_instruction_descriptor(128, 128) == 0x08a00480u);
+  CHECK(blackwell::scaled_instruction_descriptor(128, 256) == 0x08c00480u);
   // Address / 16, leading offset 1, groups of rows 64 apart, the constant 1 in bit 46, swizzle 2 in bits 61 to 63.
   CHECK(blackwell::shared_descriptor(0) == 0x4000404000010000ull);
   CHECK(blackwell::shared_descriptor(0x400) == 0x4000404000010040ull);
