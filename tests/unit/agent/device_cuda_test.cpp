@@ -328,6 +328,19 @@ TEST_CASE("cuda: a comparison that finds or compares nothing is never a pass") {
   }
 }
 
+TEST_CASE("cuda: a memory test without all of its patterns is none, but as a quick look that says so") {
+  Ask ask{Family::memory};
+  ask.seconds = 0.001;
+  const auto quick = with_fault("", ask);
+  CHECK(quick.status("memory") == "ran");
+  CHECK(quick.value("memory.patterns") < 11);
+  ask.level = "standard";
+  const auto cut = with_fault("", ask);
+  CHECK(cut.status("memory") == "not_run");
+  CHECK(cut.code("memory") == "KF4020");
+  CHECK(cut.value("memory.errors") == 0);   // what was seen is told all the same
+}
+
 TEST_CASE("cuda: memory patterns cover the memory and find a stuck bit") {
   const auto good = with_fault("", {Family::memory});
   CHECK(good.status("memory") == "ran");
