@@ -38,6 +38,16 @@ struct Context {   // of one burn-in, over its precisions
   std::string library_missing;
 };
 
+// Which kernels might not be used, and how many of them computed wrong bits. `used`: the kernel that does the work, nullptr for none.
+void report_refusals(TestSink& sink, const std::string& test, const std::string& metric, const std::vector<KernelProof>& refused, const char* used) {
+  std::string refusals;
+  for (const auto& one : refused) refusals += fmt::format("{}{}: {}", refusals.empty() ? "" : "; ", one.name, one.reason);
+  const std::string words = used ? fmt::format("{} was used", used) : std::string("there is no other kernel for it");
+  sink.measurement(test, metric + "kernels_refused", double(refused.size()), "count",
+                   refused.empty() ? words : fmt::format("{}; {} {}", words, to_string(code::kernel_refused), refusals));
+  sink.measurement(test, metric + "kernels_wrong", double(std::count_if(refused.begin(), refused.end(), [](const auto& one) { return one.wrong; })), "count", refusals);
+}
+
 // One precision and one kind of data.
 class Burn {
  public:
@@ -317,12 +327,7 @@ class Burn {
     if (inexact_pct_)
       sink_.measurement(test_, metric_ + "cublaslt_inexact_pct", *inexact_pct_, "percent", *inexact_pct_ > 0 ? library_missing_ : "every result is that of exact sums, or counted as a mismatch", {},
                         "cuBLASLt " + context_.library->version());
-    std::string refusals;
-    for (const auto& one : refused_) refusals += fmt::format("{}{}: {}", refusals.empty() ? "" : "; ", one.name, one.reason);
-    sink_.measurement(test_, metric_ + "kernels_refused", double(refused_.size()), "count",
-                      refused_.empty() ? fmt::format("{} was used", kernel_.name) : fmt::format("{} was used; {} {}", kernel_.name, to_string(code::kernel_refused), refusals));
-    sink_.measurement(test_, metric_ + "kernels_wrong", double(std::count_if(refused_.begin(), refused_.end(), [](const auto& one) { return one.wrong; })), "count",
-                      refused_.empty() ? "" : refusals);
+    report_refusals(sink_, test_, metric_, refused_, kernel_.name);
   }
 
   // What other GPUs of the model must have in common with this one. The link says what it is of, for only equals compare.
@@ -406,24 +411,28 @@ void run_burnin(Session& session, const TestRequest& request, double seconds, Nv
     if (!wanted(name)) continue;
     bool any = false;
     std::string why;
+    const std::string test = fmt::format("gemm_{}", name);
     for (const auto data : {Data::exact, Data::random}) {
       Row row{precision, data, nullptr, {}, data == Data::exact ? exact_share : 1 - exact_share};
       row.kernel = choose_kernel(session, precision, data, request.kernels, &row.refused);
       if (row.kernel) rows.push_back(row), any = true;
-      else if (!row.refused.empty()) why = row.refused.front().reason;
+      else if (!row.refused.empty()) {
+        why = row.refused.front().reason;
+        report_refusals(sink, test, fmt::format("burnin.{}.{}", test, prefix_of(data)), row.refused, nullptr);
+      }
     }
     precisions += any;
     // Chips after those that kfab has a kernel for most likely have it as well: that is not their lack.
     const bool no_kernel = precision == exact::fp4 && session.capability() >= 100;
     if (!any && why.empty() && no_kernel)
-      sink.test_done(fmt::format("gemm_{}", name), "not_run", 0,
+      sink.test_done(test, "not_run", 0,
                      fmt::format("kfab has no kernel in {} for compute capability {}.{}", name, session.capability() / 10, session.capability() % 10), to_string(code::no_kernel_for_chip));
     else if (!any && why.empty())
-      sink.test_done(fmt::format("gemm_{}", name), "not_run", 0,
+      sink.test_done(test, "not_run", 0,
                      fmt::format("compute capability {}.{} has no {} arithmetic that kfab's kernels reach", session.capability() / 10, session.capability() % 10, name),
                      to_string(code::not_supported_by_accelerator));
-    else if (!any)
-      sink.test_done(fmt::format("gemm_{}", name), "not_run", 0, "its only kernel was refused: " + one_line(why, 200), to_string(code::kernel_refused));
+    else if (!any)   // whose fault that is, its share of the votes tells; here there is nothing to test with
+      sink.test_done(test, "not_run", 0, "kfab's only kernel for it was refused: " + one_line(why, 200), to_string(code::no_kernel_for_chip));
   }
   for (const auto& name : request.precisions)
     if (std::none_of(std::begin(exact::shapes), std::end(exact::shapes), [&](const auto& shape) { return shape.name == name; }))

@@ -144,10 +144,13 @@ TEST_CASE("cuda: fp4 where the chip has it") {
   CHECK(said.status("gemm_fp4") == "ran");
   CHECK(said.value("burnin.gemm_fp4.mismatches") == 0);
   CHECK(said.value("burnin.gemm_fp4.random_mismatches") == 0);
-  CHECK(with_fault("capability=120", {Family::burnin, {"fp4"}}).code("gemm_fp4") == "KF4066");   // not proven: not judged
+  CHECK(with_fault("capability=120", {Family::burnin, {"fp4"}}).code("gemm_fp4") == "KF4155");   // not proven, and there is no other
   // Later chips may well have it, and kfab has no kernel for it there; Hopper has none.
   for (const auto* chip : {"capability=110", "capability=121"}) CHECK(with_fault(chip, {Family::burnin, {"fp4"}}).code("gemm_fp4") == "KF4155");
-  CHECK(with_fault("capability=100", {Family::burnin, {"fp4"}}).code("gemm_fp4") == "KF4066");
+  const auto unproven = with_fault("capability=100", {Family::burnin, {"fp4"}});
+  CHECK(unproven.code("gemm_fp4") == "KF4155");
+  CHECK(unproven.value("burnin.gemm_fp4.kernels_refused") == 1);   // by which the GPU is degraded
+  CHECK(with_fault("capability=100,hopper=wrong", {Family::burnin, {"fp4"}, fake, true}).value("burnin.gemm_fp4.kernels_wrong") == 1);
   CHECK(with_fault("capability=90", {Family::burnin, {"fp4"}}).code("gemm_fp4") == "KF4011");
   CHECK(with_fault("", {Family::burnin, {"fp7"}}).code("gemm_fp7") == "KF4156");
 }
