@@ -55,7 +55,7 @@ struct TestChildLaunch {
   double silence_s = 120;     // a child that says nothing for so long is killed: the accelerator hangs
   double overrun_factor = 2;  // beyond factor x planned duration + grace it is killed as well
   double overrun_grace_s = 60;
-  double proof_silence_s = 30;   // of kernels that prove themselves, and not beyond silence_s: a context opens in seconds, the products take milliseconds
+  double proof_silence_s = 90;   // of kernels that prove themselves, and not beyond silence_s: the products take milliseconds, but GPUs without persistence mode wake for each process anew
 };
 Status run_test_task(const json::Value& request, TaskContext&, const TestChildLaunch&);
 
