@@ -176,5 +176,5 @@ TEST_CASE("where NVLink joins all GPUs of a server, one that another cannot reac
     CHECK(std::any_of(shut.criteria.begin(), shut.criteria.end(), [](const auto& c) { return c.verdict == Verdict::fail && c.link == "0->2"; }));
     CHECK(verdict(std::nullopt).verdict != Verdict::pass);
   }
-  CHECK(sets == 7);
+  CHECK(sets == 8);
 }
