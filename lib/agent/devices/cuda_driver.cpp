@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 
 #include <fmt/format.h>
 
@@ -87,6 +88,9 @@ Result<std::shared_ptr<Driver>> Driver::load(const std::string& library) {
 #define KFAB_CUDA_RESOLVE(name, symbol, parameters) driver->name = reinterpret_cast<Status_(*) parameters>(::dlsym(driver->library_, symbol));
   KFAB_CUDA_OPTIONAL(KFAB_CUDA_RESOLVE)
 #undef KFAB_CUDA_RESOLVE
+  // Kernels are loaded with their module and not when they are first asked for: that may wait for all that the GPU is doing, and copies
+  // are queued behind a kernel that waits for the host.
+  ::setenv("CUDA_MODULE_LOADING", "EAGER", 1);
   if (auto initialised = driver->checked(driver->init(0), "the driver could not be initialised"); !initialised) {
     auto why = std::move(initialised).error();
     // The driver says "no device" as well when its device files may not be opened.
