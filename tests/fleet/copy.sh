@@ -111,7 +111,7 @@ run "$work/here/file" "$work/node/x" --mode 99
 expect "a mode that is none" 2 'KF1287'
 
 # The connection dies in the midst: the next run goes on from there.
-head -c 120000000 /dev/urandom > "$work/here/large"
+head -c 400000000 /dev/urandom > "$work/here/large"   # a second and a half on the way, so that the cut comes in time on a busy machine as well
 # cut_at FILE BYTES: once FILE (a pattern) has BYTES, the session's processes are killed.
 cut_at() {
   local main size
