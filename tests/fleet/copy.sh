@@ -111,15 +111,16 @@ run "$work/here/file" "$work/node/x" --mode 99
 expect "a mode that is none" 2 'KF1287'
 
 # The connection dies in the midst: the next run goes on from there.
-head -c 400000000 /dev/urandom > "$work/here/large"   # a second and a half on the way, so that the cut comes in time on a busy machine as well
-# cut_at FILE BYTES: once FILE (a pattern) has BYTES, the session's processes are killed.
+head -c 120000000 /dev/urandom > "$work/here/large"
+# cut_at FILE BYTES: once FILE (a pattern) has BYTES, the session's processes are killed, sshd's before the command's: else a busy
+# machine lets sshd tell that the command was killed, and the connection would have ended in good order.
 cut_at() {
   local main size
   main=$(cat "$work/sshd/pid")
   for _ in $(seq 1 3000); do
     size=$(find "$1" -name '.kfab-*' ! -name '*.lock' -printf '%s\n' 2> /dev/null | head -n 1)
     # shellcheck disable=SC2046  # pids are words
-    if [ "${size:-0}" -ge "$2" ]; then kill -9 $(sshd_descendants "$main") 2> /dev/null; return 0; fi
+    if [ "${size:-0}" -ge "$2" ]; then kill -9 $(sshd_descendants "$main" | tac) 2> /dev/null; return 0; fi
     sleep 0.01
   done
   return 1
