@@ -94,7 +94,7 @@ CommandOutput adapt_judge(const Args& args, Env& env) {
 std::vector<OptionSpec> load_options() {
   return {
       {.name = "load", .kind = Kind::choice, .value = "SHAPE",
-       .help = "load of the burn-in over time: all the time, in rising steps of 25, 50, 75 and 100 %, or in pulses", .fallback = "steady", .choices = {"steady", "stepped", "pulsed"}},
+       .help = "load of the burn-in over time: steady (all the time), stepped (25, 50, 75 and 100 %, rising) or pulsed", .fallback = "steady", .choices = {"steady", "stepped", "pulsed"}},
       {.name = "load-period", .kind = Kind::duration, .value = "TIME", .help = "time of all four steps, or of a pulse and its pause", .fallback = "20s"},
       {.name = "load-duty", .kind = Kind::percent, .value = "PERCENT", .help = "a pulse's part of the period", .fallback = "50"},
   };
@@ -110,10 +110,10 @@ std::vector<OptionSpec> test_options(std::vector<OptionSpec> own = {}) {
   std::vector<OptionSpec> all{
       {.name = "level", .kind = Kind::choice, .value = "LEVEL", .help = "how thorough; default is what the node's tranche asks for",
        .choices = {"quick", "standard", "soak"}},
-      {.name = "duration", .kind = Kind::duration, .value = "TIME", .help = "time for all tests of a node, instead of the level's"},
+      {.name = "duration", .kind = Kind::duration, .value = "TIME", .help = "time for all tests of a node, such as 90s, 10m or 2h30m, instead of the level's; a shorter one does not stand for the level"},
       {.name = "dry-run", .help = "say what would be tested and how long each part takes, and reach nobody"},
-      {.name = "threads", .kind = Kind::integer, .value = "N", .help = "threads of the cpu device; 0 is all that the node has", .fallback = "0", .max = 4096},
-      {.name = "memory-cap", .kind = Kind::integer, .value = "MIB", .help = "most memory that the cpu device's tests take, in MiB", .min = 16, .max = 1 << 24},
+      {.name = "threads", .kind = Kind::integer, .value = "N", .help = "threads of the cpu device, which does not stand for the level with fewer than all; 0 is all that the node has", .fallback = "0", .max = 4096},
+      {.name = "memory-cap", .kind = Kind::integer, .value = "MIB", .help = "most memory that the cpu device's tests take, in MiB; less than the level's does not stand for it", .min = 16, .max = 1 << 24},
       {.name = "detach", .help = "start the tests and leave them to the nodes; kfab resume judges them; a soak is left to them anyway"},
       {.name = "attach", .help = "stay and watch, also over a soak: the tests end with this command or its connection"},
   };
@@ -200,7 +200,7 @@ std::vector<CommandSpec> test_commands() {
                       "the node's profile. What was measured and what it was held against is kept, so that readiness can tell.\n\n"
                       "A test that did not run is not judged, which is exit code 3 and never a pass. Asks before it loads more than 32 nodes; --yes "
                       "answers.\n\n"
-                      "A soak goes on by itself on the nodes, for hours: kfab comes back when it has begun, and neither a lost connection nor the "
+                      "A soak goes on by itself on the nodes, for hours: kfab comes back when it has begun, with exit code 3, and neither a lost connection nor the "
                       "end of this machine ends it. `kfab resume` tells how far it is and fetches the result. The same with --detach for other "
                       "levels; where one of the nodes is to have a soak, all are left to themselves. --attach stays.\n\n"
                       "--load gives the burn-in steps or pulses; its rates are then held against no limit, and the run does not stand for the "

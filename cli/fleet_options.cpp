@@ -21,7 +21,7 @@ std::vector<OptionSpec> reach_options() {
       {.name = "ssh-config", .kind = Kind::path, .value = "FILE",
        .help = "follow this OpenSSH configuration; none follows no file. Default: the manifest's, without a manifest ~/.ssh/config"},
       {.name = "transport", .kind = Kind::choice, .value = "WAY",
-       .help = "libssh2 within kfab, or openssh: by ssh(1), for certificates, security keys and Kerberos", .choices = {"libssh2", "openssh"}},
+       .help = "libssh2 within kfab, or openssh: by ssh(1), for certificates, security keys and Kerberos; what the manifest reaches as local stays local", .choices = {"libssh2", "openssh"}},
       {.name = "become", .help = "work as root by sudo, which must not ask for a password unless one of the next two is there"},
       {.name = "ask-become-pass", .help = "ask once on the terminal for the password that sudo wants on the nodes"},
       {.name = "become-pass-file", .kind = Kind::path, .value = "FILE", .help = "read that password from FILE's first line; only you may read FILE"},
