@@ -102,13 +102,13 @@ namespace {
 
 // What a sound GPU of a model tells, as far as the criteria of a set ask: every figure within its limit, but for arithmetic that the
 // chip does not have and for what the driver says it does not count.
-struct SoundGpu {
+struct GpuOfChip {
   int capability = 90;
   std::set<std::string> no_arithmetic{};   // "gemm_bf16"
   std::set<std::string> uncounted{};       // ends of health metrics
   std::set<std::string> missing{};         // metrics that nobody told
 };
-NodeJudgement judged_by(const std::string& name, const SoundGpu& gpu) {
+NodeJudgement judged_by(const std::string& name, const GpuOfChip& gpu) {
   const auto set = manifest::built_in_criteria(name);
   REQUIRE(set);
   TestReport report;
@@ -145,7 +145,7 @@ NodeJudgement judged_by(const std::string& name, const SoundGpu& gpu) {
 
 TEST_CASE("nvidia-any passes a sound GPU without bf16, ECC or row remapping, and none that has lost them") {
   const std::set<std::string> before_80{"gemm_bf16", "gemm_tf32", "gemm_fp8", "gemm_fp8_e5m2"}, before_89{"gemm_fp8", "gemm_fp8_e5m2"};
-  const auto check = [](const SoundGpu& gpu, Verdict wanted) {
+  const auto check = [](const GpuOfChip& gpu, Verdict wanted) {
     const auto verdict = judged_by("nvidia-any", gpu);
     CAPTURE(verdict.reason());
     CHECK(verdict.verdict == wanted);
