@@ -322,11 +322,13 @@ class NvidiaSource final : public Source {
   Reading processes() {
     const FactTree tree(sources_.root);
     std::set<std::uint32_t> own{static_cast<std::uint32_t>(::getpid()), static_cast<std::uint32_t>(::getppid())};
-    for (const std::string& status : {std::string("/proc/self/status"), fmt::format("/proc/{}/status", ::getppid())})
-      for (const std::string_view line : split_lines(tree.read(status).value_or("")))
+    for (const std::string& status : {std::string("/proc/self/status"), fmt::format("/proc/{}/status", ::getppid())}) {
+      const std::string text = tree.read(status).value_or("");
+      for (const std::string_view line : split_lines(text))
         if (line.rfind("NSpid:", 0) == 0)
           for (const auto& word : split(line.substr(6), '\t'))
             if (const auto pid = static_cast<std::uint32_t>(std::strtoul(word.c_str(), nullptr, 10)); pid > 0) own.insert(pid);
+    }
     std::map<std::uint32_t, bool> others;   // and whether it only draws
     const auto list = [&](const char* function, bool draws) {
       std::array<nvml::ProcessInfo, most_processes> all{};
