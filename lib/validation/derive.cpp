@@ -20,7 +20,7 @@ constexpr std::array rates{
 };
 // Models whose arithmetic is held below that of their chip: what the chip could says nothing of them.
 struct Reduced { std::string_view word, key; };   // key: empty for all
-constexpr std::array reduced{Reduced{"H20", ""}, Reduced{"H800", "fp64_tflops"}, Reduced{"CMP", ""}};
+constexpr std::array reduced{Reduced{"H20", ""}, Reduced{"H20-3e", ""}, Reduced{"H800", "fp64_tflops"}, Reduced{"CMP", ""}};
 bool is_reduced(std::string_view model, std::string_view key) {
   return std::any_of(reduced.begin(), reduced.end(), [&](const Reduced& row) {
     const auto words = split(std::string(model), ' ');

@@ -184,6 +184,7 @@ TEST_CASE("a GPU far below what its chip can is degraded, and one at a crawl fai
   CHECK(at(200) == Verdict::degraded);   // a fifth of 989
   CHECK(at(90) == Verdict::fail);
   CHECK(at(90, "NVIDIA H20") == Verdict::not_judged);   // which has 148 by its data sheet: its chip says nothing of it
+  CHECK(at(90, "NVIDIA H20-3e") == Verdict::not_judged);
 }
 
 TEST_CASE("what kfab has no kernel for is recorded as untested, and does not hold the accelerator up") {
