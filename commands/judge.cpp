@@ -135,7 +135,7 @@ validation::NodeJudgement judge_again(const RejudgedNode& node, const Kept& kept
   const auto peers = fleet.peers_of(node.profile, kept.report, node.level);
   input.peers_by_model = &peers;
   auto judgement = validation::judge(input, kept.report);
-  hold_to_cut(judgement, kept.cut, kept.cut_fails);
+  hold_to_cut(judgement, kept.report, kept.cut, kept.cut_fails);
   validation::take_dissents(fleet.dissents_of(node.name), node.name, judgement);
   return judgement;
 }

@@ -76,13 +76,16 @@ void add_other_figures(store::Findings& found, const RecordKey& key, const valid
   }
 }
 
-void hold_to_cut(validation::NodeJudgement& judgement, const std::string& why, bool fails) {
+void hold_to_cut(validation::NodeJudgement& judgement, const validation::TestReport& report, const std::string& why, bool fails) {
   if (why.empty()) return;
+  std::set<std::string> done;
+  for (const auto& one : report.accelerators)
+    if (one.done && !report.truncated) done.insert(one.id);
   const Verdict at_best = fails ? Verdict::fail : Verdict::not_judged;
   if (judgement.verdict != Verdict::fail) judgement.verdict = at_best;
   judgement.reasons.insert(judgement.reasons.begin(), why);
   for (auto& accelerator : judgement.accelerators) {
-    if (accelerator.verdict == Verdict::fail) continue;
+    if (accelerator.verdict == Verdict::fail || (!fails && done.contains(accelerator.id))) continue;
     accelerator.verdict = at_best;
     accelerator.reasons.insert(accelerator.reasons.begin(), why);
   }

@@ -33,7 +33,9 @@ store::AcceleratorRecord record_of(const RecordKey&, const JudgedBy&, const vali
 // Adds the figures of the report that no record in `found` holds yet, so that later criteria can judge them.
 void add_other_figures(store::Findings& found, const RecordKey&, const validation::TestReport&);
 
-// A report that is not whole may fail a node, and cannot pass it: `why` goes first among the reasons. Empty: it is whole.
-void hold_to_cut(validation::NodeJudgement&, const std::string& why, bool fails);
+// A report that is not whole may fail a node, and cannot pass it: `why` goes first among the reasons. Empty: it is whole. An accelerator
+// whose tests had all come to their end before the cut keeps its verdict, unless the cut itself is a failure: one that hangs until
+// the run's deadline costs no other its verdict.
+void hold_to_cut(validation::NodeJudgement&, const validation::TestReport&, const std::string& why, bool fails);
 
 }  // namespace kfab::commands

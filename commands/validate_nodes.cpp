@@ -23,7 +23,7 @@ void judge_report(ValidatedNode& node, const NodeTest& test, const std::map<std:
   input.device = test.plan.device;
   input.peers_by_model = peers;
   node.judgement = validation::judge(input, node.report);
-  hold_to_cut(node.judgement, node.cut, node.cut_fails);
+  hold_to_cut(node.judgement, node.report, node.cut, node.cut_fails);
 }
 
 RecordKey key_of(const Env& env, const std::string& run_id, const ValidatedNode& node) { return {run_id, node.name, node.measured_at.value_or(env.clock.now())}; }
@@ -128,7 +128,7 @@ ValidatedNode judged(const NodeTest& test, AgentRun run, std::optional<Cut> cut)
   node.reason = run.reason;
   node.report = reader.finish();
   node.board_serial = one_line(run.end.hello.string_or("board_serial"), 80);
-  if (node.outcome != NodeOutcome::ok) cut = Cut{fmt::format("the report is incomplete: {}", one_line(node.reason))};
+  if (node.outcome != NodeOutcome::ok && !(cut && cut->fails)) cut = Cut{fmt::format("the report is incomplete: {}", one_line(node.reason))};
   if (cut) {
     node.cut = cut->why;
     node.cut_fails = cut->fails;

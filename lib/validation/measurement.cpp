@@ -59,7 +59,7 @@ void ReportReader::refuse(std::string why) {
 void ReportReader::take(const json::Value& message) {
   const std::string type = message.string_or("type");
   if (type == "refused") return refuse(word(message, "reason", detail_chars));   // of a report that was kept
-  if (type != "accelerator" && type != "measurement" && type != "test_done" && type != "mismatch" && type != "versions") return;
+  if (type != "accelerator" && type != "measurement" && type != "test_done" && type != "mismatch" && type != "versions" && type != "accelerator_done") return;
   const std::string device = word(message, "device");
   if (!known_device(device)) return refuse("a message of type " + type + " is of an unknown device '" + one_line(device, 40) + "'");
   const auto full = [&](std::size_t size, std::size_t limit) {
@@ -84,6 +84,10 @@ void ReportReader::take(const json::Value& message) {
     one.memory_bytes = count(message, "memory_bytes");
     one.capability = capability_of(message.string_or("compute_capability"));
     report_.accelerators.push_back(std::move(one));
+  } else if (type == "accelerator_done") {
+    const std::string id = word(message, "accelerator");
+    for (auto& known : report_.accelerators)
+      if (known.id == id && known.device == device) known.done = true;
   } else if (type == "versions") {
     const std::string id = word(message, "accelerator");
     const auto* told = message["versions"].as_object();
@@ -156,6 +160,7 @@ json::Array messages_of(const TestReport& report) {
     out.push_back(json::Object{{"type", "accelerator"}, {"id", a.id}, {"device", a.device}, {"index", a.index}, {"model", a.model}, {"numa_node", a.numa_node},
                                {"memory_bytes", a.memory_bytes}, {"pci_bus_id", a.pci_bus_id}, {"detail", a.detail},
                                {"compute_capability", a.capability ? json::Value(std::to_string(a.capability / 10) + "." + std::to_string(a.capability % 10)) : json::Value()}});
+    if (a.done) out.push_back(json::Object{{"type", "accelerator_done"}, {"accelerator", a.id}, {"device", a.device}});
     if (a.versions.empty()) continue;
     json::Object versions;
     for (const auto& [key, value] : a.versions) versions.set(key, value);

@@ -21,6 +21,7 @@ struct Accelerator {
   std::uint64_t memory_bytes = 0;
   std::map<std::string, std::string> versions{};       // driver, vbios, ...: of family health
   int capability = 0;                  // compute capability, 90 for 9.0; 0: not told
+  bool done = false;                   // the agent said that all of its tests came to their end
 };
 
 struct Measurement {

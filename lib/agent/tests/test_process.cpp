@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -32,7 +33,7 @@ struct Child {
   int out = -1, err = -1;
   std::string line, last_words;
   SteadyTime started{}, heard{}, signalled{};
-  bool term_sent = false, kill_sent = false, reaped = false, over_long = false;
+  bool term_sent = false, kill_sent = false, reaped = false, over_long = false, concluded = false;
   int status = 0;
   TestEnd end;
 };
@@ -120,11 +121,25 @@ void send(Child& child, int signal) {
   child.signalled = std::chrono::steady_clock::now();
 }
 
+// How it ended, in kind and words; for one that was reaped, or given up.
+void say_how_it_ended(Child& child) {
+  if (child.over_long) child.end.kind = TestEnd::Kind::hung;
+  else if (WIFEXITED(child.status) && !child.kill_sent && (WEXITSTATUS(child.status) == 0 || (WEXITSTATUS(child.status) == test_child_stopped && child.term_sent)))
+    child.end.kind = TestEnd::Kind::finished;
+  else {
+    child.end.kind = TestEnd::Kind::died;
+    if (WIFEXITED(child.status) && WEXITSTATUS(child.status) == test_child_stopped) child.end.reason = "a signal that was not kfab's told it to end, so that it is cut short";
+    else child.end.reason = WIFSIGNALED(child.status) ? fmt::format("its process was killed by signal {} ({})", WTERMSIG(child.status), ::sigabbrev_np(WTERMSIG(child.status)))
+                                                      : fmt::format("its process ended with exit status {}", WEXITSTATUS(child.status));
+  }
+  if (!child.end.reason.empty() && !child.last_words.empty()) child.end.reason += ": " + one_line(child.last_words, 200);
+}
+
 }  // namespace
 
 std::vector<TestEnd> run_test_processes(const std::vector<TestOrder>& orders, const TestChildLaunch& launch,
                                         const std::function<void(std::size_t, const json::Value&)>& take,
-                                        const std::function<bool()>& stop) {
+                                        const std::function<bool()>& stop, const std::function<void(std::size_t, const TestEnd&)>& ended) {
   std::vector<Child> children(orders.size());
   for (std::size_t i = 0; i < orders.size(); ++i) {
     if (start(children[i], orders[i], launch)) continue;
@@ -152,6 +167,12 @@ std::vector<TestEnd> run_test_processes(const std::vector<TestOrder>& orders, co
     }
   };
 
+  const auto conclude = [&](std::size_t i) {
+    Child& child = children[i];
+    if (child.pid <= 0 || std::exchange(child.concluded, true)) return;
+    say_how_it_ended(child);
+    if (ended) ended(i, child.end);
+  };
   const auto open = [&] { return std::any_of(children.begin(), children.end(), [](const Child& c) { return !c.reaped || c.out >= 0; }); };
   while (open()) {
     std::vector<pollfd> waiting;
@@ -175,6 +196,7 @@ std::vector<TestEnd> run_test_processes(const std::vector<TestOrder>& orders, co
         line_of(i);
         close_fd(child.out);
         close_fd(child.err);
+        conclude(i);
         continue;
       }
       const double limit = orders[i].planned_s * launch.overrun_factor + launch.overrun_grace_s + orders[i].slow_s;
@@ -199,26 +221,13 @@ std::vector<TestEnd> run_test_processes(const std::vector<TestOrder>& orders, co
         end_session(child.pid);
         close_fd(child.out);
         close_fd(child.err);
+        conclude(i);
       }
     }
   }
 
   std::vector<TestEnd> ends;
-  for (auto& child : children) {
-    if (child.pid > 0) {
-      if (child.over_long) child.end.kind = TestEnd::Kind::hung;
-      else if (WIFEXITED(child.status) && !child.kill_sent && (WEXITSTATUS(child.status) == 0 || (WEXITSTATUS(child.status) == test_child_stopped && child.term_sent)))
-        child.end.kind = TestEnd::Kind::finished;
-      else {
-        child.end.kind = TestEnd::Kind::died;
-        if (WIFEXITED(child.status) && WEXITSTATUS(child.status) == test_child_stopped) child.end.reason = "a signal that was not kfab's told it to end, so that it is cut short";
-        else child.end.reason = WIFSIGNALED(child.status) ? fmt::format("its process was killed by signal {} ({})", WTERMSIG(child.status), ::sigabbrev_np(WTERMSIG(child.status)))
-                                                     : fmt::format("its process ended with exit status {}", WEXITSTATUS(child.status));
-      }
-      if (!child.end.reason.empty() && !child.last_words.empty()) child.end.reason += ": " + one_line(child.last_words, 200);
-    }
-    ends.push_back(std::move(child.end));
-  }
+  for (auto& child : children) ends.push_back(std::move(child.end));
   return ends;
 }
 

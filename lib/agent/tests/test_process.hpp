@@ -27,9 +27,11 @@ struct TestEnd {
 };
 
 // Runs all orders at once and returns their ends, in order. Each child has a session of its own; what is left of it when the child
-// has ended is killed.
+// has ended is killed. `ended` is told of each as it ends, after its last message, whatever the others still do; not of one that
+// could not be started.
 std::vector<TestEnd> run_test_processes(const std::vector<TestOrder>&, const TestChildLaunch&,
                                         const std::function<void(std::size_t order, const json::Value&)>& take,
-                                        const std::function<bool()>& stop);
+                                        const std::function<bool()>& stop,
+                                        const std::function<void(std::size_t order, const TestEnd&)>& ended = {});
 
 }  // namespace kfab::agent

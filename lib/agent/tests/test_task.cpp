@@ -40,8 +40,9 @@ class FamilyRun {
   FamilyRun(const devices::TestRequest& request, const AcceleratorList& list, TaskContext& context, const TestChildLaunch& launch)
       : request_(request), list_(list), context_(context), launch_(launch) {}
 
-  // Accelerators that hung or were lost before are not touched again: each time would cost a watchdog's silence.
-  void run(const FamilyRow& row, double seconds, const std::vector<std::string>& all) {
+  // Accelerators that hung or were lost before are not touched again: each time would cost a watchdog's silence. `last`: no family
+  // comes after this one.
+  void run(const FamilyRow& row, double seconds, const std::vector<std::string>& all, bool last) {
     std::vector<std::string> accelerators;
     for (const auto& id : all) {
       const auto known = sick_.find(id);
@@ -81,7 +82,14 @@ class FamilyRun {
           if (type == "counters") before[i] = message;
           else if (type == "stray_event") stray(message);
           else forward(message, orders[i].accelerator);
-        }, [&] { return context_.stop_requested(); });
+        }, [&] { return context_.stop_requested(); },
+        [&](std::size_t i, const TestEnd& end) {
+          // Told at once, whatever the others still do: the run may be cut while one of them hangs.
+          const bool whole = end.kind == TestEnd::Kind::finished && !end.stopped && end.unreadable == 0 && told[i];
+          if (!whole) broken_off_.insert(orders[i].accelerator);
+          else if (last && !broken_off_.contains(orders[i].accelerator))
+            context_.emit(json::Object{{"type", "accelerator_done"}, {"accelerator", orders[i].accelerator}, {"device", request_.device}});
+        });
       for (std::size_t i = 0; i < ends.size(); ++i) {
         conclude(orders[i], ends[i], told[i]);
         const bool broke_off = ends[i].kind == TestEnd::Kind::hung || ends[i].kind == TestEnd::Kind::died;
@@ -137,7 +145,7 @@ class FamilyRun {
   // The accelerator is what the order was about, whatever the child says.
   void forward(const json::Value& message, const std::string& accelerator) {
     const auto* object = message.as_object();
-    if (!object) return;
+    if (!object || message.string_or("type") == "accelerator_done") return;   // that is said here alone
     json::Object out = *object;
     context_.emit(std::move(out.set("accelerator", accelerator).set("device", request_.device)));
   }
@@ -170,6 +178,7 @@ class FamilyRun {
   const devices::TestRequest& request_;
   const AcceleratorList& list_;
   std::map<std::string, Sick> sick_;
+  std::set<std::string> broken_off_;   // accelerators of which a family's tests did not come to their end
   TaskContext& context_;
   const TestChildLaunch& launch_;
 };
@@ -196,6 +205,9 @@ Status run_test_task(const json::Value& document, TaskContext& context, const Te
   // it is to last.
   double left_over = 0;
   const bool fill_time = document.bool_or("fill_time", false);
+  Family last = Family::health;
+  for (const auto& row : family_rows)
+    if (asked(row.family)) last = row.family;
   for (const auto& row : family_rows) {
     if (!asked(row.family)) continue;
     if (context.stop_requested()) {
@@ -208,7 +220,7 @@ Status run_test_task(const json::Value& document, TaskContext& context, const Te
     double seconds = row.share > 0 && told_s > 0 ? std::clamp(told_s, 0.1, 30.0 * 24 * 3600) : by_share;
     if (fill_time && row.family == Family::burnin && request.device != "vendor") seconds += std::max(0.0, left_over);
     const devices::Stopwatch watch;
-    run.run(row, seconds, found);
+    run.run(row, seconds, found, row.family == last);
     if (row.share > 0) left_over += seconds * (row.one_at_a_time ? double(found.size()) : 1) - watch.seconds();
   }
   return ok();

@@ -37,6 +37,8 @@ namespace kfab::agent {
 //                the second read tells: "stored" (wrong again), "read" (right now), "unsteady"
 //   versions     {accelerator, device, versions{driver, vbios, inforom, ...}}   of family health: text, what is told
 //   test_done    {accelerator, device, test, status:"ran|not_run|failed", code|null, reason, duration_s}
+//   accelerator_done {accelerator, device}   every family's tests of it came to their end, with the counters after them: nothing more is
+//                told of it, and its verdict stands even if the run is cut while others are still tested
 // Units: tflops, tops, gbps (1e9 bytes), count, percent, ratio, w, j, c, mhz, s, ns; digest: equal on all GPUs of a model, or
 // one of them computes something else (52 bits; the link says of which kernel and sizes). A test that could not run is "not_run" with the
 // reason, one that broke (hung, crashed, lost its device, or whose checker missed the planted fault) is "failed".

@@ -136,6 +136,31 @@ TEST_CASE("an accelerator that hangs or is lost costs one silence: later familie
   }
 }
 
+TEST_CASE("an accelerator whose tests are all over is said to be done while another one hangs, and only such a one") {
+  // The run is stopped, as at its deadline, long before the watchdog gives up the one that hangs.
+  Context context;
+  const auto done = [&](std::string_view accelerator) {
+    return std::count_if(context.said.messages.begin(), context.said.messages.end(),
+                         [&](const auto& m) { return m.string_or("type") == "accelerator_done" && m.string_or("accelerator") == accelerator; });
+  };
+  const auto began = std::chrono::steady_clock::now();
+  context.stop = [&] { return done("b") > 0 || std::chrono::steady_clock::now() - began > std::chrono::seconds(60); };
+  REQUIRE(run_test_task(request(), context, scripted("echo '{\"type\":\"accelerator_done\"}'; exec sleep 100")));
+  CHECK(done("b") == 1);
+  CHECK(done("a") == 0);   // whatever its own process says
+  CHECK(end_of(context, "a").string_or("status") == "not_run");
+
+  for (const auto* script : {"exit 3", ":", "echo '{\"type\":\"test_done\",\"test\":\"gemm_int8\",\"status\":\"ran\"}'; echo '{\"type\":\"measur'",
+                             "case \"$line\" in *'\"family\":\"memory\"'*) exit 3;; esac; echo '{\"type\":\"test_done\",\"test\":\"gemm_int8\",\"status\":\"ran\"}'"}) {
+    CAPTURE(script);
+    context.said.messages.clear();
+    context.stop = [] { return false; };
+    REQUIRE(run_test_task(json::Object{{"device", "cpu"}, {"families", json::Array{"memory", "burnin"}}, {"duration_s", 1}}, context, scripted(script)));
+    CHECK(done("a") == 0);
+    CHECK(done("b") == 1);
+  }
+}
+
 TEST_CASE("copies that go on telling of their progress are not taken for a hang; those that fall silent are") {
   TestChildLaunch launch;
   launch.argv = {"/bin/sh", "-c", "read -r line; case \"$line\" in *list*) echo '{\"type\":\"accelerator\",\"id\":\"a\",\"device\":\"cpu\"}';;"

@@ -150,3 +150,36 @@ TEST_CASE_FIXTURE(Bench, "a run on some of the processors does not stand for the
   REQUIRE(part);
   CHECK(level_word(part->front()) == "soak (shortened)");
 }
+
+TEST_CASE("an accelerator that was done before the run was cut keeps its verdict; the node and the others have none") {
+  Bench bench;
+  const auto messages = [&](bool done, double missing = 0) {
+    AgentRun said = bench.run("n1", 1);
+    said.messages.emplace_back(json::Object{{"type", "accelerator"}, {"id", "GPU-hangs"}, {"device", "cuda"}, {"model", "H200"}, {"index", 1}});
+    said.messages.emplace_back(json::Object{{"type", "measurement"}, {"accelerator", "GPU-hangs"}, {"device", "cuda"}, {"test", "health"}, {"metric", "pcie.width_missing"}, {"value", missing}, {"unit", "count"}});
+    if (done) said.messages.emplace_back(json::Object{{"type", "accelerator_done"}, {"accelerator", "GPU-n1"}, {"device", "cuda"}});
+    said.end.outcome = NodeOutcome::timed_out;
+    said.reason = "not done within 10 min";
+    return said;
+  };
+  const auto verdict_of = [](const ValidatedNode& node, std::string_view id) {
+    for (const auto& one : node.judgement.accelerators)
+      if (one.id == id) return one.verdict;
+    return Verdict::degraded;
+  };
+
+  const ValidatedNode node = judged(bench.test, messages(true));
+  CHECK(node.judgement.verdict == Verdict::not_judged);
+  CHECK(verdict_of(node, "GPU-n1") == Verdict::pass);
+  CHECK(verdict_of(node, "GPU-hangs") == Verdict::not_judged);
+  CHECK(verdict_of(judged(bench.test, messages(false)), "GPU-n1") == Verdict::not_judged);
+  CHECK(verdict_of(judged(bench.test, messages(true, 8)), "GPU-hangs") == Verdict::fail);
+  CHECK(verdict_of(judged(bench.test, messages(true), Cut{"the node was started again", true}), "GPU-n1") == Verdict::fail);
+
+  // Kept and judged again, it is still known to have been done.
+  const AgentRun bare{0, {}, messages(true).end, {}};
+  bench.recorder->put(findings_of(bench.env, bench.env.run_id, bench.test, bare, node));
+  const ValidatedNode again = kept_node(bench.test, bench.kept("n1"));
+  CHECK(verdict_of(again, "GPU-n1") == Verdict::pass);
+  CHECK(verdict_of(again, "GPU-hangs") == Verdict::not_judged);
+}
