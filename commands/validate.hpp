@@ -6,7 +6,7 @@
 
 #include "commands/agent_runs.hpp"
 #include "commands/resumable.hpp"
-#include "validation/catalogue.hpp"
+#include "validation/plan.hpp"
 #include "validation/fleet_relative.hpp"
 #include "validation/judge.hpp"
 

@@ -9,7 +9,7 @@
 #include "commands/recorder.hpp"
 #include "commands/validate.hpp"
 #include "store/store.hpp"
-#include "validation/catalogue.hpp"
+#include "validation/plan.hpp"
 
 // One node of a run of tests: what it is to be tested by, and what becomes of what its agent said. For tests that are
 // watched and for those that go on by themselves alike.

@@ -2,9 +2,6 @@
 
 #include <algorithm>
 
-#include <fmt/format.h>
-
-#include "base/codes/validation.hpp"
 #include "base/text.hpp"
 
 namespace kfab::validation {
@@ -178,30 +175,8 @@ constexpr Check checks[] = {
     {"burnin", "cuda", "matrix products in every precision, every bit compared", 15, 200, 0.7, cuda_burnin, 0, cuda_as_a_whole},
 };
 
-// Ten samples of 512 MiB in five directions take so long on one of several GPUs whatever is asked for: 20 copies a sample at 25 to
-// 55 GB/s, a quarter of them in a quick look, and the peers.
-constexpr double copy_floor_s(Level level) { return level == Level::quick ? 6 : 20; }
-// And so long one sample of all copies of a level on one GPU, at most: the time that is asked for beyond that takes more samples where
-// nothing but copies is to be done, and else is the burn-in's, or the memory test's.
-constexpr double copy_s_of_sample(Level level, bool peers) { return level == Level::quick ? (peers ? 0.6 : 0.3) : peers ? 20 : 5; }
-constexpr int most_copy_samples = 1000;
-// What an accelerator that hangs costs the node: a watchdog's silence, and the reading of its counters. It hangs once, for no later test
-// touches it.
-constexpr double hang_s = 150;
-constexpr std::string_view stress_vendors[] = {"amd", "intel"};   // whose stress tool kfab drives
-constexpr double least_burnin_share = 0.25;          // of a burn-in's usual time is left to it when copies of many GPUs in turn take the rest
-
 struct LevelRow { Level level; std::string_view word; int samples; };
 constexpr LevelRow levels[] = {{Level::quick, "quick", 10}, {Level::standard, "standard", 20}, {Level::soak, "soak", 50}};
-
-// What a test may take of the node's memory. Quick on a cpu is small: it also runs on laptops, and four at a time in the
-// demonstration.
-struct MemoryRow { std::string_view device; Level level; double fraction; int cap_mib; };
-constexpr MemoryRow memory_rows[] = {
-    {"cpu", Level::quick, 0.25, 768},   {"cpu", Level::standard, 0.5, 0},   {"cpu", Level::soak, 0.8, 0},
-    {"cuda", Level::quick, 0, 0},       {"cuda", Level::standard, 0, 0},    {"cuda", Level::soak, 0, 0},   // the device's own
-    {"vendor", Level::quick, 0, 0},     {"vendor", Level::standard, 0, 0},  {"vendor", Level::soak, 0, 0},
-};
 
 // Whether an id is of a pattern: <a|b> stands for one of the words, <name> for any word of letters, digits and "_".
 bool is_of(std::string_view pattern, std::string_view id) {
@@ -279,131 +254,6 @@ std::string_view family_of(std::string_view metric) {
   for (const auto& check : checks)
     if (check.family == first) return check.family;
   return {};
-}
-
-std::string device_of(const manifest::Profile& profile) {
-  if (!profile.device.empty()) return profile.device;
-  if (profile.vendor == "nvidia") return "cuda";
-  return profile.vendor == "cpu" ? "cpu" : "vendor";
-}
-
-Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptions& options) {
-  TestPlan plan;
-  plan.device = device_of(profile);
-  plan.level = options.level;
-  plan.load = options.load;
-  if (plan.device != "cpu" && plan.device != "cuda" && plan.device != "vendor")
-    return error(code::no_tests_for_device, "profile " + profile.name + ": kfab has no test of its own for " +
-                                                (profile.accelerator.empty() ? profile.vendor : profile.accelerator));
-  const auto known = all_families();
-  for (const auto& family : options.families.empty() ? known : options.families) {
-    if (std::find(known.begin(), known.end(), family) == known.end()) {
-      auto diagnostic = error(code::unknown_test_family, "there is no family of tests '" + one_line(family, 40) + "'");
-      diagnostic.suggestions = nearest(family, known);
-      return diagnostic;
-    }
-    if (std::find(plan.families.begin(), plan.families.end(), family) == plan.families.end()) plan.families.push_back(family);
-  }
-
-  if (options.duration_s && *options.duration_s <= 0) return error(code::no_time_to_test, "--duration leaves no time for any test");
-  double duration = 0, bandwidth = 0, shares = 0;
-  const double soak = options.duration_s.value_or(soak_default_s);
-  for (const auto& check : checks) {
-    if (check.device != plan.device) continue;
-    const bool chosen = std::find(plan.families.begin(), plan.families.end(), check.family) != plan.families.end();
-    if (!chosen) continue;
-    const double one = seconds_of(check, options.level, soak);
-    duration += one;
-    shares += one;
-    if (check.family == "bandwidth") bandwidth = one;
-  }
-  if (options.duration_s && shares > 0) {
-    bandwidth *= *options.duration_s / shares;
-    duration = *options.duration_s;
-  }
-
-  const auto& memory = *std::find_if(std::begin(memory_rows), std::end(memory_rows),
-                                     [&](const auto& row) { return row.device == plan.device && row.level == options.level; });
-  const int share = std::max(1, options.share);
-  const double fraction = options.memory_fraction.value_or(memory.fraction) / (plan.device == "cpu" ? share : 1);
-  const int usual_cap = memory.cap_mib / share;   // 0: none
-  const int cap = !options.memory_cap_mib ? usual_cap : usual_cap > 0 ? std::min(*options.memory_cap_mib, usual_cap) : *options.memory_cap_mib;
-  const auto list = [](const std::vector<std::string>& words) { return json::Array(words.begin(), words.end()); };
-  // Accelerators run side by side, but take turns at copying, and makers' stress tools load one at a time. What a node of many GPUs
-  // copies longer it burns shorter, so that standard lasts about as long on any node: the results of a product are compared whole
-  // however short, and the copies that criteria rest on are never left out.
-  const int accelerators = plan.device == "cpu" ? 1 : std::max(1, profile.per_node.get().value_or(1));
-  const bool standard = options.level == Level::standard;
-  int samples = plan.device == "cuda" && standard && accelerators >= many_gpus ? samples_of_many : samples_of(options.level);
-  const double stretch_to = options.duration_s && shares > 0 ? *options.duration_s / shares : 1;
-  const bool only_copies = std::none_of(plan.families.begin(), plan.families.end(), [](const auto& family) { return family == "memory" || family == "burnin"; });
-  std::vector<std::pair<std::string, double>> of_node, of_one;   // seconds of each family: on the node, and of one accelerator
-  for (const auto& family : known) {
-    if (std::find(plan.families.begin(), plan.families.end(), family) == plan.families.end()) continue;
-    for (const auto& check : checks) {
-      if (check.device != plan.device || check.family != family) continue;
-      double node = seconds_of(check, options.level, soak) * stretch_to, one = node;
-      if (family == "bandwidth" && plan.device == "cuda") {
-        one = std::max(node / accelerators, accelerators > 1 ? copy_floor_s(options.level) * samples / 10.0 : 0);
-        if (options.level == Level::quick && !options.duration_s) one = std::max(node, accelerators > 1 ? copy_floor_s(options.level) * samples / 10.0 : 0);
-        const double of_sample = copy_s_of_sample(options.level, accelerators > 1);
-        if (only_copies) samples = std::clamp(static_cast<int>(one / of_sample), samples, most_copy_samples);
-        one = std::min(one, of_sample * (only_copies ? most_copy_samples : samples));
-        node = one * accelerators;
-      }
-      if (family == "burnin" && plan.device == "vendor") {
-        if (std::find(std::begin(stress_vendors), std::end(stress_vendors), profile.vendor) == std::end(stress_vendors)) node = 0;   // said at once
-        one = node / accelerators;
-      }
-      of_node.emplace_back(family, node);
-      of_one.emplace_back(family, one);
-    }
-  }
-  const auto seconds_in = [](std::vector<std::pair<std::string, double>>& parts_of, std::string_view family) -> double* {
-    const auto found = std::find_if(parts_of.begin(), parts_of.end(), [&](const auto& part) { return part.first == family; });
-    return found == parts_of.end() ? nullptr : &found->second;
-  };
-  const std::string_view takes_rest = seconds_in(of_node, "burnin") ? "burnin" : "memory";
-  double* const rest = seconds_in(of_node, takes_rest);
-  if (const double* copied = seconds_in(of_node, "bandwidth"); plan.device == "cuda" && copied && rest) {
-    const double less = *copied - bandwidth;   // copies take so much more than their share, or less
-    if (less < 0) *seconds_in(of_one, takes_rest) = *rest -= less;
-    else if (takes_rest == "burnin" && options.level != Level::quick) *seconds_in(of_one, takes_rest) = *rest = std::max(*rest * least_burnin_share, *rest - less);
-  }
-  json::Object family_s;
-  for (const auto& [family, seconds] : of_one)
-    if (seconds > 0) family_s.set(family, seconds);
-  plan.members = json::Object{{"device", plan.device},
-                              {"level", to_string(options.level)},
-                              {"families", list(plan.families)},
-                              {"duration_s", duration},
-                              {"family_s", std::move(family_s)},
-                              {"fill_time", options.level != Level::quick || options.duration_s.has_value()},   // a quick look is over when all is seen
-                              {"threads", options.threads},
-                              {"memory_fraction", fraction},
-                              {"memory_cap_mib", cap},
-                              {"precisions", list(options.precisions)},
-                              {"accelerators", list(options.accelerators)},
-                              {"samples", samples},
-                              {"load", options.load.kind},
-                              {"period_s", options.load.period_s},
-                              {"duty", options.load.duty}};
-
-  // The parts, so that they add up to the whole: the time that each is given, and what it takes whatever that is.
-  double parts = 0;
-  for (const auto& [family, seconds] : of_node) {
-    const auto check = std::find_if(std::begin(checks), std::end(checks), [&](const auto& one) { return one.device == plan.device && one.family == family; });
-    plan.family_s.emplace_back(family, seconds + check->fixed_s);
-    parts += plan.family_s.back().second;
-  }
-  plan.predicted_s = parts + (plan.device == "cpu" ? 2 : 5);
-  if (!plan.family_s.empty() && plan.predicted_s > parts) plan.family_s.front().second += plan.predicted_s - parts;   // the start
-  plan.deadline_s = plan.predicted_s * 2 + 120 + hang_s;
-  const auto burnin = std::find_if(plan.family_s.begin(), plan.family_s.end(), [](const auto& part) { return part.first == "burnin"; });
-  if (burnin != plan.family_s.end() && plan.device != "vendor" && plan.load.shaped() && 2 * plan.load.period_s > burnin->second)
-    return error(code::load_too_long, fmt::format("profile {}: a burn-in of about {} holds no two periods of {}", profile.name, format_duration_s(burnin->second),
-                                                  format_duration_s(plan.load.period_s)));
-  return plan;
 }
 
 }  // namespace kfab::validation

@@ -1,4 +1,5 @@
 #include "validation/catalogue.hpp"
+#include "validation/plan.hpp"
 
 #include <doctest/doctest.h>
 
