@@ -13,7 +13,7 @@ class NvmlLibrary {
   using Device = void*;
   using Return = int;
   static constexpr Return success = 0, invalid_argument = 2, not_supported = 3, no_permission = 4, driver_not_loaded = 9, timed_out = 10,
-                          function_not_found = 13, not_found = 6, corrupted_inforom = 14, gpu_is_lost = 15, reset_required = 16, version_mismatch = 25;
+                          function_not_found = 13, not_found = 6, insufficient_size = 7, corrupted_inforom = 14, gpu_is_lost = 15, reset_required = 16, version_mismatch = 25;
 
   explicit NvmlLibrary(const std::string& library);
   bool loaded() const { return handle_ != nullptr; }

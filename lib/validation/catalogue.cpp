@@ -11,6 +11,7 @@ namespace {
 constexpr Metric common[] = {
     {"counters.ecc_<volatile|aggregate>_<corrected|uncorrected>", "count", "ECC errors that arose during a family's tests; the detail names them"},
     {"counters.remapped_rows_<correctable|uncorrectable>", "count", "rows of memory remapped meanwhile"},
+    {"counters.retired_pages_<single_bit|double_bit>", "count", "pages of memory retired meanwhile, where the chip remaps no rows (before 8.0)"},
     {"counters.pcie_replays", "count", "packets that PCIe had to send again"},
     {"counters.aer_<correctable|nonfatal|fatal>", "count", "errors by PCIe's advanced error reporting"},
     {"counters.nvlink_<replay|recovery|crc_flit|crc_data>", "count", "errors of all NVLinks, before NVLink 5"},
@@ -40,6 +41,8 @@ constexpr Metric cuda_health[] = {
     {"health.ecc_mode", "count", "1: ECC is on"},
     {"health.remapped_rows_pending", "count", "1: a remapping waits for a reset"},
     {"health.remapped_rows_failed", "count", "1: a row could not be remapped"},
+    {"health.retired_pages", "count", "pages that were retired, where the chip remaps no rows (before 8.0)"},
+    {"health.retired_pages_pending", "count", "1: a page waits for a reset to be retired"},
     {"health.sram_threshold_exceeded", "count", "1: too many uncorrectable errors in SRAM"},
     {"health.repair_pending", "count", "1: a channel or TPC waits to be repaired"},
     {"health.inforom_invalid", "count", "1: the InfoROM is damaged"},

@@ -41,7 +41,7 @@ std::optional<int> number_after(std::string_view metric, std::string_view prefix
 
 std::string_view to_string(XidSeverity severity) { return row_of(severity).word; }
 Verdict verdict_of(XidSeverity severity, bool during_test) { return during_test ? row_of(severity).during_test : row_of(severity).before; }
-std::string_view xid_table_version() { return "2025-10-29.1"; }
+std::string_view xid_table_version() { return "2025-10-29.2"; }
 std::span<const XidRow> xid_table() { return rows; }
 
 const XidRow* find_xid(int number) {

@@ -29,7 +29,7 @@ struct XidRow {
   XidSeverity severity;
   std::string_view meaning, action;
 };
-std::string_view xid_table_version();   // "2025-10-29.1": the day of NVIDIA's catalogue, and kfab's revision
+std::string_view xid_table_version();   // "2025-10-29.2": the day of NVIDIA's catalogue, and kfab's revision
 std::span<const XidRow> xid_table();
 const XidRow* find_xid(int number);
 

@@ -7,6 +7,7 @@
 //   <gpu>.off_the_bus=1             that GPU answers 15 when it is opened, and so does any search by UUID: it touches all of them
 //   <gpu>.uuid=<gpu>                there is another GPU at its place
 //   lost=N                          from the Nth call of any function on everything answers 15
+//   retires_pages=1                 a chip before 8.0: no rows are remapped, pages are retired (retired_pages_single_bit=N, ..._double_bit, ..._pending)
 //   hang=<function>                 that function never returns
 // Built a second time with KFAB_FAKE_NVML_OLD it lacks what drivers before 520 lack.
 #include <unistd.h>
@@ -351,9 +352,27 @@ int nvmlEventSetWait_v2(void*, Event* event, unsigned) {
   return 0;
 }
 
+int nvmlDeviceGetRetiredPages(Device device, int cause, unsigned* count, unsigned long long* addresses) {
+  BEGIN("nvmlDeviceGetRetiredPages");
+  if (!figure(device, "retires_pages", 0)) return 3;
+  const auto there = static_cast<unsigned>(figure(device, cause == 0 ? "retired_pages_single_bit" : "retired_pages_double_bit", 0));
+  const unsigned room = *count;
+  *count = there;
+  if (there > room) return 7;
+  for (unsigned i = 0; i < there; ++i) addresses[i] = i * 0x1000ULL;
+  return 0;
+}
+int nvmlDeviceGetRetiredPagesPendingStatus(Device device, unsigned* pending) {
+  BEGIN("nvmlDeviceGetRetiredPagesPendingStatus");
+  if (!figure(device, "retires_pages", 0)) return 3;
+  *pending = static_cast<unsigned>(figure(device, "retired_pages_pending", 0));
+  return 0;
+}
+
 #ifndef KFAB_FAKE_NVML_OLD
 int nvmlDeviceGetRemappedRows(Device device, unsigned* corrected, unsigned* uncorrected, unsigned* pending, unsigned* failed) {
   BEGIN("nvmlDeviceGetRemappedRows");
+  if (figure(device, "retires_pages", 0)) return 3;
   *corrected = static_cast<unsigned>(figure(device, "remapped_rows_correctable", 0));
   *uncorrected = static_cast<unsigned>(figure(device, "remapped_rows_uncorrectable", 0));
   *pending = static_cast<unsigned>(figure(device, "remapped_rows_pending", 0));

@@ -26,7 +26,7 @@ FIGURES = (
     ("faults planted by the self-test and found", "planted_found_pct", 100, " %"),
 )
 SAME_REASON = {"burnin.power_of_limit_pct": "burnin.power_w"}   # it is left out where this one has no value
-STATES_THAT_TELL = ("ecc_volatile_uncorrected", "remapped_rows_pending", "remapped_rows_failed", "sram_threshold_exceeded", "repair_pending", "nvlinks_down",
+STATES_THAT_TELL = ("ecc_volatile_uncorrected", "remapped_rows_pending", "remapped_rows_failed", "retired_pages", "retired_pages_pending", "sram_threshold_exceeded", "repair_pending", "nvlinks_down",
                     "inforom_invalid", "fabric_incomplete", "fabric_unhealthy", "recovery_action", "foreign_processes", "confidential_computing")
 
 
@@ -42,7 +42,7 @@ MEANINGS = (
     ("told", lambda m: is_event(m["metric"]) and m["test"] == "health"),   # of the time before
     ("bad", lambda m: is_event(m["metric"])),
     (None, lambda m: m["metric"] == "counters.xids"),                        # the sum of those
-    ("bad", lambda m: m["metric"].startswith("counters.") and "uncorrect" in m["metric"]),
+    ("bad", lambda m: m["metric"].startswith("counters.") and ("uncorrect" in m["metric"] or m["metric"].endswith("_double_bit"))),
     ("bad", lambda m: m["metric"].endswith(".ecc_uncorrected")),
     ("told", lambda m: m["metric"].startswith("counters.")),
     ("told", lambda m: ".throttle." in m["metric"]),

@@ -38,6 +38,12 @@ struct EccCounter { std::string_view name; int type, lifetime; };   // nvmlMemor
 constexpr std::array ecc_counters{EccCounter{"ecc_volatile_corrected", 0, 0}, EccCounter{"ecc_volatile_uncorrected", 1, 0},
                                   EccCounter{"ecc_aggregate_corrected", 0, 1}, EccCounter{"ecc_aggregate_uncorrected", 1, 1}};
 
+// Where a chip cannot remap rows (before compute capability 8.0) its driver retires pages: after two corrected errors, or an uncorrected
+// one. By nvmlPageRetirementCause_t.
+struct PageCause { std::string_view name; int cause; };
+constexpr std::array page_causes{PageCause{"retired_pages_single_bit", 0}, PageCause{"retired_pages_double_bit", 1}};
+constexpr unsigned most_pages = 512;        // the InfoROM holds 64
+
 struct VersionCall { std::string_view name; const char* function; };
 constexpr std::array version_calls{VersionCall{"vbios", "nvmlDeviceGetVbiosVersion"}, VersionCall{"inforom", "nvmlDeviceGetInforomImageVersion"},
                                    VersionCall{"serial", "nvmlDeviceGetSerial"}, VersionCall{"gsp_firmware", "nvmlDeviceGetGspFirmwareVersion"}};
@@ -70,6 +76,7 @@ class NvidiaSource final : public Source {
     const auto rows = seen(nvml_.call("nvmlDeviceGetRemappedRows", device_, &corrected, &uncorrected, &pending, &failed));
     out.push_back(known("remapped_rows_correctable", rows, corrected));
     out.push_back(known("remapped_rows_uncorrectable", rows, uncorrected));
+    for (const auto& row : page_causes) out.push_back(retired_pages(row, rows));
     unsigned replays = 0;
     const auto replay = seen(nvml_.call("nvmlDeviceGetPcieReplayCounter", device_, &replays));
     out.push_back(known("pcie_replays", replay, replays));
@@ -87,6 +94,7 @@ class NvidiaSource final : public Source {
     const auto rows = seen(nvml_.call("nvmlDeviceGetRemappedRows", device_, &corrected, &uncorrected, &rows_pending, &rows_failed));
     out.push_back(known("remapped_rows_pending", rows, rows_pending));
     out.push_back(known("remapped_rows_failed", rows, rows_failed));
+    pages(out, rows);
     nvml::SramErrorStatus sram{};
     sram.version = nvml::version_word<nvml::SramErrorStatus>(1);
     const auto sram_told = seen(nvml_.call("nvmlDeviceGetSramEccErrorStatus", device_, &sram));
@@ -194,6 +202,29 @@ class NvidiaSource final : public Source {
     unsigned long long value = 0;
     const auto code = seen(nvml_.call(function, device_, type, lifetime, &value));
     return known(name, code, value);
+  }
+
+  // `rows`: what the driver said of remapped rows; a GPU that has them retires no pages, and is not asked.
+  Reading retired_pages(const PageCause& row, Nvml::Return rows) {
+    if (rows == Nvml::success) return {std::string(row.name), std::nullopt, instead_of_pages()};
+    std::array<unsigned long long, most_pages> addresses{};
+    unsigned count = most_pages;
+    const auto code = seen(nvml_.call("nvmlDeviceGetRetiredPages", device_, row.cause, &count, addresses.data()));
+    return known(row.name, code == Nvml::insufficient_size ? Nvml::success : code, count);   // then it told how many there are
+  }
+  static std::string instead_of_pages() { return fmt::format("this GPU remaps rows instead ({})", to_string(code::not_supported_by_accelerator)); }
+  void pages(Readings& out, Nvml::Return rows) {
+    Reading all{"retired_pages", 0, {}};
+    for (const auto& row : page_causes) {
+      const Reading one = retired_pages(row, rows);
+      if (!one.value) all = {"retired_pages", std::nullopt, one.detail};
+      else if (all.value) all = {"retired_pages", *all.value + *one.value, fmt::format("{}{}{} by {}", all.detail, all.detail.empty() ? "" : ", ", *one.value, row.cause == 0 ? "corrected errors" : "uncorrected ones")};
+    }
+    out.push_back(all.value == 0U ? Reading{"retired_pages", 0, {}} : std::move(all));
+    unsigned waits = 0;
+    if (rows == Nvml::success) return out.push_back({"retired_pages_pending", std::nullopt, instead_of_pages()});
+    const auto code = seen(nvml_.call("nvmlDeviceGetRetiredPagesPendingStatus", device_, &waits));
+    out.push_back(known("retired_pages_pending", code, waits));
   }
 
   // Links are asked until the driver says that there is no such link, or that this GPU has none.

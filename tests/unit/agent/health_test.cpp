@@ -29,6 +29,10 @@ TEST_CASE("the health of a sound GPU") {
   CHECK(said.value("pcie.generation_missing") == 0);
   CHECK(said.value("pcie.width_missing") == 0);
   CHECK_FALSE(said.has("xid.79"));
+  for (const char* metric : {"health.retired_pages", "health.retired_pages_pending", "health.retired_pages_double_bit"}) {
+    CHECK(said.measured(metric)["value"].is_null());
+    CHECK(detail(said, metric) == "this GPU remaps rows instead (KF4011)");
+  }
   CHECK(said.value("device.capability") == 90);
   CHECK(said.value("device.pcie_generation") == 5);
   for (const auto& m : said.messages)
@@ -48,6 +52,9 @@ TEST_CASE("each thing that can be wrong with a GPU is told as it is") {
                           Row{"error:nvmlDeviceGetMigMode=3", "health.mig_mode", 0, "no MIG"},
                           Row{"mig_handle=1,error:nvmlDeviceGetMigMode=3", "health.mig_mode", 1, "a part of a GPU"}, Row{"persistence_mode=0", "health.persistence_mode", 0, ""},
                           Row{"confidential_computing=1", "health.confidential_computing", 1, "encrypted"}, Row{"processes=2", "health.foreign_processes", 2, "KF4161 pid 4711, 4712"},
+                          Row{"retires_pages=1,retired_pages_pending=1", "health.retired_pages_pending", 1, ""},
+                          Row{"retires_pages=1,retired_pages_single_bit=3,retired_pages_double_bit=2", "health.retired_pages", 5, "3 by corrected errors, 2 by uncorrected ones"},
+                          Row{"retires_pages=1,retired_pages_double_bit=600", "health.retired_pages_double_bit", 600, ""}, Row{"retires_pages=1", "health.retired_pages", 0, ""},
                           Row{"sram_threshold_exceeded=1", "health.sram_threshold_exceeded", 1, ""}, Row{"repair_pending=1", "health.repair_pending", 1, "channel"},
                           Row{"nvlink5=18,nvlink_receive_errors=3", "health.nvlink_receive_errors", 3, "link 0: 3"}, Row{"memory_mib=40960", "health.memory_gib", 40, ""},
                           Row{"pcie_width=8", "pcie.width_missing", 8, "8 of 16"}, Row{"pcie_generation=3", "pcie.generation_missing", 2, "3 of 5"},
@@ -134,6 +141,16 @@ TEST_CASE("a link that falls under load is not as good as it was before") {
   CHECK(told(true, {look(1, 4), look(1, 4), look(5, 16)}) == Link{5, 16});                               // it wakes
   CHECK(told(true, {look(5, 16), look(1, 16), look(1, 16), look(5, 16)}) == Link{5, 16});               // it slept in before the load
   CHECK(told(true, {look(5, 16), look(3, 16), look(3, 16)}) == Link{3, 16});
+}
+
+TEST_CASE("a page that is retired while a family is tested is told with it") {
+  const Node node;
+  const auto said = node.watched("retires_pages=1,retired_pages_double_bit=4,retired_pages_double_bit=5@3,retired_pages_pending=0,retired_pages_pending=1@2");
+  CHECK(said.value("counters.retired_pages_double_bit") == 1);
+  CHECK(said.value("counters.retired_pages_single_bit") == 0);
+  CHECK(said.value("health.retired_pages_pending") == 1);
+  CHECK(detail(said, "health.retired_pages_pending") == "arose during burnin (0 before)");
+  CHECK(said.measured("counters.remapped_rows_uncorrectable")["value"].is_null());
 }
 
 TEST_CASE("drivers that cannot, may not or will not tell") {

@@ -151,13 +151,21 @@ TEST_CASE("nvidia-any passes a sound GPU without bf16, ECC or row remapping, and
     CHECK(verdict.verdict == wanted);
   };
   check({75, before_80, {"remapped_rows"}, {}}, Verdict::pass);                     // T4: ECC, and pages instead of rows
-  check({89, {}, {"remapped_rows", "ecc_"}, {}}, Verdict::pass);                    // GeForce
-  check({80, before_89, {}, {}}, Verdict::pass);                                    // A100
+  check({89, {}, {"remapped_rows", "retired_pages", "ecc_"}, {}}, Verdict::pass);   // GeForce
+  check({80, before_89, {"retired_pages"}, {}}, Verdict::pass);                     // A100: rows instead of pages
   check({80, {"gemm_bf16", "gemm_fp8", "gemm_fp8_e5m2"}, {}, {}}, Verdict::not_judged);   // whose bf16 vanished: its capability says that it has it
   check({90, {"gemm_fp8"}, {}, {}}, Verdict::not_judged);
   check({80, before_89, {}, {"burnin.gemm_bf16.mismatches"}}, Verdict::not_judged);       // merely missing
   check({89, {}, {}, {"health.ecc_mode"}}, Verdict::not_judged);
   check({0, before_80, {}, {}}, Verdict::not_judged);                               // nobody knows what it is
+  CHECK(judged_by("nvidia-t4", {75, before_80, {"remapped_rows"}, {}}).verdict == Verdict::pass);
+  CHECK(judged_by("nvidia-t4", {75, before_80, {"remapped_rows", "retired_pages"}, {}}).verdict == Verdict::not_judged);
+  CHECK(judged_by("nvidia-t4", {75, before_80, {"remapped_rows", "ecc_"}, {}}).verdict == Verdict::not_judged);
+  for (const char* name : {"nvidia-geforce-rtx-4090", "nvidia-rtx-6000-ada"})
+    CHECK(judged_by(name, {89, {}, {"remapped_rows", "retired_pages", "ecc_"}, {}}).verdict == Verdict::pass);
+  CHECK(judged_by("nvidia-geforce-rtx-5090", {120, {}, {"remapped_rows", "retired_pages", "ecc_"}, {}}).verdict == Verdict::pass);
+  CHECK(judged_by("nvidia-a30", {80, before_89, {"retired_pages"}, {}}).verdict == Verdict::pass);
+  CHECK(judged_by("nvidia-h800", {90, {}, {"retired_pages"}, {}}).verdict == Verdict::pass);
   // A set for a model asks for everything that the model has.
   CHECK(judged_by("nvidia-h200-nvl", {90, {}, {}, {}}).verdict == Verdict::pass);
   CHECK(judged_by("nvidia-h200-nvl", {90, {"gemm_fp8_e5m2"}, {}, {}}).verdict == Verdict::not_judged);
