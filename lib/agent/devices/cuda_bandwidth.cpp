@@ -127,6 +127,7 @@ class Bandwidth {
     place_ = accelerator_.numa_node < 0 ? std::string("pinned host memory, NUMA node not known")
              : local < 0                ? fmt::format("pinned host memory{}, {}", node.held() ? fmt::format(" taken at NUMA node {}", accelerator_.numa_node) : "", node.words())
                                         : fmt::format("pinned host memory, {:.0f} % of it at NUMA node {}{}", 100 * local, accelerator_.numa_node, node.whole() ? "" : ", " + node.words());
+    place_ += node_of_pci(accelerator_.pci_bus_id).note();
     sink_.measurement("host_memory", "bandwidth.host_memory_local_pct", local < 0 ? json::Value() : json::Value(100 * local), "percent", place_);
     if (const auto why = not_local(accelerator_.numa_node, node.held(), local))
       sink_.test_done("host_memory", "not_run", 0, fmt::format("{}; copies between the GPU and its own node were not measured", place_), to_string(*why));

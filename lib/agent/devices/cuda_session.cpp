@@ -3,24 +3,17 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <fstream>
 #include <thread>
 
 #include <fmt/format.h>
 
 #include "agent/devices/findings.hpp"
+#include "agent/devices/host_memory.hpp"
 #include "base/codes/validation.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent::devices::cuda {
 namespace {
-
-int numa_node_of(const std::string& pci_bus_id) {
-  std::ifstream in("/sys/bus/pci/devices/" + to_lower(pci_bus_id) + "/numa_node");
-  int node = -1;
-  in >> node;
-  return in ? node : -1;
-}
 
 int attribute(const Driver& driver, DeviceHandle device, Attribute which) {
   int value = 0;
@@ -50,7 +43,7 @@ Result<Accelerator> describe(const Driver& driver, int ordinal) {
   out.id = out.model.find(" MIG ") != std::string::npos ? "MIG-" : "GPU-";
   for (int i = 0; i < 16; ++i) out.id += fmt::format("{}{:02x}", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid.bytes[i]);
   out.pci_bus_id = to_lower(one_line(bus, 31));
-  out.numa_node = numa_node_of(out.pci_bus_id);
+  out.numa_node = node_of_pci(out.pci_bus_id).node;
   out.memory_bytes = bytes;
   out.compute_capability = fmt::format("{}.{}", attribute(driver, device, capability_major), attribute(driver, device, capability_minor));
   out.driver = fmt::format("{}.{}", version / 1000, version % 1000 / 10);

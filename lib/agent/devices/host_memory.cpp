@@ -33,6 +33,43 @@ std::vector<int> parse_processor_list(const std::string& list) {
   return out;
 }
 
+namespace {
+
+std::string first_line_in(const std::string& path) {
+  std::ifstream in(path);
+  std::string line;
+  std::getline(in, line);
+  return line;
+}
+
+// The only node whose processors are all of these, -1 where there is none or several.
+int node_of_processors(const std::vector<int>& processors, const std::string& root) {
+  int found = -1;
+  for (const int node : parse_processor_list(first_line_in(root + "/sys/devices/system/node/has_cpu"))) {
+    const auto of_node = parse_processor_list(first_line_in(fmt::format("{}/sys/devices/system/node/node{}/cpulist", root, node)));
+    const bool all = std::all_of(processors.begin(), processors.end(), [&](int one) { return std::find(of_node.begin(), of_node.end(), one) != of_node.end(); });
+    if (!all) continue;
+    if (found >= 0) return -1;
+    found = node;
+  }
+  return found;
+}
+
+}  // namespace
+
+std::string PciNode::note() const { return by_processors ? ", by the GPU's local_cpulist since its numa_node is -1" : ""; }
+
+PciNode node_of_pci(const std::string& address, const std::string& root) {
+  const std::string device = root + "/sys/bus/pci/devices/" + to_lower(address);
+  if (std::ifstream in(device + "/numa_node"); in) {
+    int node = -1;
+    if (in >> node && node >= 0) return {node, false};
+  }
+  const auto local = parse_processor_list(first_line_in(device + "/local_cpulist"));
+  const int node = local.empty() ? -1 : node_of_processors(local, root);
+  return {node, node >= 0};
+}
+
 NearNode::NearNode(int node, const std::string& root) : node_(node) {
   if (node < 0 || node >= most_nodes || ::sched_getaffinity(0, sizeof before_, &before_) != 0) return;
   std::ifstream in(fmt::format("{}/sys/devices/system/node/node{}/cpulist", root, node));

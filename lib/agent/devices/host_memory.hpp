@@ -12,6 +12,17 @@
 // Where host memory lies, for copies between a GPU and the memory next to it.
 namespace kfab::agent::devices {
 
+// The NUMA node that a PCI device is next to: by its numa_node, else (firmware that leaves it out says -1) the one that all processors
+// of its local_cpulist are of. -1: neither tells; a kernel that does not know the node lists the processors of all of them.
+struct PciNode {
+  int node = -1;
+  bool by_processors = false;
+  // ", by the GPU's local_cpulist since its numa_node is -1"; empty where numa_node tells.
+  std::string note() const;
+};
+// `root` stands before /sys, for tests.
+PciNode node_of_pci(const std::string& address, const std::string& root = {});
+
 // While it lives, this thread runs on the processors of a NUMA node and takes its memory there: memory that is pinned
 // meanwhile is local to the node. Node -1, or a node that this process may not use: nothing changes, and held() is false.
 class NearNode {

@@ -21,6 +21,34 @@ TEST_CASE("lists of processors as the kernel writes them") {
   }
 }
 
+TEST_CASE("the NUMA node of a GPU for which the firmware names none is that of its local processors, where they tell one") {
+  kfab::agent::test::TemporaryDirectory dir;
+  const std::string gpu = "sys/bus/pci/devices/0000:1b:00.0/", nodes = "sys/devices/system/node/";
+  const auto node = [&] { return node_of_pci("0000:1B:00.0", dir.string()); };
+  CHECK(node().node == -1);                                          // no such device
+  kfab::agent::test::write(dir / (nodes + "has_cpu"), "0-1\n");
+  kfab::agent::test::write(dir / (nodes + "node0/cpulist"), "0-3,8-11\n");
+  kfab::agent::test::write(dir / (nodes + "node1/cpulist"), "4-7,12-15\n");
+  kfab::agent::test::write(dir / (gpu + "numa_node"), "1\n");
+  kfab::agent::test::write(dir / (gpu + "local_cpulist"), "0-3,8-11\n");
+  CHECK(node().node == 1);                                           // what the firmware says comes first
+  CHECK(node().note().empty());
+  kfab::agent::test::write(dir / (gpu + "numa_node"), "-1\n");
+  CHECK(node().node == 0);
+  CHECK(node().note() == ", by the GPU's local_cpulist since its numa_node is -1");
+  kfab::agent::test::write(dir / (gpu + "local_cpulist"), "4-7\n");   // some of them are offline
+  CHECK(node().node == 1);
+  kfab::agent::test::write(dir / (gpu + "local_cpulist"), "0-15\n");  // a kernel that does not know lists them all
+  CHECK(node().node == -1);
+  CHECK(node().note().empty());
+  kfab::agent::test::write(dir / (gpu + "local_cpulist"), "\n");
+  CHECK(node().node == -1);
+  kfab::agent::test::write(dir / (nodes + "has_cpu"), "0\n");         // a machine of one node
+  kfab::agent::test::write(dir / (nodes + "node0/cpulist"), "0-15\n");
+  kfab::agent::test::write(dir / (gpu + "local_cpulist"), "0-15\n");
+  CHECK(node().node == 0);
+}
+
 TEST_CASE("what a node's memory is asked for, and nothing of one that is not there") {
   std::vector<char> memory(1 << 20, 1);
   CHECK(part_on_node(memory.data(), memory.size(), -1) < 0);
