@@ -49,6 +49,7 @@ class CudaDevice final : public Device {
       libraries_.image = built_in_image();
       libraries_.hopper_image = built_in_hopper();
       libraries_.blackwell_image = built_in_blackwell();
+      libraries_.architectures = cuda_architectures();
     }
   }
   std::string_view kind() const override { return "cuda"; }

@@ -35,6 +35,7 @@ constexpr ErrorRow error_rows[] = {
     {214, code::accelerator_memory_fault}, // uncorrectable ECC error
     {218, code::driver_too_old},           // PTX that its compiler does not take
     {220, code::accelerator_link_fault},   // uncorrectable NVLink error
+    {221, code::driver_missing},           // its compiler of PTX: a library that containers leave out
     {222, code::driver_too_old},           // PTX of a later version
     {304, code::accelerator_not_permitted},// an operating system call failed: device files
     {700, code::accelerator_faulted},      // illegal address
@@ -61,6 +62,17 @@ Code code_of(Status_ status) {
 }
 
 }  // namespace
+
+bool runs_on(std::string_view architectures, int capability) {
+  if (architectures.empty()) return true;
+  int last = 0;
+  for (const auto& word : split(std::string(architectures), ' ')) {
+    const bool own_chip_alone = word.ends_with('a');
+    last = std::atoi(word.c_str());
+    if (own_chip_alone ? last == capability : last / 10 == capability / 10 && last <= capability) return true;
+  }
+  return capability >= last;
+}
 
 std::string driver_words(int version) { return fmt::format("CUDA {}.{}", version / 1000, version % 1000 / 10); }
 

@@ -95,6 +95,11 @@ class Driver {
   bool gave_up_ = false;
 };
 
+// Whether an image compiled for these architectures ("75 80 90a 120a", ascending; the last one as PTX as well) runs on a chip of this
+// compute capability (90 for 9.0): compiled code on chips of its major version from its minor one on, that of an "a" on its own chip
+// alone, PTX on its chip and all later ones. Architectures that are not known run on everything.
+bool runs_on(std::string_view architectures, int capability);
+
 // "CUDA 13.0", as the driver offers it.
 std::string driver_words(int version);
 

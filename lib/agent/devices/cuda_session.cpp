@@ -109,6 +109,9 @@ Status Session::start() {
   };
   if (auto loaded = load(libraries_.image); !loaded) {
     auto why = std::move(loaded).error();
+    if (why.code == code::driver_too_old && !runs_on(libraries_.architectures, capability_))
+      return error(code::chip_not_compiled_for, fmt::format("compute capability {}.{}: this agent's kernels are for {}, the last of them for later chips as well; {}", capability_ / 10,
+                                                            capability_ % 10, libraries_.architectures, why.message));
     int version = 0;
     driver_->driver_version(&version);
     // What an older driver says of a newer file is that it is damaged, or made for another GPU.

@@ -94,6 +94,7 @@ struct CudaLibraries {
   // The first that works. A toolkit's folder is not always the loader's; of several that a pattern names the newest comes first.
   std::vector<std::string> cublaslt = {"libcublasLt.so.13", "libcublasLt.so.12", "/usr/local/cuda/lib64/libcublasLt.so.1[32]", "/usr/local/cuda-*/lib64/libcublasLt.so.1[32]"};
   std::string_view image{}, hopper_image{}, blackwell_image{};
+  std::string architectures{};   // for which the image is; empty: not known
 };
 std::unique_ptr<Device> make_cuda_device(CudaLibraries = {});
 // Whether the kernels were compiled in (kfab version says so), and for which architectures.

@@ -27,6 +27,7 @@ struct Ask {
   std::string nvml_script{};
   std::uint64_t memory_cap_bytes = 0;
   bool second_engine = true;
+  std::string architectures{};
 };
 
 // Runs the first accelerator that is found; without one, says why as the agent would.
@@ -41,6 +42,7 @@ inline Collected with_fault(const std::string& fault, const Ask& ask) {
     libraries.nvml = ask.nvml;
     libraries.cublaslt = {ask.second};
     libraries.image = libraries.hopper_image = libraries.blackwell_image = "an image that the stand-in does not read";
+    libraries.architectures = ask.architectures;
     const auto device = make_cuda_device(libraries);
     const auto found = device->accelerators();
     if (!found) return sink.test_done("inventory", "not_run", 0, found.error().message, to_string(found.error().code));

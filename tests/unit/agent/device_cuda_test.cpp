@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "agent/devices/cuda_driver.hpp"
 #include "agent/devices/load_clock.hpp"
 #include "unit/agent/device_cuda_support.hpp"
 
@@ -260,6 +261,32 @@ TEST_CASE("cuda: why there is no test is said with a code, and never passes") {
   }
   CHECK(with_fault("", {Family::burnin, {}, "libno-such-driver.so"}).code("inventory") == "KF4001");
   CHECK(with_fault("", {Family::burnin, {}, "libm.so.6"}).code("inventory") == "KF4002");   // a symbol is missing
+}
+
+TEST_CASE("cuda: a chip that the kernels are not compiled for is told from a driver that is too old") {
+  const std::string shipped = "75 80 86 89 90a 100 103 120a";
+  for (const int capability : {75, 80, 86, 87, 89, 90, 100, 103, 120, 121, 130}) {
+    CAPTURE(capability);
+    CHECK(kfab::agent::devices::cuda::runs_on(shipped, capability));   // 8.7 by the code of 8.6, 12.1 and later by PTX
+  }
+  for (const int capability : {52, 61, 70, 72, 110}) {
+    CAPTURE(capability);
+    CHECK_FALSE(kfab::agent::devices::cuda::runs_on(shipped, capability));
+  }
+  CHECK_FALSE(kfab::agent::devices::cuda::runs_on("80 90", 86 - 10));
+  CHECK(kfab::agent::devices::cuda::runs_on("", 70));
+  Ask ask{Family::memory};
+  ask.architectures = shipped;
+  struct Row { const char* fault; const char* code; const char* words; };
+  for (const auto& row : {Row{"module=209,capability=110", "KF4170", "compute capability 11.0: this agent's kernels are for 75 80"}, Row{"module=209,capability=70", "KF4170", "compute capability 7.0"},
+                          Row{"module=209,capability=90,driver=11080", "KF4002", "the driver offers CUDA 11.8"}, Row{"module=222,capability=121,driver=12080", "KF4002", "the driver offers CUDA 12.8"},
+                          Row{"module=221,capability=121", "KF4001", "load the kernels"}, Row{"module=2,capability=70", "KF4005", "load the kernels"}}) {
+    CAPTURE(row.fault);
+    const auto said = with_fault(row.fault, ask);
+    CHECK(said.code("memory") == row.code);
+    CHECK(said.status("memory") == "not_run");
+    CHECK(said.done("memory").string_or("reason").find(row.words) != std::string::npos);
+  }
 }
 
 TEST_CASE("cuda: a GPU that the driver does not let this one reach has a row of its own") {
