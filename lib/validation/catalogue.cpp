@@ -87,11 +87,13 @@ constexpr Metric cuda_burnin[] = {
     {"burnin.load.off_pct", "percent", "by how much the two differ over the same time"},
     {"burnin.load.<interval>.<figure>", "", "power, temperature, clock and throttling in each step, pulse and pause of a load"},
     {"burnin.load.start_late_s", "s", "how late a GPU began after a common start"},
+    {"burnin.gemm_<p>.power_w", "w", "mean power while it was multiplied, both kinds of data, cuBLASLt and comparisons included; nothing below 3 s"},
+    {"burnin.gemm_<p>.power_of_limit_pct", "percent", "that by the enforced limit; below 95 the detail says what held it back"},
     {"burnin.power_w", "w", "mean power during the burn-in"},
-    {"burnin.power_of_limit_pct", "percent", "mean power by the enforced limit; below 95 the detail says what held it back"},
+    {"burnin.power_of_limit_pct", "percent", "of the precision that draws most, by the enforced limit; below 95 the detail says what held it back"},
     {"burnin.temperature_c", "c", "highest temperature"},
     {"burnin.sm_clock_mhz", "mhz", "median clock"},
-    {"burnin.throttle.<reason>_pct", "percent", "samples held back by hw_slowdown, hw_thermal, sw_thermal, power_brake, power_cap"},
+    {"burnin.throttle.<reason>_pct", "percent", "samples held back by hw_slowdown, hw_thermal, sw_thermal, power_brake, power_cap, clock_setting"},
     {"burnin.ecc_uncorrected", "count", "uncorrected ECC errors that arose"},
 };
 constexpr Metric memory_metrics[] = {

@@ -8,15 +8,19 @@
 //   <gpu>.uuid=<gpu>                there is another GPU at its place
 //   lost=N                          from the Nth call of any function on everything answers 15
 //   retires_pages=1                 a chip before 8.0: no rows are remapped, pages are retired (retired_pages_single_bit=N, ..._double_bit, ..._pending)
+//   meter_mw=N                      what the energy meter counts, where it is not power_mw
 //   hang=<function>                 that function never returns
 // Built a second time with KFAB_FAKE_NVML_OLD it lacks what drivers before 520 lack.
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <mutex>
 #include <string>
 
 namespace {
@@ -27,7 +31,8 @@ struct Script {
   std::multimap<std::string, Step> steps;
   std::map<std::string, std::string> words;
   std::map<std::string, long> read;
-  long calls = 0;
+  std::atomic<long> calls = 0;
+  std::mutex mutex;   // a sampler asks from a thread of its own
   Script() {
     const char* text = std::getenv("KFAB_FAKE_NVML");
     std::string word;
@@ -48,6 +53,7 @@ struct Script {
   }
   // The last step that has begun, or the fallback.
   long long get(const std::string& name, long long fallback, bool count = true) {
+    const std::lock_guard lock(mutex);
     const long reading = count ? ++read[name] : read[name];
     long long out = fallback;
     const auto [from, to] = steps.equal_range(name);
@@ -259,6 +265,17 @@ int nvmlDeviceGetClockInfo(Device, int, unsigned* mhz) { return scripted("clock_
 int nvmlDeviceGetPowerUsage(Device device, unsigned* milliwatts) {
   BEGIN("nvmlDeviceGetPowerUsage");
   *milliwatts = static_cast<unsigned>(figure(device, "power_mw", 300000));
+  return 0;
+}
+// What the GPU drew since the library was loaded, at the power that the script has now.
+int nvmlDeviceGetTotalEnergyConsumption(Device device, unsigned long long* millijoules) {
+  BEGIN("nvmlDeviceGetTotalEnergyConsumption");
+  static auto last = std::chrono::steady_clock::now();
+  static double total = 0;
+  const auto now = std::chrono::steady_clock::now();
+  total += static_cast<double>(figure(device, "meter_mw", figure(device, "power_mw", 300000))) * std::chrono::duration<double>(now - last).count();
+  last = now;
+  *millijoules = static_cast<unsigned long long>(total);
   return 0;
 }
 int nvmlDeviceGetTemperature(Device device, int, unsigned* celsius) {

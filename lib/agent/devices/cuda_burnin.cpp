@@ -63,7 +63,10 @@ class Burn {
     auto status = prepare();
     if (status) {
       const double began = context_.clock.elapsed();
+      const bool steady = context_.request.load.kind == LoadShape::Kind::steady;   // the pauses of another draw nothing
+      if (steady) context_.telemetry.begin_work(fmt::format("gemm_{}", shape_.name));   // both kinds of data together
       status = loop(seconds, whole);
+      if (steady) context_.telemetry.end_work();
       context_.meter.over(began, context_.clock.elapsed(), worked_s_);
     }
     if (const auto after = context_.telemetry.energy_j(); energy && after) energy_j_ = *after - *energy;

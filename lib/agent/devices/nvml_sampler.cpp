@@ -23,7 +23,7 @@ namespace {
 
 // Bits of nvmlClocksEventReasons.
 struct Reason { unsigned long long bit; const char* name; };
-constexpr Reason reasons[] = {{0x4, "power_cap"}, {0x8, "hw_slowdown"}, {0x20, "sw_thermal"}, {0x40, "hw_thermal"}, {0x80, "power_brake"}};
+constexpr Reason reasons[] = {{0x2, "clock_setting"}, {0x4, "power_cap"}, {0x8, "hw_slowdown"}, {0x20, "sw_thermal"}, {0x40, "hw_thermal"}, {0x80, "power_brake"}};
 
 struct Sample {
   std::optional<double> power_w, temperature_c, clock_mhz;
@@ -57,6 +57,22 @@ struct Totals {
   }
 };
 
+// What was done under one name: by the GPU's meter where it has one, and by samples of its settled part.
+struct Work {
+  double joules = 0, seconds = 0;
+  bool metered = true;
+  Totals settled;
+};
+
+// What kept it from drawing more, in words.
+std::string held_back_by(const Totals& of) {
+  if (of.looks == 0) return "what held it back the driver does not tell";
+  std::string why;
+  for (std::size_t k = 0; k < std::size(reasons); ++k)
+    if (of.held[k] > 0) why += fmt::format("{}{} {:.0f} % of the time", why.empty() ? "held back by " : ", ", reasons[k].name, 100 * of.held[k] / of.reasons_weight);
+  return why.empty() ? "nothing held it back as far as the driver tells: the load draws no more" : why;
+}
+
 }  // namespace
 
 struct NvmlSampler::State {
@@ -80,6 +96,11 @@ struct NvmlSampler::State {
   std::condition_variable wake;
   bool stop = false;
   std::string_view interval;
+  std::string work;                        // under way since work_since; empty: none
+  std::chrono::steady_clock::time_point work_since;
+  std::optional<double> work_from_j;
+  std::map<std::string, Work> of_work;
+  double least_work_s = 3;
   double integrated_j = 0;
   std::chrono::milliseconds period{100};
   std::size_t most_samples = 100'000;      // then every second one is dropped and the period doubles
@@ -115,6 +136,17 @@ struct NvmlSampler::State {
     if (told == 0) return count;
     return std::nullopt;
   }
+  std::optional<double> metered_j() const {
+    unsigned long long millijoules = 0;
+    if (device && energy && energy(device, &millijoules) == 0) return double(millijoules) / 1000;
+    return std::nullopt;
+  }
+  // In watts; nothing where it was too short for its meter.
+  std::optional<double> power_of(const Work& of) const {
+    if (of.metered) return of.seconds >= least_work_s ? std::optional(of.joules / of.seconds) : std::nullopt;
+    const double sampled_s = of.settled.power_weight * std::chrono::duration<double>(period).count();
+    return of.settled.powers > 1 && sampled_s >= least_work_s ? std::optional(of.settled.power / of.settled.power_weight) : std::nullopt;
+  }
   Sample take() const {
     Sample out;
     unsigned value = 0;
@@ -131,6 +163,7 @@ struct NvmlSampler::State {
     std::unique_lock lock(mutex);
     do {   // one at least: a test that is over before this thread has its turn has a figure as well
       lock.unlock();
+      const auto asked = std::chrono::steady_clock::now();
       Sample one = take();   // may block in the driver: not under the lock
       lock.lock();
       one.interval = interval;
@@ -141,6 +174,7 @@ struct NvmlSampler::State {
       const double weight = double(pause.count()) / double(period.count());
       all.take(one, weight);
       of_interval[one.interval].take(one, weight);
+      if (!work.empty() && std::chrono::duration<double>(asked - work_since).count() >= std::min(1.0, least_work_s / 3)) of_work[work].settled.take(one, weight);
       if (samples.size() >= most_samples) {
         for (std::size_t i = 0; i < samples.size() / 2; ++i) samples[i] = samples[2 * i];
         samples.resize(samples.size() / 2);
@@ -158,7 +192,8 @@ struct NvmlSampler::State {
   }
 };
 
-NvmlSampler::NvmlSampler(const std::string& library, const std::string& uuid, const std::string& pci_bus_id, std::chrono::milliseconds period, std::size_t most_samples) : state_(std::make_unique<State>()) {
+NvmlSampler::NvmlSampler(const std::string& library, const std::string& uuid, const std::string& pci_bus_id, std::chrono::milliseconds period, std::size_t most_samples, double least_work_s) : state_(std::make_unique<State>()) {
+  state_->least_work_s = least_work_s;
   state_->period = period;
   state_->most_samples = most_samples;
   if (state_->open(library, uuid, pci_bus_id)) state_->thread = std::thread([this] { state_->run(); });
@@ -179,13 +214,57 @@ void NvmlSampler::interval(std::string_view name) {
   state_->interval = name;
 }
 
+void NvmlSampler::begin_work(std::string name) {
+  const auto from = state_->metered_j();
+  const std::lock_guard lock(state_->mutex);
+  state_->work = std::move(name);
+  state_->work_since = std::chrono::steady_clock::now();
+  state_->work_from_j = from;
+}
+
+void NvmlSampler::end_work() {
+  const auto to = state_->metered_j();
+  const std::lock_guard lock(state_->mutex);
+  if (state_->work.empty()) return;
+  Work& of = state_->of_work[state_->work];
+  of.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - state_->work_since).count();
+  if (to && state_->work_from_j && *to >= *state_->work_from_j) of.joules += *to - *state_->work_from_j;
+  else of.metered = false;
+  state_->work.clear();
+}
+
 std::optional<double> NvmlSampler::energy_j() const {
   if (!state_->thread.joinable()) return std::nullopt;
-  unsigned long long millijoules = 0;
-  if (state_->energy && state_->energy(state_->device, &millijoules) == 0) return double(millijoules) / 1000;
+  if (const auto metered = state_->metered_j()) return metered;
   if (!state_->power) return std::nullopt;
   const std::lock_guard lock(state_->mutex);
   return state_->integrated_j;
+}
+
+// Whether it drew what it may, and if not, what held it back. Precisions draw differently: the one that draws most is what counts.
+void NvmlSampler::report_power_of_work(std::string_view family, std::optional<double> limit_w, TestSink& sink) {
+  constexpr double enough_pct = 95;
+  const auto tell = [&](const std::string& metric, std::optional<double> power, const std::string& what, const Totals& of) {
+    if (!limit_w) return;
+    const auto share = power ? std::optional(100 * *power / *limit_w) : std::nullopt;
+    sink.measurement("telemetry", metric, json::Value(share), "percent",
+                     fmt::format("{} of the enforced limit of {:.0f} W{}", what, *limit_w, !share || *share >= enough_pct ? std::string() : "; " + held_back_by(of)));
+  };
+  const std::string metric = fmt::format("{}.power_of_limit_pct", family);
+  const Totals& all = state_->all;
+  if (state_->of_work.empty()) return tell(metric, all.power / all.power_weight, "mean", all);
+  const std::pair<const std::string, Work>* most = nullptr;
+  for (const auto& one : state_->of_work) {
+    const auto power = state_->power_of(one.second);
+    const std::string how = !power ? fmt::format("nothing told: {:.1f} s of work are too short for it,", one.second.seconds)
+                                   : fmt::format("mean over {:.1f} s {}", one.second.seconds, one.second.metered ? "by the GPU's energy meter" : fmt::format("by {} samples", one.second.settled.powers));
+    sink.measurement("telemetry", fmt::format("{}.{}.power_w", family, one.first), json::Value(power), "w", how);
+    tell(fmt::format("{}.{}.power_of_limit_pct", family, one.first), power, how, one.second.settled);
+    if (power && (!most || *power > state_->power_of(most->second))) most = &one;
+  }
+  if (!most) return tell(metric, std::nullopt, "nothing told: no precision was multiplied for long enough,", all);
+  const double power = *state_->power_of(most->second);
+  tell(metric, power, fmt::format("{}, which draws most: {:.0f} W over {:.1f} s", most->first, power, most->second.seconds), most->second.settled);
 }
 
 void NvmlSampler::report(std::string_view family, TestSink& sink) {
@@ -213,17 +292,7 @@ void NvmlSampler::report(std::string_view family, TestSink& sink) {
       say(fmt::format("{}throttle.{}_pct", prefix, reasons[k].name), of.looks > 0, of.looks ? 100 * of.held[k] / of.reasons_weight : 0, "percent", fmt::format("of {} samples", of.looks));
   };
   say_all("", state_->all, std::nullopt);
-  // Whether it drew what it may, and if not, what held it back.
-  if (const Totals& all = state_->all; limited && limit > 0 && all.powers > 0) {
-    constexpr double enough_pct = 95;
-    const double share = 100 * (all.power / all.power_weight) / (limit / 1000.0);
-    std::string why;
-    for (std::size_t k = 0; k < std::size(reasons); ++k)
-      if (all.looks > 0 && all.held[k] > 0) why += fmt::format("{}{} {:.0f} % of the time", why.empty() ? "held back by " : ", ", reasons[k].name, 100 * all.held[k] / all.reasons_weight);
-    if (why.empty()) why = "nothing held it back as far as the driver tells: the load draws no more";
-    sink.measurement(test, fmt::format("{}.power_of_limit_pct", family), share, "percent",
-                     fmt::format("mean of the enforced limit of {:.0f} W{}", limit / 1000.0, share >= enough_pct ? std::string() : "; " + why));
-  }
+  if (state_->all.powers > 0) report_power_of_work(family, limited && limit > 0 ? std::optional(limit / 1000.0) : std::nullopt, sink);
   const auto named = std::count_if(state_->of_interval.begin(), state_->of_interval.end(), [](const auto& one) { return !one.first.empty(); });
   if (named > 1)
     for (const auto& [name, totals] : state_->of_interval)

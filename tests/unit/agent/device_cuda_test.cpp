@@ -68,7 +68,16 @@ TEST_CASE("cuda: power, clock, temperature and what held it back are sampled, al
   CHECK(said.value("burnin.load.pulse.sm_clock_mhz") == 1755);
   // Nothing holds it back: then that is said.
   ask.nvml_script = "power_mw=300000,power_limit_mw=700000,reasons=0";
-  CHECK(with_fault("", ask).measured("burnin.power_of_limit_pct").string_or("detail").find("the load draws no more") != std::string::npos);
+  Ask pulsed = ask;
+  pulsed.load.kind = LoadShape::Kind::pulsed;
+  CHECK(with_fault("", pulsed).measured("burnin.power_of_limit_pct").string_or("detail").find("the load draws no more") != std::string::npos);
+  // Of a steady load the precision that draws most counts; less than three seconds of it tell nothing.
+  const auto steady = with_fault("", ask);
+  for (const char* metric : {"burnin.power_of_limit_pct", "burnin.gemm_int8.power_of_limit_pct", "burnin.gemm_int8.power_w"}) {
+    CHECK(steady.measured(metric)["value"].is_null());
+    CHECK(steady.measured(metric).string_or("detail").find("nothing told") != std::string::npos);
+  }
+  CHECK(steady.value("burnin.power_w") == doctest::Approx(300));
   ask.nvml_script = "power_mw=300000";
   CHECK_FALSE(with_fault("", ask).has("burnin.power_of_limit_pct"));
 }

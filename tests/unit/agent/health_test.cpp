@@ -289,6 +289,42 @@ TEST_CASE("a width that the slot takes away is missing to the GPU") {
   CHECK(node.health("pcie_width=8,most_width=8").value("pcie.width_missing") == 8);
 }
 
+TEST_CASE("of the power limit that precision counts which draws most, and where it stays below 95 % it is told why") {
+  const auto sampled = [](const char* script, double least_work_s) {
+    return in_process_of_its_own([&](devices::TestSink& sink) {
+      ::setenv("KFAB_FAKE_NVML", script, 1);
+      devices::NvmlSampler sampler(fake, first_gpu, "0000:3b:00.0", std::chrono::milliseconds(1), 100'000, least_work_s);
+      for (const char* work : {"gemm_bf16", "gemm_fp64"}) {
+        sampler.begin_work(work);
+        std::this_thread::sleep_for(std::chrono::milliseconds(200));
+        sampler.end_work();
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));   // what is prepared between them is no work
+      }
+      sampler.report("burnin", sink);
+    });
+  };
+  const auto metered = sampled("power_mw=200000,meter_mw=680000,meter_mw=420000@3,power_limit_mw=700000,reasons=4", 0.05);
+  CHECK(metered.value("burnin.gemm_bf16.power_w") == doctest::Approx(680).epsilon(0.02));
+  CHECK(metered.value("burnin.gemm_fp64.power_w") == doctest::Approx(420).epsilon(0.02));
+  CHECK(metered.value("burnin.power_of_limit_pct") == doctest::Approx(97.1).epsilon(0.02));
+  CHECK(detail(metered, "burnin.power_of_limit_pct").find("gemm_bf16, which draws most: ") == 0);
+  CHECK(detail(metered, "burnin.power_of_limit_pct").find("held back") == std::string::npos);
+  CHECK(detail(metered, "burnin.gemm_fp64.power_of_limit_pct").find("by the GPU's energy meter of the enforced limit of 700 W; held back by power_cap 100 % of the time") != std::string::npos);
+  CHECK(metered.value("burnin.power_w") == doctest::Approx(200));
+
+  const auto read = sampled("power_mw=350000,power_limit_mw=700000,reasons=0,error:nvmlDeviceGetTotalEnergyConsumption=3", 0.05);
+  CHECK(read.value("burnin.gemm_bf16.power_w") == doctest::Approx(350));
+  CHECK(read.value("burnin.power_of_limit_pct") == doctest::Approx(50));
+  CHECK(detail(read, "burnin.gemm_bf16.power_w").find(" samples") != std::string::npos);
+  CHECK(detail(read, "burnin.power_of_limit_pct").find("the load draws no more") != std::string::npos);
+  const auto unknown = sampled("power_mw=350000,power_limit_mw=700000,error:nvmlDeviceGetCurrentClocksEventReasons=3", 0.05);
+  CHECK(detail(unknown, "burnin.power_of_limit_pct").find("what held it back the driver does not tell") != std::string::npos);
+  const auto brief = sampled("power_mw=350000,power_limit_mw=700000", 3);
+  CHECK(brief.measured("burnin.power_of_limit_pct")["value"].is_null());
+  CHECK(brief.measured("burnin.gemm_bf16.power_w")["value"].is_null());
+  CHECK_FALSE(sampled("power_mw=350000", 0.05).has("burnin.power_of_limit_pct"));
+}
+
 TEST_CASE("a slowdown that came once in a long test is not forgotten when samples are thinned") {
   const auto sampled_for = [&](double seconds) {
     return in_process_of_its_own([&](devices::TestSink& sink) {
