@@ -178,10 +178,10 @@ int Process::run_command(const Args& args) {
 }
 
 int Process::finish(CommandOutput output) {
-  output.data = json::redacted(std::move(output.data), *redactor_);
   output.diagnostics = json::redacted(std::move(output.diagnostics), *redactor_);
   const int code = exit_code(output.outcome, output.signal);
   if (format_ != Format::table) {
+    output.data = json::redacted(output.make_data ? output.make_data() : std::move(output.data), *redactor_);
     const json::Envelope envelope{.schema = output.schema.empty() ? std::string(command_->schema) : output.schema,
                                   .kfab_version = version_,
                                   .run_id = output.run_id.empty() ? run_id_ : output.run_id,

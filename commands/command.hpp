@@ -28,6 +28,7 @@ struct CommandOutput {
   int signal = 0;                       // for Outcome::cancelled: 2 or 15
   std::string schema;                   // "kfab.exec/1.0"; empty: the one that the command's row declares
   json::Value data;                     // null when there is nothing to say
+  std::function<json::Value()> make_data;   // takes the place of `data`, and is called only where JSON is printed: what was told of a site may fill gigabytes
   Diagnostics diagnostics;
   SiteRef site;
   std::string run_id;                   // empty: Env::run_id

@@ -74,7 +74,7 @@ class CriteriaChoice {
 };
 
 constexpr std::size_t nodes_at_once = 32;            // that are kept in one transaction
-constexpr std::size_t most_accelerators = 1024;
+constexpr std::size_t most_accelerators = 1024, most_reasons = 12;
 
 // What the store holds of a node's tests.
 struct Kept {
@@ -140,13 +140,20 @@ validation::NodeJudgement judge_again(const RejudgedNode& node, const Kept& kept
   return judgement;
 }
 
+// Of criteria that a whole site misses each reason would be there 260,000 times; every one of them is kept in the store.
+std::vector<std::string> first_of(const std::vector<std::string>& reasons) {
+  std::vector<std::string> out(reasons.begin(), reasons.begin() + static_cast<std::ptrdiff_t>(std::min(reasons.size(), most_reasons)));
+  if (reasons.size() > most_reasons) out.push_back(fmt::format("and {} more", reasons.size() - most_reasons));
+  return out;
+}
+
 // What is told of it at the end.
 void take(RejudgedNode& node, const Kept& kept, const validation::NodeJudgement& judgement) {
   node.verdict = judgement.verdict;
-  node.reasons = judgement.reasons;
+  node.reasons = first_of(judgement.reasons);
   for (const auto& a : judgement.accelerators) {
     const auto was = std::find_if(kept.accelerators_were.begin(), kept.accelerators_were.end(), [&](const auto& known) { return known.first == a.id; });
-    node.accelerators.push_back({a.id, a.model, a.index, was == kept.accelerators_were.end() ? Verdict::not_judged : was->second, a.verdict, a.reasons});
+    node.accelerators.push_back({a.id, a.model, a.index, was == kept.accelerators_were.end() ? Verdict::not_judged : was->second, a.verdict, first_of(a.reasons)});
   }
 }
 
@@ -313,8 +320,8 @@ CommandOutput run_judge(const JudgeOptions& options, Env& env) {
     output.diagnostics.push_back(std::move(why));
   }
   output.outcome = overall(env, incomplete, no);
-  output.data = to_json(result);
-  const auto shown = std::make_shared<JudgeResult>(std::move(result));
+  const auto shown = std::make_shared<const JudgeResult>(std::move(result));
+  output.make_data = [shown] { return to_json(*shown); };
   output.render = [shown](term::Writer& out) { render(*shown, out); };
   if (recorder) recorder->finish(output);
   return output;

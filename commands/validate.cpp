@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <memory>
 #include <numeric>
 #include <optional>
 #include <set>
@@ -176,8 +177,9 @@ CommandOutput only_plan(const SiteSession& session, const std::vector<NodeTest>&
   result.load = options.load;
   CommandOutput output = session.output();
   output.outcome = overall(env, false, false);
-  output.data = to_json(result);
-  output.render = [result = std::move(result)](term::Writer& out) { render(result, out); };
+  const auto kept = std::make_shared<const ValidateResult>(std::move(result));
+  output.make_data = [kept] { return to_json(*kept); };
+  output.render = [kept](term::Writer& out) { render(*kept, out); };
   return output;
 }
 
@@ -255,8 +257,9 @@ CommandOutput conclude(ValidateResult result, CommandOutput output, const Env& e
   add_to(output, result.summary);
   output.outcome = overall(env, incomplete, no);
   output.signal = env.cancel.signal();
-  output.data = to_json(result);
-  output.render = [result = std::move(result)](term::Writer& out) { render(result, out); };
+  const auto kept = std::make_shared<const ValidateResult>(std::move(result));
+  output.make_data = [kept] { return to_json(*kept); };
+  output.render = [kept](term::Writer& out) { render(*kept, out); };
   return output;
 }
 

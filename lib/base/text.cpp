@@ -90,7 +90,19 @@ std::string printable(std::string_view text) {
   return out;
 }
 
+// Most text is what one_line() would leave as it is: figures' names by the million.
+static bool is_plain_line(std::string_view text) {
+  char before = ' ';
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte >= 0x7F || (c == ' ' && before == ' ')) return false;
+    before = c;
+  }
+  return text.empty() || before != ' ';
+}
+
 std::string one_line(std::string_view untrusted, std::size_t max_chars) {
+  if (untrusted.size() <= max_chars && is_plain_line(untrusted)) return std::string(untrusted);
   std::string flat;
   bool blank = false;
   for (const char c : printable(untrusted)) {

@@ -10,7 +10,9 @@ namespace kfab::validation {
 namespace {
 
 constexpr std::size_t most_refusals = 20;
-constexpr std::size_t id_chars = 128, detail_chars = 600;
+constexpr std::size_t id_chars = 128, detail_chars = 600, unit_chars = 40, link_chars = 80;
+// The cells of a figure in a report that is kept; those that are empty at the end are left out.
+enum FigureCell : std::size_t { figure_test, figure_metric, figure_unit, figure_value, figure_link, figure_detail };
 
 bool known_device(std::string_view device) { return device == "cpu" || device == "cuda" || device == "vendor"; }
 
@@ -41,6 +43,22 @@ int capability_of(const std::string& text) {
   return (dot == 2 ? (text[0] - '0') * 10 + text[1] - '0' : text[0] - '0') * 10 + text[dot + 1] - '0';
 }
 
+// Figures that follow each other are of the same accelerator for the most part. A site's are millions: as objects with the names of
+// their members they would fill three times the room.
+void add_figures(const TestReport& report, json::Array& out) {
+  const auto& all = report.measurements;
+  for (std::size_t from = 0, to; from < all.size(); from = to) {
+    json::Array rows;
+    for (to = from; to < all.size() && all[to].accelerator == all[from].accelerator && all[to].device == all[from].device; ++to) {
+      json::Array row{all[to].test, all[to].metric, all[to].unit, all[to].value};
+      if (!all[to].link.empty() || !all[to].detail.empty()) row.emplace_back(all[to].link);
+      if (!all[to].detail.empty()) row.emplace_back(all[to].detail);
+      rows.emplace_back(std::move(row));
+    }
+    out.push_back(json::Object{{"type", "figures"}, {"accelerator", all[from].accelerator}, {"device", all[from].device}, {"figures", std::move(rows)}});
+  }
+}
+
 }  // namespace
 
 std::string_view to_string(TestState state) {
@@ -56,10 +74,19 @@ void ReportReader::refuse(std::string why) {
   if (report_.refused.size() < most_refusals) report_.refused.push_back(make_diagnostic(code::measurement_refused, std::move(why)));
 }
 
+void ReportReader::keep(Measurement one, const json::Value& value) {
+  if (one.metric.empty() || one.accelerator.empty()) return refuse("a measurement names no metric or no accelerator");
+  if (!value.is_null()) {
+    one.value = value.is_number() ? value.as_double() : std::nullopt;
+    if (!one.value || !std::isfinite(*one.value)) return refuse("measurement " + one.metric + " has a value that is no finite number");
+  }
+  report_.measurements.push_back(std::move(one));
+}
+
 void ReportReader::take(const json::Value& message) {
   const std::string type = message.string_or("type");
   if (type == "refused") return refuse(word(message, "reason", detail_chars));   // of a report that was kept
-  if (type != "accelerator" && type != "measurement" && type != "test_done" && type != "mismatch" && type != "versions" && type != "accelerator_done") return;
+  if (type != "accelerator" && type != "measurement" && type != "figures" && type != "test_done" && type != "mismatch" && type != "versions" && type != "accelerator_done") return;
   const std::string device = word(message, "device");
   if (!known_device(device)) return refuse("a message of type " + type + " is of an unknown device '" + one_line(device, 40) + "'");
   const auto full = [&](std::size_t size, std::size_t limit) {
@@ -103,15 +130,9 @@ void ReportReader::take(const json::Value& message) {
     one.device = device;
     one.test = word(message, "test");
     one.metric = word(message, "metric");
-    one.unit = word(message, "unit", 40);
-    one.link = word(message, "link", 80);
+    one.unit = word(message, "unit", unit_chars);
+    one.link = word(message, "link", link_chars);
     one.detail = word(message, "detail", detail_chars);
-    if (one.metric.empty() || one.accelerator.empty()) return refuse("a measurement names no metric or no accelerator");
-    const auto& value = message["value"];
-    if (!value.is_null()) {
-      one.value = value.is_number() ? value.as_double() : std::nullopt;
-      if (!one.value || !std::isfinite(*one.value)) return refuse("measurement " + one.metric + " has a value that is no finite number");
-    }
     for (const auto& sample : message.array_at("samples")) {
       const auto number = sample.is_number() ? sample.as_double() : std::nullopt;
       if (one.samples.size() >= limits_.samples || !number || !std::isfinite(*number)) {
@@ -121,7 +142,23 @@ void ReportReader::take(const json::Value& message) {
       }
       one.samples.push_back(*number);
     }
-    report_.measurements.push_back(std::move(one));
+    keep(std::move(one), message["value"]);
+  } else if (type == "figures") {
+    const std::string accelerator = word(message, "accelerator");
+    for (const auto& row : message.array_at("figures")) {
+      if (full(report_.measurements.size(), limits_.measurements)) return;
+      const auto* cells = row.as_array();
+      if (!cells || cells->size() <= figure_value) {
+        refuse("a figure of a kept report is no row of " + std::to_string(figure_value + 1) + " cells or more");
+        continue;
+      }
+      const auto cell = [&](std::size_t at, std::size_t chars) {
+        const auto* text = at < cells->size() ? (*cells)[at].as_string() : nullptr;
+        return text ? one_line(*text, chars) : std::string();
+      };
+      keep({accelerator, device, cell(figure_test, id_chars), cell(figure_metric, id_chars), cell(figure_unit, unit_chars), {}, {}, cell(figure_link, link_chars), cell(figure_detail, detail_chars)},
+           (*cells)[figure_value]);
+    }
   } else if (type == "test_done") {
     if (full(report_.statuses.size(), limits_.statuses)) return;
     TestStatus one;
@@ -166,9 +203,7 @@ json::Array messages_of(const TestReport& report) {
     for (const auto& [key, value] : a.versions) versions.set(key, value);
     out.push_back(json::Object{{"type", "versions"}, {"accelerator", a.id}, {"device", a.device}, {"versions", std::move(versions)}});
   }
-  for (const auto& m : report.measurements)
-    out.push_back(json::Object{{"type", "measurement"}, {"accelerator", m.accelerator}, {"device", m.device}, {"test", m.test}, {"metric", m.metric},
-                               {"value", m.value}, {"unit", m.unit}, {"link", text_or_null(m.link)}, {"detail", m.detail}});
+  add_figures(report, out);
   for (const auto& s : report.statuses)
     out.push_back(json::Object{{"type", "test_done"}, {"accelerator", s.accelerator}, {"device", s.device}, {"test", s.test}, {"status", to_string(s.state)},
                                {"code", text_or_null(s.code)}, {"reason", s.reason}, {"duration_s", s.duration_s}});

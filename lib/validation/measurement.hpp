@@ -61,8 +61,8 @@ struct TestReport {
   bool truncated = false;            // more than the limits: the report is incomplete and must not pass
 };
 
-// The report in the words in which agents tell it, to be kept and read again by a ReportReader with its bounds. Samples are
-// left out: what is judged is the figure.
+// The report in words that a ReportReader reads again with its bounds, to be kept: those in which agents tell it, but for the figures, which
+// are rows ("figures"). Samples are left out: what is judged is the figure.
 json::Array messages_of(const TestReport&);
 
 struct ReportLimits {
@@ -79,6 +79,7 @@ class ReportReader {
 
  private:
   void refuse(std::string why);
+  void keep(Measurement, const json::Value& value);
   ReportLimits limits_;
   TestReport report_;
 };

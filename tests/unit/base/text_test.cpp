@@ -46,6 +46,14 @@ TEST_CASE("one_line") {
   CHECK(one_line("abc", 3) == "abc");
   CHECK(one_line("\xED\x95\x9C\xEA\xB5\xAD\xEC\x96\xB4", 2) == "\xED\x95\x9C\xEA\xB5\xAD...");
   CHECK(one_line("") == "");
+  // What needs no change is told apart at a glance; a line feed at the end has every character looked at.
+  std::mt19937 random(2);
+  for (int round = 0; round < 20'000; ++round) {
+    std::string bytes;
+    for (unsigned i = random() % 12; i > 0; --i) bytes += random() % 4 == 0 ? ' ' : static_cast<char>(random() % 8 == 0 ? random() % 256 : 'a' + random() % 26);
+    const std::size_t most = random() % 12;
+    REQUIRE(one_line(bytes, most) == one_line(bytes + "\n", most));
+  }
 }
 
 TEST_CASE("UTF-8") {

@@ -73,3 +73,51 @@ TEST_CASE("hostile reports are refused, not believed") {
   for (int i = 0; i < 2; ++i) reader.take(json::Object{{"type", "accelerator"}, {"id", "GPU-1"}, {"device", "cuda"}});
   CHECK(reader.report().accelerators.size() == 1);
 }
+
+TEST_CASE("a report that was kept is read again as it was, and refused like any other where it was tampered with") {
+  ReportReader reader;
+  for (const auto* id : {"GPU-1", "GPU-2"}) reader.take(json::Object{{"type", "accelerator"}, {"id", id}, {"device", "cuda"}});
+  reader.take(json::Object{{"type", "accelerator_done"}, {"accelerator", "GPU-2"}, {"device", "cuda"}});
+  reader.take(measurement(1.25).set("link", "0->1"));
+  reader.take(measurement(-3).set("detail", "two words"));
+  reader.take(measurement(json::Value()).set("link", "1->0").set("detail", "why there is none"));
+  for (const auto* id : {"GPU-2", "GPU-1"}) reader.take(measurement(1e-300).set("accelerator", id));
+  const TestReport was = reader.finish();
+  REQUIRE(was.measurements.size() == 5);
+
+  json::Array kept = messages_of(was);
+  const auto text = json::parse(json::dump(json::Value(kept)));   // as the store has it
+  REQUIRE(text);
+  ReportReader again;
+  for (const auto& message : *text->as_array()) again.take(message);
+  CHECK(again.report().refused.empty());
+  CHECK_FALSE(again.report().accelerators[0].done);
+  CHECK(again.report().accelerators[1].done);
+  REQUIRE(again.report().measurements.size() == was.measurements.size());
+  for (std::size_t i = 0; i < was.measurements.size(); ++i) {
+    CAPTURE(i);
+    const auto &one = was.measurements[i], &other = again.report().measurements[i];
+    CHECK(one.accelerator == other.accelerator);
+    CHECK(one.device == other.device);
+    CHECK(one.test == other.test);
+    CHECK(one.metric == other.metric);
+    CHECK(one.unit == other.unit);
+    CHECK(one.value == other.value);
+    CHECK(one.link == other.link);
+    CHECK(one.detail == other.detail);
+  }
+
+  const auto figures = [](json::Value rows) { return json::Object{{"type", "figures"}, {"accelerator", "GPU-1"}, {"device", "cuda"}, {"figures", std::move(rows)}}; };
+  const auto row = [](json::Value value) { return json::Array{"gemm", "burnin.gemm.tflops", "tflops", std::move(value)}; };
+  for (const auto& bad : {json::Value("row"), json::Value(json::Array{"gemm", "burnin.gemm.tflops", "tflops"}), json::Value(row("12")), json::Value(row(std::numeric_limits<double>::quiet_NaN())),
+                          json::Value(json::Array{"gemm", 7, "tflops", 1})}) {
+    ReportReader hostile;
+    hostile.take(figures(json::Array{bad}));
+    CHECK(hostile.report().measurements.empty());
+    CHECK(hostile.report().refused.size() == 1);
+  }
+  ReportReader few({.measurements = 2});
+  few.take(figures(json::Array{row(1), row(2), row(3)}));
+  CHECK(few.report().measurements.size() == 2);
+  CHECK(few.report().truncated);
+}
