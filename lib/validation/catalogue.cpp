@@ -75,6 +75,7 @@ constexpr Metric cuda_burnin[] = {
     {"burnin.gemm_<p>.iterations", "count", "products done; without one nothing is judged"},
     {"burnin.gemm_<p>.coverage", "percent", "free memory that results filled and in which they were compared"},
     {"burnin.gemm_<p>.digest", "digest", "equal on all GPUs of a model with the same link; one of each slice in the samples"},
+    {"burnin.gemm_<p>.slices_digest", "digest", "the same of many slices together, each of which has answers of its own"},
     {"burnin.gemm_<p>.cublaslt_tflops", "tflops", "the same product by cuBLASLt where the node has it, compared as well"},
     {"burnin.gemm_<p>.own_to_cublaslt", "ratio", "kfab's kernel beside cuBLASLt, in turn over the same time"},
     {"burnin.gemm_<p>.kernels_refused", "count", "kernels for this chip that could not prove themselves on it"},

@@ -170,7 +170,13 @@ TEST_CASE("cuda: older chips take other kernels or say that they have none") {
 }
 
 TEST_CASE("cuda: a wrong bit in a product is found and told with its place") {
-  const auto said = with_fault("flip_product=2", {Family::burnin, {"bf16"}});
+  const auto said = with_fault("flip_product=2", {Family::burnin, {"bf16"}}), sound = with_fault("", {Family::burnin, {"bf16"}}), again = with_fault("", {Family::burnin, {"bf16"}});
+  // The second slice is wrong, and right when it is multiplied again: the first one's digest does not show it, that of the slices does.
+  const std::string slices = "burnin.gemm_bf16.slices_digest", link = sound.measured(slices).string_or("link");
+  CHECK(link.find(" exact, ") != std::string::npos);
+  CHECK(said.value("burnin.gemm_bf16.digest") == sound.value("burnin.gemm_bf16.digest"));
+  CHECK(said.value(slices) != sound.value(slices));
+  if (again.measured(slices).string_or("link") == link) CHECK(again.value(slices) == sound.value(slices));
   CHECK(said.value("burnin.gemm_bf16.mismatches") == 1);
   REQUIRE(said.mismatches().size() == 1);
   CHECK(said.mismatches()[0].string_or("mask") == "0x00000400");
