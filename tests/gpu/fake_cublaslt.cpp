@@ -1,7 +1,7 @@
 // A libcublasLt.so.13 for machines without a GPU: the products that kfab asks for, one after the other on the processor.
 // KFAB_FAKE_CUBLASLT plants faults: "none" (no algorithm for anything), "wrong" (another layout: all is wrong), "sick" (one
 // of 64 columns is wrong in each product, as of a multiprocessor that is ill), "unsteady" (a fourth is wrong, another one in each product),
-// "flip=N" (one bit of product number N), "three" (it proposes three algorithms: a slow one, one that fails, and a fast one).
+// "flip=N" (one bit of product number N), "...,only=GPU-01" (of the processes alone that CUDA_VISIBLE_DEVICES shows that GPU), "three" (it proposes three algorithms: a slow one, one that fails, and a fast one).
 
 #include <unistd.h>
 
@@ -23,8 +23,11 @@ struct Layout { int type = 0; std::uint64_t rows = 0, columns = 0; std::int64_t 
 struct Choice { std::uint64_t algorithm[8]; std::size_t workspace; int state; float waves; int reserved[4]; };
 
 std::string fault() {
-  const char* text = std::getenv("KFAB_FAKE_CUBLASLT");
-  return text ? text : "";
+  const char *text = std::getenv("KFAB_FAKE_CUBLASLT"), *visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  const std::string all = text ? text : "";
+  const auto only = all.find(",only=");
+  if (only != std::string::npos && std::string(visible ? visible : "").find(all.substr(only + 6)) == std::string::npos) return "";
+  return all.substr(0, only);
 }
 int products = 0;
 constexpr std::uint64_t usual = 42, slow = 43, failing = 44;

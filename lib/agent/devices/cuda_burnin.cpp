@@ -21,7 +21,7 @@ namespace kfab::agent::devices::cuda {
 namespace {
 
 constexpr double default_fraction = 0.94;   // of free memory
-constexpr int most_in_batch = 64;
+constexpr int most_in_batch = 512;           // as many as a fast chip does in batch_seconds: between batches it waits for the host, and draws less
 constexpr double batch_seconds = 0.25;      // products between two comparisons
 constexpr double algorithm_share = 0.9;     // of results wrong in the same way twice: no GPU is so broken and multiplies by other kernels
 constexpr double exact_share = 0.6;         // of a precision's time; the rest is for full mantissas
@@ -85,7 +85,7 @@ class Burn {
     const Sizes size = sizes_for(shape_, data_, budget);
     products_.emplace(session_, kernel_.precision, data_, size);
     KFAB_TRY_VOID(products_->prepare());
-    KFAB_TRY_VOID(states_.prepare(session_, most_in_batch));
+    KFAB_TRY_VOID(states_.prepare(session_, int(std::clamp<std::uint64_t>(budget / products_->result_bytes(), least_slices, most_in_batch))));   // no batch has more than there are slices
     KFAB_TRY_VOID(try_library());
     for (std::uint64_t used = Products::operand_bytes(shape_, size); used + products_->result_bytes() <= budget; used += products_->result_bytes()) {
       auto slice = session_.allocate(products_->result_bytes());
