@@ -82,10 +82,10 @@ class AgentJob final : public Job, public AgentSeeker {
   // Its node lacks the agent and was told to wait: it may ask again.
   void ask_for_agent() override;
 
-  void tick(Time now) override {
+  void tick(Time now, bool behind) override {
     look_after_relays(now);
     if (peer_ == nullptr) return;
-    if (due_ && now >= *due_ && !waits_for_turn_) {
+    if (due_ && now >= *due_ && !waits_for_turn_ && !behind) {
       overdue_ = true;
       peer_->abort();
     } else if (state_ == State::working && now - last_heartbeat_ >= heartbeat_every) {

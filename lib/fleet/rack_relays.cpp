@@ -69,7 +69,7 @@ void RackRelays::release() {
 void RackRelays::tick(std::chrono::steady_clock::time_point now) {
   if (now - ticked_ < std::chrono::seconds(1)) return;
   ticked_ = now;
-  for (const auto& server : servers_) server->job->tick(now);
+  for (const auto& server : servers_) server->job->tick(now, false);
 }
 
 void RackRelays::finish() {

@@ -59,7 +59,7 @@ class CommandJob final : public Job {
     result_ = nullptr;
     sink_ = nullptr;
   }
-  void tick(Time now) override {
+  void tick(Time now, bool /*behind*/) override {
     if (peer_ == nullptr || !beating_ || now - last_beat_ < heartbeat_every) return;
     last_beat_ = now;
     peer_->write(std::string(heartbeat));

@@ -44,7 +44,7 @@ void TransferJob::start(ssh::Transport& transport, std::shared_ptr<Job> self) {
   transport.launch(target_, ssh::Command{line(), options_.deadlines, all, all}, std::move(self));
 }
 
-void TransferJob::tick(std::chrono::steady_clock::time_point now) {
+void TransferJob::tick(std::chrono::steady_clock::time_point now, bool /*behind*/) {
   if (peer_ == nullptr || !handed_over_) return;
   tell_progress();
   if (now - last_beat_ < heartbeat_every) return;

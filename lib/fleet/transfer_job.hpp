@@ -21,7 +21,7 @@ class TransferJob : public Job {
   bool ok() const override { return ok_; }
   const std::string& node() const override { return target_.node; }
   std::string_view doing() const override { return begun_ ? "copy" : to_string(phase_); }
-  void tick(std::chrono::steady_clock::time_point) override;
+  void tick(std::chrono::steady_clock::time_point, bool behind) override;
   void wind_down() override { cut(); }   // what came so far is kept, so that a later run can go on
   void cut() override;
   void detach() override;

@@ -137,12 +137,12 @@ void run_window(ssh::Transport& transport, const std::vector<ssh::Target>& targe
     admission.look(began);
     if (!stopping.requested()) waiting.each(start);
     if (active.empty()) break;
-    if (stopping.cut() && ++after_cut > drives_after_cut) break;
+    if (stopping.cut() && !transport.behind() && ++after_cut > drives_after_cut) break;
     transport.drive(longest_drive);
     const Time now = clock.steady_now();
     if (now - last_tick >= tick_every) {
       last_tick = now;
-      for (const auto& one : active) one.job->tick(now);
+      for (const auto& one : active) one.job->tick(now, transport.behind());
     }
     std::erase_if(active, [&](const Active& one) {
       if (!one.job->over()) return false;

@@ -32,7 +32,8 @@ class Job : public ssh::CommandListener {
   virtual bool ok() const = 0;                     // once over: it counts for no failure budget
   virtual const std::string& node() const = 0;     // its name
   virtual std::string_view doing() const = 0;      // the phase or step that it is in: "connect", "package:chrony"
-  virtual void tick(std::chrono::steady_clock::time_point) {}   // about once a second
+  // About once a second. `behind`: the node may have said more than the job knows, so that its time is not up yet.
+  virtual void tick(std::chrono::steady_clock::time_point, bool /*behind*/) {}
   virtual void wind_down() = 0;   // the first ^C
   virtual void cut() = 0;         // end now
   virtual void detach() = 0;      // the run is gone: what still comes is for nobody

@@ -225,10 +225,18 @@ class ReactorTransport final : public Transport {
 
   void drive(std::chrono::milliseconds at_most) override {
     if (running_ == 0) return;
-    common_.mailbox.take(letters_, at_most);
-    for (Letter& letter : letters_) deliver(letter);
-    letters_.clear();
+    if (delivered_ == letters_.size()) {
+      delivered_ = 0;
+      common_.mailbox.take(letters_, at_most);
+    }
+    const auto until = std::chrono::steady_clock::now() + at_most;
+    while (delivered_ < letters_.size()) {
+      Letter letter = std::move(letters_[delivered_++]);
+      deliver(letter);
+      if (std::chrono::steady_clock::now() >= until) return;
+    }
   }
+  bool behind() const override { return delivered_ < letters_.size(); }
 
   std::size_t running() const override { return running_; }
 
@@ -258,6 +266,7 @@ class ReactorTransport final : public Transport {
 
   Common common_;
   std::vector<Letter> letters_;
+  std::size_t delivered_ = 0;   // of them
   std::size_t running_ = 0;
   std::vector<std::unique_ptr<Reactor>> reactors_;
 };

@@ -110,8 +110,11 @@ class Transport {
   // Begins; returns at once and calls no listener yet. The listener is kept until its on_end has returned.
   virtual void launch(const Target&, const Command&, std::shared_ptr<CommandListener>) = 0;
   // Handles what is ready; if nothing is, waits for it, but not longer than `at_most`. Returns at once when no
-  // command runs.
+  // command runs. What takes longer than `at_most` to handle is put off to the next call, so that whoever drives comes to
+  // his other duties: hundreds of nodes may have come to their end at once.
   virtual void drive(std::chrono::milliseconds at_most) = 0;
+  // Whether something was put off: nodes have said more than listeners know.
+  virtual bool behind() const { return false; }
   virtual std::size_t running() const = 0;
 };
 

@@ -2,9 +2,13 @@
 
 #include <signal.h>
 
-#include "unit/ssh/recorder.hpp"
+#include <algorithm>
+#include <filesystem>
+#include <thread>
 
 #include "base/codes/ssh.hpp"
+#include "base/ids.hpp"
+#include "unit/ssh/recorder.hpp"
 
 using namespace kfab;
 using namespace kfab::ssh;
@@ -108,6 +112,52 @@ TEST_CASE("many local commands run side by side, and abort ends one of them") {
     CHECK((recorders[static_cast<std::size_t>(i)]->end->outcome == NodeOutcome::ok) == (i != 7));
   }
   CHECK(recorders[7]->end->why->code == code::remote_command_aborted);
+}
+
+TEST_CASE("who drives comes to his other duties, however much there is to be told and however long listeners take") {
+  using std::chrono::milliseconds, std::chrono::steady_clock;
+  struct Slow final : CommandListener {
+    explicit Slow(int& ends) : ends_(ends) {}
+    void on_end(const CommandEnd&) override {
+      std::this_thread::sleep_for(milliseconds(30));
+      ++ends_;
+    }
+    int& ends_;
+  };
+  constexpr int count = 40;
+  int ends = 0;
+  auto transport = make_transport({});
+  const std::filesystem::path dir = std::filesystem::temp_directory_path() / ("kfab-transport-test-" + random_hex(6));
+  std::filesystem::create_directory(dir);
+  for (int i = 0; i < count; ++i) {
+    Target target;
+    target.node = "n" + std::to_string(i);
+    target.transport = TransportKind::local;
+    Command command;
+    command.line = "echo > " + (dir / target.node).string();
+    transport->launch(target, command, std::make_shared<Slow>(ends));
+  }
+  // All of them are over, and so is what is told of them, before anybody listens.
+  const auto limit = steady_clock::now() + std::chrono::seconds(60);
+  const auto over = [&] { return std::distance(std::filesystem::directory_iterator(dir), {}) == count; };
+  while (!over() && steady_clock::now() < limit) std::this_thread::sleep_for(milliseconds(20));
+  REQUIRE(over());
+  std::this_thread::sleep_for(milliseconds(500));
+
+  int drives = 0, most_at_once = 0, put_off = 0;
+  while (transport->running() > 0 && steady_clock::now() < limit) {
+    const int before = ends;
+    transport->drive(milliseconds(60));
+    most_at_once = std::max(most_at_once, ends - before);
+    put_off += transport->behind();
+    ++drives;
+  }
+  CHECK(ends == count);
+  CHECK(most_at_once <= 2);   // each takes half of the time that there is
+  CHECK(drives >= count / 2);
+  CHECK(put_off >= count / 4);
+  CHECK_FALSE(transport->behind());
+  std::filesystem::remove_all(dir);
 }
 
 TEST_CASE("destroying a transport calls nobody and leaves no process") {
