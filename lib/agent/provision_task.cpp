@@ -12,7 +12,7 @@
 
 #include <fmt/format.h>
 
-#include "agent/facts_sections.hpp"
+#include "agent/plan_drift.hpp"
 #include "agent/reboot_due.hpp"
 #include "agent/resources/place.hpp"
 #include "agent/resources/undo_store.hpp"
@@ -20,38 +20,17 @@
 #include "base/codes/plan.hpp"
 #include "base/codes/provision.hpp"
 #include "base/codes/reboot.hpp"
-#include "base/file.hpp"
-#include "base/sha256.hpp"
 #include "base/text.hpp"
 
 namespace kfab::agent {
 namespace {
 
-constexpr std::size_t max_resources = 20'000;
+using namespace provisioning;
 
-enum class ResourceStatus { in_sync, would_change, changed, failed, skipped, cancelled, waiting };
+constexpr std::size_t max_resources = 20'000;
 
 constexpr std::array<std::string_view, 7> status_words{"in_sync", "would_change", "changed", "failed",
                                                        "skipped", "cancelled",    "waiting"};
-
-constexpr std::string_view reboot_type = "reboot";
-
-struct Declared {
-  std::string id, type;
-  json::Value attributes;
-  std::vector<std::string> after, restart_on, turns;
-  bool is_reboot() const { return type == reboot_type; }
-};
-
-struct Outcome {
-  ResourceStatus status = ResourceStatus::in_sync;
-  std::vector<Change> changes;
-  std::string diff;
-  std::optional<Diagnostic> problem;
-  std::string note;
-  std::string found;
-  std::string reboot;   // why a reboot is needed before it is also what runs; empty: no need
-};
 
 Outcome failed(Diagnostic problem, std::vector<Change> changes = {}, std::string diff = {}) {
   Outcome outcome;
@@ -104,84 +83,6 @@ Result<std::vector<Declared>> read_resources(const json::Value& request) {
     resources.push_back(std::move(resource));
   }
   return resources;
-}
-
-constexpr std::string_view not_known_yet = "not known yet";
-
-// 128 bits of SHA-256 over what was found: enough that two different findings are never taken for one.
-std::string digest_of(std::initializer_list<std::string_view> parts) {
-  json::Array list;
-  for (const auto part : parts) list.emplace_back(part);
-  return sha256_hex(json::dump(list)).substr(0, 32);
-}
-
-std::vector<std::string> digests_of(const Outcome& outcome) {
-  std::vector<std::string> digests;
-  for (const auto& change : outcome.changes) digests.push_back(digest_of({change.what, change.before, change.after}));
-  if (!outcome.diff.empty() || !outcome.found.empty()) digests.push_back(digest_of({"found", outcome.found, outcome.diff}));
-  return digests;
-}
-
-// What a plan recorded of one resource.
-struct Planned {
-  bool failed = false, open = false;   // open: what it does was to be known only once earlier ones are applied
-  std::vector<std::string> digests;
-};
-
-struct Expectation {
-  json::Value board_serial, machine_id;
-  std::map<std::string, Planned> resources;
-  std::string stopped_boot_id;   // the boot in which a run by this plan stopped for a reboot; empty: none did
-};
-
-Expectation read_expectation(const json::Value& said) {
-  static const std::string open = digest_of({"state", not_known_yet, "as declared"});
-  Expectation expected{said["board_serial"], said["machine_id"], {}, said.string_or("stopped_boot_id")};
-  for (const auto& item : said.array_at("resources")) {
-    Planned planned{item.bool_or("failed", false), false, string_list(item["digests"])};
-    planned.open = std::find(planned.digests.begin(), planned.digests.end(), open) != planned.digests.end();
-    expected.resources[item.string_or("id")] = std::move(planned);
-  }
-  return expected;
-}
-
-// What a boot makes anew from what is on the disk: units run or do not, modules are loaded, parameters have their values.
-bool is_made_at_boot(const Declared& resource, const Change& change) {
-  if (resource.type == "service") return change.what == "state";
-  if (resource.type == "raid0") return change.what == "array" && change.before == "not running";
-  return change.what == "live" || change.what == "mounted";
-}
-
-// `rebooted`: the plan was followed until it asked for a reboot, and another boot runs now. Then what a boot makes, and what only a
-// boot could tell, is no drift; what is on the disk is held against the plan as before.
-bool has_drifted(const Declared& resource, Outcome found, const Planned* planned, bool rebooted) {
-  if (planned == nullptr) return true;
-  if (resource.is_reboot() && !planned->digests.empty()) return false;   // one that was reviewed; whether it is due still, the run tells
-  if (found.status == ResourceStatus::failed || found.status == ResourceStatus::skipped) return !planned->failed && !planned->open && !rebooted;
-  if (planned->open) return false;
-  if (rebooted) {
-    std::erase_if(found.changes, [&](const Change& change) { return is_made_at_boot(resource, change); });
-    if (found.changes.empty()) return false;
-    if (planned->failed) return false;   // it could not be looked at before the boot
-  }
-  const auto digests = digests_of(found);
-  return !std::all_of(digests.begin(), digests.end(), [&](const std::string& digest) {
-    return std::find(planned->digests.begin(), planned->digests.end(), digest) != planned->digests.end();
-  });
-}
-
-struct Identity {
-  json::Value board_serial, machine_id;
-};
-
-// By the board, which stays when the system is installed again, and by the system, which is there without root's rights.
-Identity identity_of(const NodeEnvironment& node) {
-  Identity identity;
-  const json::Value facts = identity_facts(FactTree(node.root), {}).value;
-  identity.board_serial = facts["board_serial"].is_null() ? facts["product_serial"] : facts["board_serial"];
-  if (const auto text = read_file(node.root + "/etc/machine-id", 4096); text && !trim(*text).empty())
-    identity.machine_id = one_line(trim(*text), 64);
-  return identity;
 }
 
 class Run {
