@@ -20,7 +20,7 @@ constexpr int most_copy_samples = 1000;
 // What an accelerator that hangs costs the node: a watchdog's silence, and the reading of its counters. It hangs once, for no later test
 // touches it.
 constexpr double hang_s = 150;
-constexpr std::string_view stress_vendors[] = {"amd", "intel"};   // whose stress tool kfab drives
+constexpr std::string_view stress_vendors[] = {"amd", "furiosa", "intel"};   // whose stress tool kfab drives
 constexpr double least_burnin_share = 0.25;          // of a burn-in's usual time is left to it when copies of many GPUs in turn take the rest
 
 // What a test may take of the node's memory. Quick on a cpu is small: it also runs on laptops, and four at a time in the

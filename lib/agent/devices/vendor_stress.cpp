@@ -111,7 +111,7 @@ std::variant<StressRun, std::string> plan_rvs(const std::string& rvs, const Acce
     const auto dash = inside.find('-');
     const auto id = dash == std::string_view::npos ? std::string_view() : trim(inside.substr(dash + 1));
     if (id.empty() || id.size() > 10 || id.find_first_not_of("0123456789") != std::string_view::npos) break;
-    return StressRun{{rvs, "-c", configuration, "-i", std::string(id)}, {}, {}, std::string(id)};
+    return StressRun{{rvs, "-c", configuration, "-i", std::string(id)}, {}, {}, std::string(id), {}};
   }
   return fmt::format("`rvs -g` does not name the GPU at {}", slot);
 }

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "agent/devices/vendor_read.hpp"
 #include "agent/health/kernel_log.hpp"
 #include "base/statistics.hpp"
 #include "base/text.hpp"
@@ -15,7 +16,6 @@
 namespace kfab::agent::devices::vendor {
 namespace {
 
-constexpr std::size_t most_accelerators = 256, most_lines = 20'000;
 constexpr double most_value = 1e18;
 
 // Suffixes as the tools write them, lower case; "°" is dropped before.
@@ -25,7 +25,7 @@ constexpr std::array unit_rows{
     UnitRow{"kib", "bytes", 1024.0}, UnitRow{"mib", "bytes", 1048576.0}, UnitRow{"gib", "bytes", 1073741824.0},
     UnitRow{"kb", "bytes", 1e3},     UnitRow{"mb", "bytes", 1048576.0},  UnitRow{"gb", "bytes", 1073741824.0},   // amd-smi says MB and counts in MiB
     UnitRow{"b", "bytes", 1},  UnitRow{"bytes", "bytes", 1}, UnitRow{"%", "percent", 1},   UnitRow{"mhz", "mhz", 1},
-    UnitRow{"ghz", "mhz", 1e3}, UnitRow{"gt/s", "gt/s", 1},
+    UnitRow{"ghz", "mhz", 1e3}, UnitRow{"gt/s", "gt/s", 1}, UnitRow{"mt/s", "gt/s", 1e-3},
 };
 
 std::optional<double> whole_number(std::string_view text, std::string_view& rest) {
@@ -37,30 +37,32 @@ std::optional<double> whole_number(std::string_view text, std::string_view& rest
   return value;
 }
 
-std::string text_of(const json::Value& value, std::size_t chars = 100) {
+}  // namespace
+
+namespace reading {
+
+std::string text_of(const json::Value& value, std::size_t chars) {
   if (const auto* text = value.as_string()) return one_line(*text, chars);
   if (const auto whole = value.as_int()) return std::to_string(*whole);
   return {};
 }
 
-// Words that tools print where they know nothing.
 bool says_nothing(std::string_view text) {
   const std::string lower = to_lower(std::string(trim(text)));
   return lower.empty() || lower == "n/a" || lower == "[n/a]" || lower == "na" || lower == "none" || lower == "unknown" || lower == "-" || lower == "null";
 }
 
-void add(VendorAccelerator& to, std::string_view metric, std::optional<double> value, std::string_view unit, std::string detail = {}) {
+void add(VendorAccelerator& to, std::string_view metric, std::optional<double> value, std::string_view unit, std::string detail) {
   to.figures.push_back({std::string(metric), value, std::string(unit), std::move(detail)});
 }
-// A quantity that must come in `unit`; anything else is told and not taken.
-void add(VendorAccelerator& to, std::string_view metric, const json::Value& raw, std::string_view unit, double scale = 1, std::string_view shown = {}) {
+
+void add(VendorAccelerator& to, std::string_view metric, const json::Value& raw, std::string_view unit, double scale, std::string_view shown) {
   const auto quantity = read_quantity(raw);
   const bool fits = quantity && (quantity->unit == unit || quantity->unit.empty());
   add(to, metric, fits ? std::optional(quantity->value * scale) : std::nullopt, shown.empty() ? unit : shown,
       fits ? std::string() : raw.is_null() ? std::string("the tool does not tell it") : fmt::format("the tool says '{}'", one_line(json::dump(raw), 60)));
 }
 
-// Identity: the serial, which stays when the device's number changes between boots; else the UUID, else the place.
 void identify(VendorAccelerator& one, std::string_view vendor, const std::string& serial, const std::string& uuid) {
   const std::string id = !says_nothing(serial) ? serial : !says_nothing(uuid) ? uuid : one.accelerator.pci_bus_id;
   one.accelerator.id = id.empty() ? fmt::format("{}-{}", vendor, one.accelerator.index) : id;
@@ -77,13 +79,6 @@ int index_of(const json::Value& value, int fallback) {
   return fallback;
 }
 
-// -1, as a number or as text: the board does not say.
-int vendor_numa_node(const json::Value& value) {
-  const auto number = read_quantity(value);
-  return number && number->unit.empty() && number->value >= 0 ? static_cast<int>(std::min(number->value, 1e6)) : -1;
-}
-
-// The list of a document that is one, or has one under any of these names.
 const json::Array* list_of(const json::Value& document, std::initializer_list<std::string_view> names) {
   if (const auto* list = document.as_array()) return list;
   for (const auto name : names)
@@ -97,6 +92,48 @@ json::Value parsed(std::string_view text, std::string_view what, ToolAnswer& ans
   if (document) return std::move(*document);
   answer.problems.push_back(fmt::format("{} is no JSON: {}", what, one_line(text, 80)));
   return {};
+}
+
+std::optional<double> pcie_generation(const std::optional<Quantity>& speed) {
+  static constexpr std::array rates{2.5, 5.0, 8.0, 16.0, 32.0, 64.0};
+  for (std::size_t i = 0; speed && i < rates.size(); ++i)
+    if ((speed->unit == "gt/s" || speed->unit.empty()) && (speed->value == rates[i] || speed->value == rates[i] * 1000)) return static_cast<double>(i + 1);
+  return std::nullopt;
+}
+
+void settle_identities(ToolAnswer& answer) {
+  auto& found = answer.found;
+  std::vector<VendorAccelerator> kept;
+  std::map<std::string, int> bearers;
+  for (auto& one : found) {
+    const bool again = std::any_of(kept.begin(), kept.end(), [&](const VendorAccelerator& other) {
+      return other.accelerator.id == one.accelerator.id && other.accelerator.pci_bus_id == one.accelerator.pci_bus_id;
+    });
+    if (again) {
+      answer.problems.push_back(fmt::format("{} is listed twice; the second time it was passed over", one.accelerator.id));
+      continue;
+    }
+    ++bearers[one.accelerator.id];
+    kept.push_back(std::move(one));
+  }
+  for (auto& one : kept)
+    if (bearers[one.accelerator.id] > 1 && !one.accelerator.pci_bus_id.empty()) {
+      answer.problems.push_back(fmt::format("{} devices tell the serial {}; each goes by its place on the PCI bus", bearers[one.accelerator.id], one.accelerator.id));
+      one.accelerator.id = one.accelerator.pci_bus_id;
+    }
+  found = std::move(kept);
+}
+
+}  // namespace reading
+
+using namespace reading;
+
+namespace {
+
+// -1, as a number or as text: the board does not say.
+int vendor_numa_node(const json::Value& value) {
+  const auto number = read_quantity(value);
+  return number && number->unit.empty() && number->value >= 0 ? static_cast<int>(std::min(number->value, 1e6)) : -1;
 }
 
 }  // namespace
@@ -164,11 +201,7 @@ ToolAnswer read_rebellions(std::string_view text) {
     add(one, "health.memory_gib", device["memory"]["total"], "bytes", 1.0 / (1ULL << 30), "gib");
     add(one, "health.memory_used_bytes", device["memory"]["used"], "bytes");
     add(one, "health.pcie_width", pci["link_width"], "", 1, "count");
-    const auto speed = read_quantity(pci["link_speed"]);
-    static constexpr std::array rates{0.0, 2.5, 5.0, 8.0, 16.0, 32.0, 64.0};
-    std::optional<double> generation;
-    for (std::size_t i = 1; speed && i < rates.size(); ++i)
-      if (speed->value == rates[i]) generation = static_cast<double>(i);
+    const auto generation = pcie_generation(read_quantity(pci["link_speed"]));
     add(one, "health.pcie_gen", generation, "count", generation ? "" : "the tool does not tell it");
     const int own = (contexts.contains(std::to_string(one.accelerator.index)) ? contexts[std::to_string(one.accelerator.index)] : 0) + (contexts.contains(text_of(device["device"], 20)) ? contexts[text_of(device["device"], 20)] : 0);
     add(one, "health.foreign_processes", document["contexts"].is_array() ? std::optional<double>(own) : std::nullopt, "count", document["contexts"].is_array() ? "" : "the tool lists no contexts");
@@ -176,6 +209,7 @@ ToolAnswer read_rebellions(std::string_view text) {
     if (!driver.empty()) one.versions.set("driver", one_line(driver, 60));
     answer.found.push_back(std::move(one));
   }
+  settle_identities(answer);
   return answer;
 }
 
@@ -218,6 +252,7 @@ ToolAnswer read_furiosa(std::string_view info, std::string_view status) {
   if (const auto first = trim(info); !first.empty() && first.front() != '[' && first.front() != '{') {
     read_furiosa_table(info, answer);
     if (answer.found.empty()) answer.problems.push_back(fmt::format("the answer of furiosa-smi is neither JSON nor its table: {}", one_line(info, 80)));
+    settle_identities(answer);
     return answer;
   }
   const json::Value facts = parsed(info, "the answer of furiosa-smi info", answer), states = parsed(status, "the answer of furiosa-smi status", answer);
@@ -271,80 +306,7 @@ ToolAnswer read_furiosa(std::string_view info, std::string_view status) {
     }
     answer.found.push_back(std::move(one));
   }
-  return answer;
-}
-
-ToolAnswer read_amd(std::string_view facts, std::string_view metrics) {
-  ToolAnswer answer;
-  const json::Value statics = parsed(facts, "the answer of amd-smi static", answer), figures = parsed(metrics, "the answer of amd-smi metric", answer);
-  const auto* list = list_of(statics, {"gpu_data", "gpus"});
-  if (!list) {
-    if (!statics.is_null()) answer.problems.push_back("the answer of amd-smi has no list of GPUs");
-    return answer;
-  }
-  const auto* metric_list = list_of(figures, {"gpu_data", "gpus"});
-  for (const auto& gpu : *list) {
-    if (answer.found.size() >= most_accelerators) break;
-    if (!gpu.is_object()) continue;
-    VendorAccelerator one;
-    one.accelerator.index = index_of(gpu["gpu"], static_cast<int>(answer.found.size()));
-    one.accelerator.model = text_of(gpu["asic"]["market_name"]);
-    one.accelerator.pci_bus_id = text_of(gpu["bus"]["bdf"], 32);
-    identify(one, "amd", text_of(gpu["asic"]["asic_serial"]), {});
-    const auto vram = read_quantity(gpu["vram"]["size"]);
-    // Without a unit it is megabytes, as the tool's older versions print it.
-    const double bytes = !vram ? 0 : vram->unit == "bytes" ? vram->value : vram->unit.empty() ? vram->value * 1048576.0 : 0;
-    if (bytes > 0 && bytes < 1e15) one.accelerator.memory_bytes = static_cast<std::uint64_t>(bytes);
-    add(one, "health.memory_gib", bytes > 0 ? std::optional(bytes / double(1ULL << 30)) : std::nullopt, "gib", bytes > 0 ? "" : "the tool does not tell it");
-    if (const auto driver = text_of(gpu["driver"]["version"]); !says_nothing(driver)) one.versions.set("driver", driver);
-    const json::Value* of = nullptr;
-    if (metric_list)
-      for (const auto& candidate : *metric_list)
-        if (candidate.is_object() && index_of(candidate["gpu"], -1) == one.accelerator.index) of = &candidate;
-    const json::Value none;
-    const json::Value& metric = of ? *of : none;
-    add(one, "health.temperature_c", metric["temperature"]["hotspot"].is_null() ? metric["temperature"]["edge"] : metric["temperature"]["hotspot"], "c");
-    add(one, "health.power_w", metric["power"]["socket_power"].is_null() ? metric["power"]["current_socket_power"] : metric["power"]["socket_power"], "w");
-    add(one, "health.ecc_uncorrected", metric["ecc"]["total_uncorrectable_count"], "", 1, "count");
-    add(one, "health.ecc_corrected", metric["ecc"]["total_correctable_count"], "", 1, "count");
-    add(one, "health.pcie_width", metric["pcie"]["width"], "", 1, "count");
-    add(one, "health.pcie_replays", metric["pcie"]["replay_count"], "", 1, "count");
-    answer.found.push_back(std::move(one));
-  }
-  return answer;
-}
-
-ToolAnswer read_gaudi(std::string_view csv) {
-  ToolAnswer answer;
-  const auto columns = split(gaudi_columns, ',');
-  std::size_t lines = 0;
-  for (const std::string_view line : split_lines(csv)) {
-    if (++lines > most_lines || answer.found.size() >= most_accelerators) break;
-    if (trim(line).empty()) continue;
-    const auto cells = split(line, ',');
-    if (cells.size() != columns.size()) {
-      answer.problems.push_back(fmt::format("a line of hl-smi has {} cells, {} were asked for: {}", cells.size(), columns.size(), one_line(line, 60)));
-      continue;
-    }
-    const auto cell = [&](std::string_view column) {
-      const auto at = std::find(columns.begin(), columns.end(), column) - columns.begin();
-      return one_line(trim(cells[static_cast<std::size_t>(at)]), 80);
-    };
-    VendorAccelerator one;
-    one.accelerator.index = index_of(json::Value(cell("index")), static_cast<int>(answer.found.size()));
-    one.accelerator.model = cell("name");
-    one.accelerator.pci_bus_id = cell("bus_id");
-    identify(one, "intel", cell("serial"), cell("uuid"));
-    const auto memory = read_quantity(std::string_view(cell("memory.total")));
-    const bool known = memory && memory->unit == "bytes" && memory->value > 0;
-    if (known) one.accelerator.memory_bytes = static_cast<std::uint64_t>(memory->value);
-    add(one, "health.memory_gib", known ? std::optional(memory->value / double(1ULL << 30)) : std::nullopt, "gib", known ? "" : "the tool says '" + cell("memory.total") + "'");
-    add(one, "health.memory_used_bytes", json::Value(cell("memory.used")), "bytes");
-    add(one, "health.temperature_c", json::Value(cell("temperature.aip")), "c");
-    add(one, "health.power_w", json::Value(cell("power.draw")), "w");
-    if (const auto driver = cell("driver_version"); !says_nothing(driver)) one.versions.set("driver", driver);
-    answer.found.push_back(std::move(one));
-  }
+  settle_identities(answer);
   return answer;
 }
 

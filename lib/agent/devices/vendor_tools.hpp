@@ -46,9 +46,17 @@ ToolAnswer read_rebellions(std::string_view text);
 ToolAnswer read_furiosa(std::string_view info, std::string_view status);
 // `amd-smi static --json` and `amd-smi metric --json`; a bare list, or {"gpu_data": [...]}.
 ToolAnswer read_amd(std::string_view facts, std::string_view metrics);
+// `amd-smi bad-pages --json`, for the one accelerator: health.retired_pages, .retired_pages_pending and .pages_unreservable.
+void read_amd_pages(std::string_view text, VendorAccelerator&);
 // `hl-smi -Q <gaudi_columns> -f csv,noheader`.
 inline constexpr std::string_view gaudi_columns = "index,uuid,name,bus_id,driver_version,memory.total,memory.used,temperature.aip,power.draw,serial";
 ToolAnswer read_gaudi(std::string_view csv);
+// The same with gaudi_error_columns, which not every version of the tool knows, for the one accelerator: health.ecc_uncorrected and
+// .ecc_corrected.
+inline constexpr std::string_view gaudi_error_columns = "bus_id,ecc.errors.uncorrected.volatile.total,ecc.errors.corrected.volatile.total";
+void read_gaudi_errors(std::string_view csv, VendorAccelerator&);
+// `hl-smi -n link -i BUS_ID`: health.ports_up and .ports_down, of the ports between the accelerators of a server.
+void read_gaudi_ports(std::string_view text, VendorAccelerator&);
 
 // Copies as rblnBandwidthLatencyTest and furiosa-hal-bench print them: bandwidth.host_to_device_gbps, .device_to_host_gbps,
 // .device_to_device_gbps; GiB and MB are turned into 1e9 bytes a second. Empty when nothing is understood.
