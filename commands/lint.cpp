@@ -67,9 +67,18 @@ void check_criteria(const manifest::Loaded& loaded, Diagnostics& diagnostics) {
   const auto take = [&](const manifest::CriteriaSet& set) {
     for (Diagnostic& why : validation::check_metrics(set)) diagnostics.push_back(std::move(why));
   };
-  if (const auto* set = std::get_if<manifest::CriteriaSet>(&loaded.document)) take(*set);
-  if (const auto* site = loaded.site())
-    for (const auto& [name, set] : site->criteria) take(set);
+  const auto take_judges = [&](const manifest::CriteriaSet& set, const manifest::Profile* profile) {
+    for (Diagnostic& why : validation::check_judges(set, profile)) diagnostics.push_back(std::move(why));
+  };
+  if (const auto* set = std::get_if<manifest::CriteriaSet>(&loaded.document)) {
+    take(*set);
+    take_judges(*set, nullptr);
+  }
+  const auto* site = loaded.site();
+  if (site == nullptr) return;
+  for (const auto& [name, set] : site->criteria) take(set);
+  for (const auto& [name, profile] : site->profiles)
+    if (const auto set = site->criteria.find(profile.criteria); set != site->criteria.end()) take_judges(set->second, &profile);
 }
 
 }  // namespace

@@ -50,6 +50,13 @@ bool is_word(std::string_view text) {
   return !text.empty() && text.size() <= 253 && std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) > ' ' && c != 0x7f && c != '"' && c != '\''; });
 }
 
+// A host's name or address.
+bool is_host_name(std::string_view text) {
+  const auto alnum = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); };
+  return is_word(text) && (alnum(text.front()) || text.front() == ':') &&
+         std::all_of(text.begin(), text.end(), [&](char c) { return alnum(c) || c == '.' || c == '-' || c == '_' || c == ':'; });
+}
+
 // An expression of node sets, or nothing.
 std::vector<std::string> expanded(const std::string& expression) {
   const auto set = nodeset::NodeSet::parse(expression);
@@ -64,7 +71,7 @@ class Collector {
   // The node of that name, or null when there is no room or it is no name.
   ImportedNode* node(const std::string& name, std::size_t line) {
     if (const auto known = places_.find(name); known != places_.end()) return &out.nodes[known->second];
-    if (!is_word(name) || out.nodes.size() >= most_nodes || !nodeset::NodeSet::from_names({name})) {
+    if (!is_host_name(name) || out.nodes.size() >= most_nodes || !nodeset::NodeSet::from_names({name})) {
       leave_out(line, fmt::format("'{}' is no name for a node", one_line(name, 60)));
       return nullptr;
     }
@@ -151,6 +158,11 @@ void read_ansible_ini(std::string_view text, Collector& to) {
     if (!kind.empty()) continue;   // variables and children of groups name no further node
     const auto words = words_of(line);
     if (words.empty()) continue;
+    const auto stray = std::find_if(words.begin() + 1, words.end(), [](const std::string& word) { return word.find('=') == std::string::npos; });
+    if (stray != words.end()) {   // prose, or another tool's file
+      to.leave_out(number, fmt::format("'{}' is no variable, such as ansible_host=10.0.0.1, so the line names no node", one_line(*stray, 60)));
+      continue;
+    }
     const auto names = words[0].find('[') == std::string::npos ? std::vector<std::string>{words[0]} : expanded(as_node_set(words[0]));
     if (names.empty()) to.leave_out(number, fmt::format("'{}' is no range of nodes", one_line(words[0], 60)));
     for (const auto& name : names) {

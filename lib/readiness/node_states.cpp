@@ -283,7 +283,10 @@ class Judge {
     if (record && !passed(*record, code::node_failed_validation, "validate")) return false;
     if (outdated) return revoked(code::acceptance_revoked, fmt::format("it passed under {}, which has changed since, or its profile has",
                                                                        outdated->criteria.empty() ? "unnamed criteria" : one_line(outdated->criteria, 60)));
-    if (status_.accelerators_validated < status_.accelerators) return unknown(missing_verdicts(open, profile), cut_short ? code::tests_cut_short : code::evidence_missing);
+    if (status_.accelerators_validated < status_.accelerators) {
+      const bool only_moved = open == nullptr && moved_.has_value();   // to test the node once more would only take the accelerator from the other one
+      return unknown(missing_verdicts(open, profile), cut_short ? code::tests_cut_short : only_moved ? code::accelerator_elsewhere : code::evidence_missing);
+    }
     if (!record) return unknown("its accelerators passed, but the node itself has no verdict");
     return fresh(std::min(*oldest, record->at));
   }

@@ -6,6 +6,7 @@
 
 #include "base/codes/validation.hpp"
 #include "base/text.hpp"
+#include "validation/plan.hpp"
 
 namespace kfab::validation {
 namespace {
@@ -50,6 +51,25 @@ void for_each_metric(Take take) {
     for (const Metric& one : check.metrics) take(one);
 }
 
+// Whether a criterion can pass or fail an accelerator of that device at all; an empty device is any.
+bool may_judge(const manifest::Criterion& criterion, std::string_view device) {
+  if (criterion.basis == manifest::Basis::record_only) return false;
+  const auto of = [&](std::string_view other) { return device.empty() || other.empty() || other == "any" || other == device; };
+  if (!of(criterion.device)) return false;
+  const auto common = common_metrics();
+  if (std::any_of(common.begin(), common.end(), [&](const Metric& one) { return fits(one.id, criterion.metric); })) return true;
+  const auto checks = all_checks();
+  return std::any_of(checks.begin(), checks.end(), [&](const Check& check) {
+    return of(check.device) && std::any_of(check.metrics.begin(), check.metrics.end(), [&](const Metric& one) { return fits(one.id, criterion.metric); });
+  });
+}
+
+// A floor that no figure lies below: figures are counts, rates and shares. Temperatures may be negative.
+bool is_never_missed(const manifest::Criterion& criterion) {
+  return criterion.basis == manifest::Basis::nominal && criterion.direction == manifest::Direction::min && criterion.limit && *criterion.limit <= 0 &&
+         criterion.unit != "c";
+}
+
 }  // namespace
 
 const Metric* known_metric(std::string_view id) {
@@ -62,7 +82,9 @@ const Metric* known_metric(std::string_view id) {
 
 std::vector<std::string> similar_metrics(std::string_view id) {
   std::vector<std::string> all;
-  for_each_metric([&](const Metric& one) { all.emplace_back(one.id); });
+  for_each_metric([&](const Metric& one) {   // several devices may tell it
+    if (std::find(all.begin(), all.end(), one.id) == all.end()) all.emplace_back(one.id);
+  });
   return nearest(std::string(id), all);
 }
 
@@ -76,6 +98,12 @@ Diagnostics check_metrics(const manifest::CriteriaSet& set) {
       metric = &one;
       right_unit = right_unit || one.unit.empty() || one.unit == criterion.unit;
     });
+    if (is_never_missed(criterion)) {
+      Diagnostic why = make_diagnostic(code::criterion_never_missed,
+                                       fmt::format("criterion {}: no figure lies below {}", one_line(criterion.id, 80), format_number(*criterion.limit)));
+      if (criterion.span.line > 0) why.span = criterion.span;
+      found.push_back(std::move(why));
+    }
     if (metric != nullptr && right_unit) continue;
     const std::string what = metric == nullptr ? fmt::format("no test of kfab yields {}", one_line(criterion.metric, 80))
                                                : fmt::format("{} is told in {}, not in {}", one_line(criterion.metric, 80), metric->unit, one_line(criterion.unit, 40));
@@ -86,6 +114,16 @@ Diagnostics check_metrics(const manifest::CriteriaSet& set) {
     found.push_back(std::move(why));
   }
   return found;
+}
+
+Diagnostics check_judges(const manifest::CriteriaSet& set, const manifest::Profile* profile) {
+  const std::string device = profile == nullptr ? std::string() : device_of(*profile);
+  if (std::any_of(set.criteria.begin(), set.criteria.end(), [&](const manifest::Criterion& one) { return may_judge(one, device); })) return {};
+  const std::string whom = profile == nullptr ? std::string("an accelerator") : fmt::format("an accelerator of profile {} (device {})", one_line(profile->name, 60), device);
+  const std::string which = set.criteria.empty() ? std::string("hold no criterion that could judge") : std::string("hold none that can judge");
+  Diagnostic why = make_diagnostic(code::criteria_judge_nothing, fmt::format("the criteria '{}' {} {}", one_line(set.name, 60), which, whom));
+  if (!set.criteria.empty() && set.criteria.front().span.line > 0) why.span = set.criteria.front().span;
+  return {std::move(why)};
 }
 
 }  // namespace kfab::validation

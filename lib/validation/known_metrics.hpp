@@ -18,7 +18,12 @@ const Metric* known_metric(std::string_view id);
 std::vector<std::string> similar_metrics(std::string_view id);
 
 // Criteria on figures that no test yields, or in a unit that the figure does not have: they can never be met nor missed.
+// Floors that no figure lies below are told as well.
 // An error where the criterion would be skipped without a figure, because then it would seem to be met.
 Diagnostics check_metrics(const manifest::CriteriaSet&);
+
+// Criteria of which none can pass or fail an accelerator of the profile, or any at all where there is no profile: an empty
+// set, one that only records, or one for other devices. Whatever is measured, such an accelerator is not judged.
+Diagnostics check_judges(const manifest::CriteriaSet&, const manifest::Profile*);
 
 }  // namespace kfab::validation

@@ -84,6 +84,18 @@ TEST_CASE("import: what comes out is a manifest, also of hostile texts") {
   }
 }
 
+TEST_CASE("import: prose is no inventory") {
+  const auto nonsense = import_nodes(ImportFormat::ansible, "lorem ipsum: [\nthis is not an inventory\n%%%%\n`kfab`\n| a\n", "notes.ini");
+  REQUIRE_FALSE(nonsense);
+  CHECK(nonsense.error().message == "notes.ini names no node");
+  const auto mixed = imported(ImportFormat::ansible, "[gpu]\nn1 ansible_host=10.0.0.1\nn2 and n3 are spares\n%% ansible_host=10.0.0.9\n10.0.0.4\nfd00::1\n");
+  REQUIRE(mixed.nodes.size() == 3);
+  CHECK(mixed.nodes[0].name == "n1");
+  REQUIRE(mixed.findings.size() == 2);
+  CHECK(mixed.findings[0].message.find("'and' is no variable") != std::string::npos);
+  CHECK(mixed.findings[1].message == "'%%' is no name for a node");
+}
+
 TEST_CASE("export: for every tool, and what is exported for Ansible, OpenSSH and Slurm is imported as the same nodes") {
   const auto site = loaded(
       "nodes:\n  - {group: a, profile: cpu-generic, tranche: t1, range: \"n[1-3]\", address: \"10.0.0.[1-3]\", rack: r1, ssh: {user: ops, port: 2222}}\n"

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/file.hpp"
 #include "support.hpp"
 
 using namespace kfab;
@@ -106,4 +107,16 @@ TEST_CASE("every fact of the sites names a source that the document explains") {
     CHECK(!facts.empty());
     for (const Fact& one : facts) CHECK(sources.count(one.source) == 1);
   }
+}
+
+TEST_CASE("the manual names every profile that kfab brings") {
+  const auto manual = read_file(KFAB_SOURCE_DIR "/man/kfab-site.5.scd");
+  REQUIRE(manual);
+  std::size_t profiles = 0;
+  for (const auto& one : built_ins()) {
+    if (one.kind != "Profile") continue;
+    ++profiles;
+    CHECK_MESSAGE(manual->find("_" + std::string(one.name) + "_") != std::string::npos, std::string(one.name));
+  }
+  CHECK(profiles >= 8);
 }

@@ -483,6 +483,7 @@ TEST_CASE("one machine under two names is one machine, also where it tells no bo
   CHECK(nodes[0].verdict == Verdict::not_judged);
   CHECK(nodes[0].accelerators_validated == 0);
   CHECK(has(nodes[0].reason, "cpu-of-the-one-machine was seen on x00002 since"));
+  CHECK(nodes[0].code == code::accelerator_elsewhere);   // testing it again would turn them about, without an end
   CHECK(nodes[1].state == NodeState::accepted);
 
   e.accelerators[1].at = e.accelerators[0].at;   // it cannot be on both

@@ -144,6 +144,61 @@ TEST_CASE("a criterion on a figure that no test yields is told, and is an error 
   CHECK(found[0].message == "criterion triad: bandwidth.stream_triad_gbps is told in gbps, not in tflops");
 }
 
+TEST_CASE("a set that can judge no accelerator of a profile is told, and so is a floor that nothing lies below") {
+  manifest::Profile cpu;
+  cpu.name = "mine";
+  cpu.vendor = cpu.device = "cpu";
+  manifest::CriteriaSet set;
+  set.name = "own";
+  const auto codes = [](const Diagnostics& all) {
+    std::vector<std::string> out;
+    for (const auto& one : all) out.push_back(to_string(one.code));
+    return out;
+  };
+  CHECK(codes(check_judges(set, &cpu)) == std::vector<std::string>{"KF4131"});
+  CHECK(codes(check_judges(set, nullptr)) == std::vector<std::string>{"KF4131"});
+  manifest::Criterion one;
+  one.id = "copies";
+  one.metric = "bandwidth.host_to_device_memcpy_ce_gbps";
+  one.unit = "gbps";
+  one.limit = 10;
+  one.optional = true;
+  set.criteria = {one};
+  CHECK(codes(check_judges(set, &cpu)) == std::vector<std::string>{"KF4131"});   // no test of a processor yields it
+  CHECK(check_judges(set, nullptr).empty());
+  one.metric = "memory.gbps";
+  set.criteria = {one};
+  CHECK(check_judges(set, &cpu).empty());
+  CHECK(check_metrics(set).empty());
+  set.criteria[0].limit = 0;
+  CHECK(codes(check_metrics(set)) == std::vector<std::string>{"KF4132"});
+  set.criteria[0].direction = Direction::max;
+  CHECK(check_metrics(set).empty());
+  set.criteria[0].limit = 10;
+  set.criteria[0].device = "cuda";
+  CHECK(codes(check_judges(set, &cpu)) == std::vector<std::string>{"KF4131"});
+  set.criteria[0].device = "any";
+  set.criteria[0].basis = Basis::record_only;
+  CHECK(codes(check_judges(set, &cpu)) == std::vector<std::string>{"KF4131"});
+  CHECK(similar_metrics("memory.gbpz") == std::vector<std::string>{"memory.gbps"});
+}
+
+TEST_CASE("every profile that kfab brings is judged by its criteria") {
+  std::size_t profiles = 0;
+  for (const auto& one : manifest::built_ins()) {
+    if (one.kind != "Profile") continue;
+    const auto loaded = manifest::load_text(one.text, "p", ".");
+    const auto* profile = std::get_if<manifest::Profile>(&loaded.document);
+    REQUIRE(profile);
+    const auto set = manifest::built_in_criteria(profile->criteria);
+    CAPTURE(profile->name);
+    REQUIRE(set);
+    CHECK(check_judges(*set, profile).empty());
+    ++profiles;
+  }
+  CHECK(profiles >= 8);
+}
+
 TEST_CASE("where NVLink joins all GPUs of a server, one that another cannot reach is a fail, and one of which it is not known no pass") {
   int sets = 0;
   for (const auto& one : manifest::built_ins()) {
