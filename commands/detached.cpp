@@ -338,9 +338,11 @@ CommandOutput run_resume_tests(const DetachedRun& run, ValidateOptions options, 
   if (run.left.empty()) {
     CommandOutput output;
     output.site.name = run.site;
-    output.outcome = run.failed > 0 ? Outcome::no : run.not_judged > 0 ? Outcome::incomplete : Outcome::yes;
-    output.render = plain_text(fmt::format("Nothing is left of {}: {}, of which {} failed and {} have no verdict.\n", run.run_id,
-                                           plural(static_cast<long long>(run.nodes), "node"), run.failed, run.not_judged));
+    output.outcome = overall(env, run.not_judged > 0, run.failed > 0);
+    std::string text = fmt::format("Nothing is left of {}: {}, of which {} failed and {} {} no verdict.\n", run.run_id,
+                                   plural(static_cast<long long>(run.nodes), "node"), run.failed, run.not_judged, run.not_judged == 1 ? "has" : "have");
+    if (run.not_judged > 0) text += "What has no verdict ended without one, or never began: `kfab readiness MANIFEST` says why, and kfab validate tests it again.\n";
+    output.render = plain_text(std::move(text));
     return output;
   }
   std::vector<std::string> names;

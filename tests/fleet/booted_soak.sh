@@ -44,7 +44,7 @@ check "no unit is left where it ended" "$(units n1)$(units n2)" ""
 run resume "$first" --follow -o json
 expect "followed to the end" 0 '"state": "done"' '"verdict": "pass"' '!"verdict": "fail"'
 run resume "$first"
-expect "the answer stands: one failed, one has no verdict" 1 'Nothing is left' 'of which 1 failed and 1 have no verdict'
+expect "the answer stands: one failed, one has no verdict, so it is not complete" 3 'Nothing is left' 'of which 1 failed and 1 has no verdict' 'tests it again'
 run runs "$first" -o json
 expect "the run has its results" 0 '"nodes": 4' '"done": 4' '"left": 0'
 records() { python3 - "$work/state/kfab.db" "$first" "$1" << 'PYTHON'

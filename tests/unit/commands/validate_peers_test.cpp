@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "base/ids.hpp"
+#include "commands/detached.hpp"
 #include "commands/validate_nodes.hpp"
 #include "fake_env.hpp"
 
@@ -182,4 +183,28 @@ TEST_CASE("an accelerator that was done before the run was cut keeps its verdict
   const ValidatedNode again = kept_node(bench.test, bench.kept("n1"));
   CHECK(verdict_of(again, "GPU-n1") == Verdict::pass);
   CHECK(verdict_of(again, "GPU-hangs") == Verdict::not_judged);
+}
+
+TEST_CASE("of a run whose tests are all fetched the answer is not complete while one has no verdict, whatever failed beside it") {
+  Bench bench;
+  const auto told = [&](std::size_t failed, std::size_t not_judged) {
+    DetachedRun run;
+    run.run_id = "20261121T164158Z-7f3a9c";
+    run.nodes = 4;
+    run.failed = failed;
+    run.not_judged = not_judged;
+    const CommandOutput output = run_resume_tests(run, {}, {}, bench.env);
+    std::ostringstream text;
+    term::Writer writer(text, {});
+    output.render(writer);
+    return std::pair(output.outcome, text.str());
+  };
+  CHECK(told(0, 0).first == Outcome::yes);
+  CHECK(told(1, 0).first == Outcome::no);
+  CHECK(told(0, 2).first == Outcome::incomplete);
+  const auto [outcome, text] = told(1, 1);
+  CHECK(outcome == Outcome::incomplete);
+  CHECK(text.find("4 nodes, of which 1 failed and 1 has no verdict.") != std::string::npos);
+  CHECK(text.find("kfab validate tests it again") != std::string::npos);
+  CHECK(told(1, 0).second.find("tests it again") == std::string::npos);
 }
