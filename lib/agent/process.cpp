@@ -362,7 +362,8 @@ ProcessResult run_process(const ProcessSpec& spec, const std::function<bool()>& 
     }
     if (ended && ((!out.end.open() && !err.end.open()) || seconds_since(ended_at) > 0.2)) break;
     const bool late = seconds_since(start) > spec.timeout_s;
-    if (!ended && (late || (stop && stop()))) {
+    const bool too_much = spec.ends_at_cap && result.truncated;
+    if (!ended && (late || too_much || (stop && stop()))) {
       result.end = late ? End::timed_out : End::stopped;
       kill_group(pid, living);
       drain(out, spec.max_output_bytes, result.truncated);

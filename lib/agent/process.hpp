@@ -20,6 +20,7 @@ struct ProcessSpec {
   std::string input{};
   double timeout_s = 60;
   std::size_t max_output_bytes = 256 * 1024;     // of each of stdout and stderr; the rest is read and dropped
+  bool ends_at_cap = false;                      // past that it is stopped with its whole group, instead of heard to its end
   bool ends_with_caller = false;                 // the kernel kills it when the thread that waits for it dies, however that dies
 };
 

@@ -36,6 +36,7 @@ Said ask(std::vector<std::string> argv, const std::function<bool()>& stop, doubl
   spec.argv = std::move(argv);
   spec.timeout_s = timeout_s;
   spec.max_output_bytes = most_output;
+  spec.ends_at_cap = true;        // who prints without end would only cost the node its processor
   spec.ends_with_caller = true;   // nobody's accelerator is used by a tool that nobody waits for
   const auto result = run_process(spec, stop);
   Said said;

@@ -95,6 +95,19 @@ TEST_CASE("process: output past the cap is read and dropped") {
   CHECK(result.err == "done\n");
 }
 
+TEST_CASE("process: who prints without end is stopped at the cap where that is asked for") {
+  ProcessSpec spec;
+  spec.argv = {"/bin/sh", "-c", "yes"};
+  spec.max_output_bytes = 100'000;
+  spec.timeout_s = 30;
+  spec.ends_at_cap = true;
+  const auto result = run_process(spec);
+  CHECK(result.end == End::stopped);
+  CHECK(result.truncated);
+  CHECK(result.out.size() == 100'000);
+  CHECK(result.duration_s < 10);
+}
+
 TEST_CASE("process: at the timeout the whole group dies") {
   const test::TemporaryDirectory directory;
   const auto file = directory / "pid";

@@ -181,3 +181,30 @@ TEST_CASE("what a maker's tool tells of one accelerator alone is asked for in it
   CHECK(older.measured("health.ports_down")["value"].is_null());
   CHECK(older.measured("health.ecc_uncorrected")["value"].is_null());
 }
+
+TEST_CASE("a maker's tool that prints without end, or loses a card between two looks, costs no more than its own answer") {
+  const auto run = [](const std::string& script, const std::string& id = "") {
+    test::TemporaryDirectory dir;
+    test::write(dir / "rbln-smi", "#!/bin/sh\nlooks=" + (dir / "looks") + "\n" + script + "\n", 0755);
+    return in_process_of_its_own([&](devices::TestSink& sink) {
+      ::setenv("PATH", (dir.string() + ":/usr/bin:/bin").c_str(), 1);
+      const auto device = devices::make_device("vendor");
+      const auto found = device->accelerators();
+      if (!found) return sink.test_done("inventory", "not_run", 0, found.error().message, to_string(found.error().code));
+      for (const auto& one : *found)
+        if (id.empty() || one.id == id) device->run(devices::Family::health, one, {}, 1, sink);
+    });
+  };
+  const std::string both = R"(echo '{"devices":[{"npu":0,"sid":"7","status":"normal","pci":{"bus_id":"0000:03:00.0"}},{"npu":1,"sid":"8","status":"normal","pci":{"bus_id":"0000:04:00.0"}}]}')",
+                    one = R"(echo '{"devices":[{"npu":0,"sid":"8","status":"normal","pci":{"bus_id":"0000:04:00.0"}}]}')";
+  const auto endless = run("yes '{\"devices\":['");
+  CHECK(endless.status("inventory") == "not_run");
+  CHECK(endless.done("inventory").string_or("reason").find("more than kfab reads") != std::string::npos);
+  // The card that is left has moved up to the other's number, and is not taken for it.
+  const std::string loses = "if [ -e $looks ]; then " + one + "; else touch $looks; " + both + "; fi";
+  CHECK(run(loses, "7").status("health") == "failed");
+  CHECK(run(loses, "7").code("health") == "KF4006");
+  const auto left = run(loses, "8");
+  CHECK(left.status("health") == "ran");
+  CHECK(left.value("health.alive") == 1);
+}
