@@ -25,6 +25,7 @@
 //   unread=B          bit B of one word is read wrong once in a check, and right the next time
 //   flip_copy=N       a bit of asynchronous copy number N is wrong
 //   flip_link=FT      a bit of each copy from device F to device T is wrong
+//   most_peers=N      a GPU connects no more than N others at a time
 //   no_peer           no GPU reaches another     unreachable=FT   device F does not reach device T
 //   blind             comparisons find nothing idle  comparisons compare nothing
 
@@ -239,7 +240,10 @@ int cuDevicePrimaryCtxRetain(void** context, int device) {
 }
 int cuDevicePrimaryCtxRelease_v2(int device) { return block_if(stuck_work[device]), 0; }
 int cuCtxSetCurrent(void* context) { return current = int(reinterpret_cast<std::intptr_t>(context)) - 1, lost(); }
-int cuCtxEnablePeerAccess(void*, unsigned) { return lost(); }
+int cuCtxEnablePeerAccess(void*, unsigned) {
+  static int peers[most_devices] = {};
+  return ++peers[current] > faults().get("most_peers", most_devices) ? 711 : lost();
+}
 int cuMemGetInfo_v2(std::size_t* free, std::size_t* total) { return *free = free_bytes(), *total = total_bytes(), lost(); }
 int cuMemAlloc_v2(unsigned long long* pointer, std::size_t bytes) {
   if (lost()) return sticky[current];

@@ -170,6 +170,7 @@ class Bandwidth {
       DeviceHandle handle = 0;
       int reachable = 0;
       int error = driver->device_get(&handle, other);
+      if (error == 0 && handle == session_.device()) continue;   // whatever its number was when it was listed
       if (error == 0) error = driver->can_access_peer(&reachable, session_.device(), handle);
       const auto reach = reach_of(error, reachable);
       (reach.value_or(false) ? reached : unreached).push_back(other);

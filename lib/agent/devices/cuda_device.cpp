@@ -79,7 +79,10 @@ class CudaDevice final : public Device {
   }
 
   void run(Family family, const Accelerator& accelerator, const TestRequest& request, double seconds, TestSink& sink) override {
-    auto session = cuda::Session::open(libraries_, accelerator);
+    // Kernels for one chip are for products alone; copies open a context on every GPU of the node, and each loads what it is given.
+    CudaLibraries libraries = libraries_;
+    if (family != Family::burnin) libraries.hopper_image = libraries.blackwell_image = {};
+    auto session = cuda::Session::open(libraries, accelerator);
     if (!session) return cuda::end_by(sink, to_string(family), 0, session.error());
     NvmlSampler telemetry(libraries_.nvml, accelerator.id, accelerator.pci_bus_id);
     switch (family) {

@@ -100,6 +100,10 @@ class Driver {
 // alone, PTX on its chip and all later ones. Architectures that are not known run on everything.
 bool runs_on(std::string_view architectures, int capability);
 
+// Whether the kernel's driver is there without its module for computing: CUDA then says "unknown error" and nothing else. `root`
+// stands before /dev, for tests.
+bool uvm_missing(const std::string& root = {});
+
 // "CUDA 13.0", as the driver offers it.
 std::string driver_words(int version);
 

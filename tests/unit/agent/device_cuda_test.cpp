@@ -2,11 +2,13 @@
 // the stand-in can plant.
 #include <doctest/doctest.h>
 
+#include <set>
 #include <string>
 
 #include "agent/devices/cuda_driver.hpp"
 #include "agent/devices/load_clock.hpp"
 #include "unit/agent/device_cuda_support.hpp"
+#include "unit/agent/support.hpp"
 
 using namespace kfab;
 using namespace kfab::agent::devices;
@@ -243,6 +245,7 @@ TEST_CASE("cuda: why there is no test is said with a code, and never passes") {
                           Row{"pinned_oom", "bandwidth", "KF4005", "not_run", Family::bandwidth},
                           Row{"context=46", "memory", "KF4060", "not_run", Family::memory}, Row{"mode=2", "memory", "KF4060", "not_run", Family::memory},
                           Row{"context=46,mode=3", "burnin", "KF4060", "not_run", Family::burnin}, Row{"context=2", "burnin", "KF4005", "not_run", Family::burnin},
+                          Row{"context=805", "memory", "KF4060", "not_run", Family::memory}, Row{"context=807", "burnin", "KF4060", "not_run", Family::burnin},
                           Row{"module=222,driver=12040", "burnin", "KF4002", "not_run", Family::burnin}, Row{"module=209", "memory", "KF4002", "not_run", Family::memory},
                           Row{"module=200,driver=12020", "memory", "KF4002", "not_run", Family::memory},
                           Row{"lost_after=3,error=700", "gemm_bf16", "KF4061", "failed", Family::burnin},
@@ -270,6 +273,28 @@ TEST_CASE("cuda: why there is no test is said with a code, and never passes") {
   }
   CHECK(with_fault("", {Family::burnin, {}, "libno-such-driver.so"}).code("inventory") == "KF4001");
   CHECK(with_fault("", {Family::burnin, {}, "libm.so.6"}).code("inventory") == "KF4002");   // a symbol is missing
+}
+
+TEST_CASE("cuda: more peers than the driver connects at a time cost no verdict, and are told") {
+  Ask ask{Family::bandwidth};
+  ask.samples = 2;
+  const auto said = with_fault("devices=4,most_peers=2", ask);
+  CHECK(said.status("device_to_device_memcpy_3") == "not_run");
+  CHECK(said.code("device_to_device_memcpy_3") == "KF4011");
+  CHECK(said.done("device_to_device_memcpy_3").string_or("reason").find("link 0<->3") == 0);
+  std::set<std::string> links;
+  for (const auto& m : said.messages)
+    if (m.string_or("metric") == "bandwidth.device_to_device_memcpy_read_ce_gbps") links.insert(m.string_or("link"));
+  CHECK(links == std::set<std::string>{"1->0", "2->0"});
+}
+
+TEST_CASE("cuda: a driver without its module for computing is told from one whose GPU is gone") {
+  agent::test::TemporaryDirectory dir;
+  CHECK_FALSE(agent::devices::cuda::uvm_missing(dir.string()));   // no driver at all
+  agent::test::write(dir / "dev/nvidiactl", "");
+  CHECK(agent::devices::cuda::uvm_missing(dir.string()));
+  agent::test::write(dir / "dev/nvidia-uvm", "");
+  CHECK_FALSE(agent::devices::cuda::uvm_missing(dir.string()));
 }
 
 TEST_CASE("cuda: a chip that the kernels are not compiled for is told from a driver that is too old") {
