@@ -14,7 +14,7 @@ namespace {
 
 class Tester {
  public:
-  Tester(Pages& pages, int threads) : words_(pages.bytes() / 8), data_(pages.as<std::uint64_t>()), threads_(threads) {}
+  Tester(Pages& pages, std::uint64_t bytes, int threads) : words_(bytes / 8), data_(pages.as<std::uint64_t>()), threads_(threads) {}
 
   std::uint64_t words() const { return words_; }
   std::uint64_t bytes_moved() const { return bytes_moved_; }
@@ -75,6 +75,24 @@ class Tester {
   std::uint64_t bytes_moved_ = 0;
 };
 
+// So many bytes that the proof and the first two patterns, which are never left out, come to their end within the time: else
+// a short test on a large or a busy machine would be taken for one that hangs. Nothing is heard of it during a pass, which must not be
+// as long as a watchdog's silence either. By the time that a first part takes.
+std::uint64_t bytes_in_time(Pages& pages, int threads, double seconds) {
+  constexpr double passes = 10, most_pass_s = 40;
+  const std::uint64_t part = std::min<std::uint64_t>(pages.bytes(), std::uint64_t(threads) << 25);
+  Tester tester(pages, part, threads);
+  const PatternStep step{exact::own_address, 0, 0};
+  const Stopwatch first;
+  tester.fill(step);   // whose pages the system has to find
+  const double first_s = first.seconds();
+  const Stopwatch later;
+  tester.fill(step);   // a comparison takes about as long; its findings are the test's, not to be lost here
+  const double s_per_byte = (first_s + (passes - 1) * later.seconds()) / double(part);
+  const double fit = std::min(seconds, passes * most_pass_s) / std::max(s_per_byte, 1e-15);
+  return fit >= double(pages.bytes()) ? pages.bytes() : std::max(std::uint64_t(fit), part) >> 20 << 20;
+}
+
 }  // namespace
 
 void run_memory(const TestRequest& request, double seconds, TestSink& sink) {
@@ -83,9 +101,12 @@ void run_memory(const TestRequest& request, double seconds, TestSink& sink) {
   auto pages = Pages::take(bytes);
   if (!pages) return sink.test_done("memory", "not_run", 0, pages.error().message, to_string(pages.error().code));
   const int threads = thread_count(request);
-  Tester tester(*pages, threads);
-  run_memory_family(tester, request, seconds,
-                    {bytes, facts.total_bytes, fmt::format("{} MiB of {} MiB installed, {} MiB were available", bytes >> 20, facts.total_bytes >> 20, facts.available_bytes >> 20)},
+  const Stopwatch watch;
+  const std::uint64_t tested = bytes_in_time(*pages, threads, seconds);
+  Tester tester(*pages, tested, threads);
+  const std::string left = tested < bytes ? fmt::format("; the time is too short for the {} MiB that may be used", bytes >> 20) : std::string();
+  run_memory_family(tester, request, std::max(0.1, seconds - watch.seconds()),
+                    {tested, facts.total_bytes, fmt::format("{} MiB of {} MiB installed, {} MiB were available{}", tested >> 20, facts.total_bytes >> 20, facts.available_bytes >> 20, left)},
                     fmt::format("{} threads", threads), sink);
 }
 

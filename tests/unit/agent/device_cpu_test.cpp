@@ -173,6 +173,28 @@ TEST_CASE("every memory pattern finds a stuck bit of either kind") {
   }
 }
 
+TEST_CASE("a test of seconds takes no more memory than it can go through, and one of a small part all of it") {
+  const auto run = [](double seconds, std::uint64_t cap) {
+    TestRequest request = small();
+    request.memory_cap_bytes = cap;
+    request.memory_fraction = 0.9;
+    Collected said;
+    const Stopwatch watch;
+    cpu::run_memory(request, seconds, said);
+    return std::pair{std::move(said), watch.seconds()};
+  };
+  const std::uint64_t most = cpu::memory_budget([] { TestRequest all = small(); all.memory_cap_bytes = 0; all.memory_fraction = 0.9; return all; }(), 0.9);
+  const auto [short_one, took] = run(0.05, 0);
+  CHECK(short_one.status("memory") == "ran");
+  CHECK(short_one.value("memory.errors") == 0);
+  CHECK(took < 30);
+  if (most > (std::uint64_t{4} << 30))   // else all of it may be gone through in that time
+    CHECK(short_one.measured("memory.coverage_pct").string_or("detail").find("too short") != std::string::npos);
+  const auto [small_one, took_too] = run(0.05, 8 << 20);
+  CHECK(small_one.measured("memory.coverage_pct").string_or("detail").rfind("8 MiB of", 0) == 0);
+  CHECK(small_one.measured("memory.coverage_pct").string_or("detail").find("too short") == std::string::npos);
+}
+
 TEST_CASE("a good memory passes every pattern") {
   constexpr std::uint64_t words = 2 * exact::window_words;
   std::vector<std::uint64_t> memory(words);
