@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -356,6 +357,7 @@ class VendorDevice final : public Device {
     if (verdict.tflops) sink.measurement("burnin", "burnin.vendor_tflops", json::Value(*verdict.tflops), "tflops", fmt::format("the best that {} told", tool.program));
     if (verdict.word == StressVerdict::Word::failed) return sink.test_done("burnin", "failed", watch.seconds(), one_line(fmt::format("{}: {}", started, verdict.why), 400), to_string(code::vendor_stress_failed));
     if (const auto gone = lost_under_load(accelerator, stop); !gone.empty()) return sink.test_done("burnin", "failed", watch.seconds(), gone, to_string(code::accelerator_lost));
+    if (sink.stop_requested()) return not_run("stopped before it was done", code::test_stopped);
     if (!clear) return not_run(fmt::format("{}: {}{}", started, verdict.why, said.why.empty() || verdict.why == said.why ? "" : " (" + said.why + ")"), code::vendor_stress_unclear);
     sink.test_done("burnin", "ran", watch.seconds());
   }
@@ -363,7 +365,11 @@ class VendorDevice final : public Device {
   // Why an accelerator that was there before the load is taken for lost after it; empty where it is still listed.
   std::string lost_under_load(const Accelerator& accelerator, const std::function<bool()>& stop) {
     const Tool* const before = tool_;
-    if (const auto done = read(stop); !done) return one_line("after the load its maker's tool lists nothing any more: " + done.error().message, 300);
+    auto done = read(stop);
+    for (int wait = 0; !done && wait < 30 && !stop(); ++wait) std::this_thread::sleep_for(std::chrono::milliseconds(100));   // it may be busy still
+    if (!done && !stop()) done = read(stop);
+    if (stop()) return {};   // told by who asks
+    if (!done) return one_line("after the load its maker's tool lists nothing any more: " + done.error().message, 300);
     const bool listed = tool_ == before && std::any_of(answer_.found.begin(), answer_.found.end(), [&](const auto& one) { return one.accelerator.id == accelerator.id; });
     return listed ? std::string() : "after the load its maker's tool no longer lists it";
   }
