@@ -101,11 +101,10 @@ void run_memory(const TestRequest& request, double seconds, TestSink& sink) {
   auto pages = Pages::take(bytes);
   if (!pages) return sink.test_done("memory", "not_run", 0, pages.error().message, to_string(pages.error().code));
   const int threads = thread_count(request);
-  const Stopwatch watch;
   const std::uint64_t tested = bytes_in_time(*pages, threads, seconds);
   Tester tester(*pages, tested, threads);
   const std::string left = tested < bytes ? fmt::format("; the time is too short for the {} MiB that may be used", bytes >> 20) : std::string();
-  run_memory_family(tester, request, std::max(0.1, seconds - watch.seconds()),
+  run_memory_family(tester, request, seconds,
                     {tested, facts.total_bytes, fmt::format("{} MiB of {} MiB installed, {} MiB were available{}", tested >> 20, facts.total_bytes >> 20, facts.available_bytes >> 20, left)},
                     fmt::format("{} threads", threads), sink);
 }
