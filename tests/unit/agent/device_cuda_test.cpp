@@ -2,6 +2,7 @@
 // the stand-in can plant.
 #include <doctest/doctest.h>
 
+#include <cstdio>
 #include <set>
 #include <string>
 
@@ -73,11 +74,17 @@ TEST_CASE("cuda: power, clock, temperature and what held it back are sampled, al
   Ask pulsed = ask;
   pulsed.load.kind = LoadShape::Kind::pulsed;
   CHECK(with_fault("", pulsed).measured("burnin.power_of_limit_pct").string_or("detail").find("the load draws no more") != std::string::npos);
-  // Of a steady load the precision that draws most counts; less than three seconds of it tell nothing.
+  // Of a steady load the precision that draws most counts; less than three seconds of it tell nothing. A busy machine may take longer for the one product.
   const auto steady = with_fault("", ask);
+  double worked_s = 0;
+  const std::string told = steady.measured("burnin.gemm_int8.power_w").string_or("detail");
+  const bool enough = std::sscanf(told.c_str(), "mean over %lf s", &worked_s) == 1;
+  REQUIRE((enough || std::sscanf(told.c_str(), "nothing told: %lf s", &worked_s) == 1));
+  CHECK((enough ? worked_s >= 2.95 : worked_s <= 3.05));
   for (const char* metric : {"burnin.power_of_limit_pct", "burnin.gemm_int8.power_of_limit_pct", "burnin.gemm_int8.power_w"}) {
-    CHECK(steady.measured(metric)["value"].is_null());
-    CHECK(steady.measured(metric).string_or("detail").find("nothing told") != std::string::npos);
+    CAPTURE(metric);
+    CHECK(steady.measured(metric)["value"].is_null() == !enough);
+    CHECK((steady.measured(metric).string_or("detail").find("nothing told") == std::string::npos) == enough);
   }
   CHECK(steady.value("burnin.power_w") == doctest::Approx(300));
   ask.nvml_script = "power_mw=300000";
