@@ -177,12 +177,19 @@ int Process::run_command(const Args& args) {
   return finish(std::move(output));
 }
 
+std::optional<json::Rows> Process::redacted_rows(std::optional<json::Rows> rows) const {
+  if (!rows) return rows;
+  return json::Rows{rows->member, [each = std::move(rows->each), redactor = redactor_](const auto& tell) {
+                      each([&](json::Value row) { tell(json::redacted(std::move(row), *redactor)); });
+                    }};
+}
+
 int Process::finish(CommandOutput output) {
   output.diagnostics = json::redacted(std::move(output.diagnostics), *redactor_);
   const int code = exit_code(output.outcome, output.signal);
   if (format_ != Format::table) {
     output.data = json::redacted(output.make_data ? output.make_data() : std::move(output.data), *redactor_);
-    const json::Envelope envelope{.schema = output.schema.empty() ? std::string(command_->schema) : output.schema,
+    json::Envelope envelope{.schema = output.schema.empty() ? std::string(command_->schema) : output.schema,
                                   .kfab_version = version_,
                                   .run_id = output.run_id.empty() ? run_id_ : output.run_id,
                                   .started_at = started_at_,
@@ -193,9 +200,10 @@ int Process::finish(CommandOutput output) {
                                   .outcome = output.outcome,
                                   .exit_code = code,
                                   .data = std::move(output.data),
+                                  .rows = redacted_rows(std::move(output.rows)),
                                   .diagnostics = std::move(output.diagnostics)};
-    if (ndjson_) ndjson_->finish(envelope);
-    else world_.out << json::dump_pretty(json::Value(json::to_json(envelope))) << '\n';
+    if (ndjson_) ndjson_->finish(std::move(envelope));
+    else json::write(world_.out, std::move(envelope));
     world_.out.flush();
     return code;
   }

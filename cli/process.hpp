@@ -53,6 +53,7 @@ class Process {
   int refuse(const Diagnostics&);
   int run_command(const Args&);
   int finish(CommandOutput);
+  std::optional<json::Rows> redacted_rows(std::optional<json::Rows>) const;
   Env make_env();
   void take_globals(const Args&);
   std::optional<Diagnostic> find_state_dir(const Args&);

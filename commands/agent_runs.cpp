@@ -17,23 +17,25 @@ constexpr std::size_t max_messages = 200'000;
 
 class Collector final : public fleet::AgentListener {
  public:
-  Collector(const std::vector<ssh::Target>& targets, const std::function<NodeJudged(AgentRun)>& node_is_done)
-      : ends(targets.size()), targets_(targets), messages_(targets.size()), node_is_done_(node_is_done) {}
+  Collector(const std::vector<ssh::Target>& targets, const std::function<NodeJudged(AgentRun)>& node_is_done, const std::function<bool(std::size_t, const json::Value&)>& take)
+      : ends(targets.size()), targets_(targets), said_(targets.size()), node_is_done_(node_is_done), take_(take) {}
 
   void on_message(std::size_t index, const json::Value& message) override {
     if (message.string_or("type") == "progress") return;   // told as it came; nothing is made of it afterwards
-    auto& said = messages_[index];
-    if (said.size() < max_messages) said.push_back(message);
+    Said& said = said_[index];
+    if (said.count == max_messages) return;
+    ++said.count;
+    if (!take_ || !take_(index, message)) said.messages.push_back(message);
   }
   bool on_end(std::size_t index, const fleet::AgentEnd& end) override {
-    AgentRun run{index, std::move(messages_[index]), end, {}};
+    Said said = std::move(said_[index]);
+    AgentRun run{index, std::move(said.messages), end, {}};
     if (!end.done.is_null()) run.messages.push_back(end.done);   // its last word, by which a task is known to be complete
-    if (run.messages.size() >= max_messages && run.end.outcome == NodeOutcome::ok) {
+    if (said.count == max_messages && run.end.outcome == NodeOutcome::ok) {
       run.end.outcome = NodeOutcome::failed;
       run.end.why = error(code::agent_too_talkative, fmt::format("the agent sent {} messages or more; the rest was dropped", max_messages));
       run.end.why->node = run.end.node;
     }
-    messages_[index].clear();
     fleet::NodeEnd ended = node_end(targets_[index], run.end.outcome, run.end.phase, run.end.why);
     run.reason = ended.reason;
     NodeJudged judged = node_is_done_(std::move(run));
@@ -50,15 +52,21 @@ class Collector final : public fleet::AgentListener {
 
  private:
   const std::vector<ssh::Target>& targets_;
-  std::vector<std::vector<json::Value>> messages_;
+  struct Said {
+    std::vector<json::Value> messages;
+    std::size_t count = 0;               // with those that were taken
+  };
+  std::vector<Said> said_;
   const std::function<NodeJudged(AgentRun)>& node_is_done_;
+  const std::function<bool(std::size_t, const json::Value&)>& take_;
 };
 
 }  // namespace
 
 FleetSummary run_agents(SiteSession& session, Env& env, const ReachOptions& reach, std::string_view what,
                         const std::function<fleet::AgentTask(std::size_t)>& request_of,
-                        const std::function<NodeJudged(AgentRun)>& node_is_done, std::map<std::string, std::size_t> turns) {
+                        const std::function<NodeJudged(AgentRun)>& node_is_done, std::map<std::string, std::size_t> turns,
+                        const std::function<bool(std::size_t, const json::Value&)>& take) {
   const EmbeddedAgent agent = embedded_agent();
   const fleet::AgentImage image{agent.gz, std::string(agent.sha256), agent.size_bytes};
   const auto transport = transport_of(env);
@@ -67,7 +75,7 @@ FleetSummary run_agents(SiteSession& session, Env& env, const ReachOptions& reac
   options.pace = &pace;
   fleet::Turns taking_turns(std::move(turns));
   options.turns = &taking_turns;
-  Collector collector(session.targets, node_is_done);
+  Collector collector(session.targets, node_is_done, take);
   env.events.emit({.type = "run_started", .message = std::string(what), .total = static_cast<double>(session.nodes.size())});
   fleet::run_agents(*transport, session.targets, image, request_of, collector, options, env.clock, env.events, env.cancel);
   env.events.emit({.type = "run_finished"});

@@ -16,7 +16,7 @@ namespace kfab::commands {
 // What the agent of one node said, complete: its messages in order, and how the session ended.
 struct AgentRun {
   std::size_t index = 0;              // into SiteSession::nodes
-  std::vector<json::Value> messages;  // of the task, "done" last when it came
+  std::vector<json::Value> messages;  // of the task, "done" last when it came; without those that were taken as they came
   fleet::AgentEnd end;
   std::string reason;                 // why the session was not ok, without the node's name; empty when it was
 };
@@ -31,9 +31,11 @@ struct NodeJudged {
 // Starts the agent on every node of the session with the request that `request_of` makes (task and its members), and
 // hands over each node's run as soon as it is complete, on this thread. `what` is shown while it goes on.
 // Keeps to the batches and budgets of the options, and to `turns`, limits by name, where agents ask for turns.
+// `take`, where it is given, sees each message as it comes; what it says true to is not kept for the run.
 FleetSummary run_agents(SiteSession&, Env&, const ReachOptions&, std::string_view what,
                         const std::function<fleet::AgentTask(std::size_t index)>& request_of,
-                        const std::function<NodeJudged(AgentRun)>& node_is_done, std::map<std::string, std::size_t> turns = {});
+                        const std::function<NodeJudged(AgentRun)>& node_is_done, std::map<std::string, std::size_t> turns = {},
+                        const std::function<bool(std::size_t index, const json::Value& message)>& take = {});
 
 // A record of one step of one node: its name, outcome and the board serial that its agent told, the run's id, the time.
 store::NodeRecord step_record(const Env&, const fleet::AgentEnd&, std::string step);

@@ -9,6 +9,7 @@
 #include "base/diagnostic.hpp"
 #include "base/words.hpp"
 #include "fleet/cost.hpp"
+#include "json/envelope.hpp"
 #include "json/value.hpp"
 #include "manifest/load.hpp"
 #include "term/writer.hpp"
@@ -29,6 +30,7 @@ struct CommandOutput {
   std::string schema;                   // "kfab.exec/1.0"; empty: the one that the command's row declares
   json::Value data;                     // null when there is nothing to say
   std::function<json::Value()> make_data;   // takes the place of `data`, and is called only where JSON is printed: what was told of a site may fill gigabytes
+  std::optional<json::Rows> rows{};     // of an array in it that may be as large: written one by one
   Diagnostics diagnostics;
   SiteRef site;
   std::string run_id;                   // empty: Env::run_id

@@ -8,6 +8,7 @@
 
 #include "base/codes/validation.hpp"
 #include "base/text.hpp"
+#include "commands/report_shelf.hpp"
 
 namespace kfab::commands {
 namespace {
@@ -121,6 +122,7 @@ ValidateResult with_left_out(ValidateResult of_ready, CommonStart together, cons
     nodes[together.ready[k]] = std::move(out.nodes[k]);
     ends[together.ready[k]] = std::move(out.summary.ends[k]);
   }
+  const auto shelf = std::make_shared<Shelf>(env.state_dir);
   for (auto& one : together.left_out) {
     ends[one.index] = node_end(all.targets[one.index], one.run.end.outcome, one.run.end.phase, one.run.end.why);
     ValidatedNode node = judged(tests[one.index], {one.index, {}, one.run.end, one.run.reason});
@@ -131,6 +133,7 @@ ValidateResult with_left_out(ValidateResult of_ready, CommonStart together, cons
       node.judgement.reasons = {fmt::format("not loaded: {} ({})", one.why, to_string(one.code))};
       node.row.set("code", to_string(one.code)).set("reason", one.why);
     }
+    put_away(node, shelf);
     nodes[one.index] = std::move(node);
   }
   out.nodes = std::move(nodes);

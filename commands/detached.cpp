@@ -15,6 +15,7 @@
 #include "base/sha256.hpp"
 #include "base/text.hpp"
 #include "commands/output_files.hpp"
+#include "commands/report_shelf.hpp"
 #include "nodeset/nodeset.hpp"
 
 namespace kfab::commands {
@@ -117,7 +118,7 @@ ValidatedNode waiting(const NodeTest& test, const AgentRun& run, std::optional<N
 class Rounds {
  public:
   Rounds(const DetachedRun& run, SiteSession& session, std::vector<NodeTest> tests, const ValidateOptions& options, Env& env, Recorder& recorder)
-      : run_(run), session_(session), tests_(std::move(tests)), options_(options), env_(env), recorder_(recorder) {
+      : shelf(std::make_shared<Shelf>(env.state_dir)), run_(run), session_(session), tests_(std::move(tests)), options_(options), env_(env), recorder_(recorder) {
     for (const auto& job : run.left) jobs_.emplace(job.node, &job);
     result.nodes.resize(session.nodes.size());
     result.families = options.families.empty() ? validation::all_families() : options.families;
@@ -132,14 +133,17 @@ class Rounds {
       return fleet::AgentTask{std::move(request), part.sudo[i], report_limit, part.password.get()};
     };
     std::vector<std::size_t> running;
-    FleetSummary round = run_agents(part, env_, options_.site.reach, stop ? "ending the tests" : "asking how far the tests are", request_of, [&](AgentRun run) {
+    ReportReaders reports(indices.size());
+    const auto node_is_done = [&](AgentRun run) {
+      auto report = reports.finish(run.index);
       run.index = indices[run.index];
       const std::size_t index = run.index;
-      NodeJudged verdict = take(std::move(run));
+      NodeJudged verdict = take(run, std::move(report));
       const auto& job = result.nodes[index].job;
       if (job && job->state == "running" && !is_overdue(index)) running.push_back(index);
       return verdict;
-    });
+    };
+    FleetSummary round = run_agents(part, env_, options_.site.reach, stop ? "ending the tests" : "asking how far the tests are", request_of, node_is_done, {}, reports.take());
     for (std::size_t k = 0; k < indices.size(); ++k) ends_[indices[k]] = std::move(round.ends[k]);
     result.summary = summarize(ends_, fleet::Pace(racks_of(session_.targets), {}), env_);
     std::sort(running.begin(), running.end());
@@ -183,6 +187,7 @@ class Rounds {
     return left;
   }
 
+  const std::shared_ptr<Shelf> shelf;   // for what the nodes tell
   ValidateResult result;
   std::map<std::pair<Code, std::string>, std::vector<std::string>> problems;   // of jobs that have no whole result, by why: nodes
 
@@ -195,7 +200,7 @@ class Rounds {
   }
   const DetachedJob& job_of(std::size_t index) const { return *jobs_.at(session_.nodes[index]->name); }
 
-  NodeJudged take(AgentRun run) {
+  NodeJudged take(const AgentRun& run, validation::TestReport report) {
     const std::size_t index = run.index;
     const NodeTest& test = tests_[index];
     const auto job = job_in(run.messages, job_of(index).job);
@@ -211,13 +216,13 @@ class Rounds {
       return {true, {}, {}};
     }
     const auto cut = cut_of(*job, run.messages);
-    const AgentRun bare{index, {}, run.end, run.reason};
-    ValidatedNode node = judged(test, std::move(run), cut ? std::optional(cut->first) : std::nullopt);
+    ValidatedNode node = judged(test, run, std::move(report), cut ? std::optional(cut->first) : std::nullopt);
     node.job = job;
     node.measured_at = ended_at(*job, run_.started_at, env_.clock.now());
-    recorder_.put(findings_of(env_, run_.run_id, test, bare, node));
+    recorder_.put(findings_of(env_, run_.run_id, test, run, node));
     if (cut) problems[{cut->second, cut->first.why}].push_back(node.name);
     NodeJudged verdict{node.judgement.verdict != Verdict::fail, cut ? to_string(cut->second) : std::string(), node.judgement.reason()};
+    put_away(node, shelf);
     result.nodes[index] = std::move(node);
     return verdict;
   }
@@ -238,7 +243,7 @@ struct Earlier {
   std::vector<NodeTest> tests;
   std::vector<const manifest::Node*> places;
 };
-Result<Earlier> fetched_before(const DetachedRun& run, const manifest::Site& site, const Env& env) {
+Result<Earlier> fetched_before(const DetachedRun& run, const manifest::Site& site, const std::shared_ptr<Shelf>& shelf, const Env& env) {
   Earlier out;
   if (run.fetched.empty()) return out;
   KFAB_TRY(store, store::Store::open(env.state_dir, run.site));
@@ -253,6 +258,7 @@ Result<Earlier> fetched_before(const DetachedRun& run, const manifest::Site& sit
     NodeTest test = criteria_of(site, profile);
     take_job(job, test);
     out.nodes.push_back(node_of_record(test, *record));
+    put_away(out.nodes.back(), shelf);
     out.tests.push_back(std::move(test));
     out.places.push_back(place->second);
   }
@@ -300,6 +306,7 @@ ValidateResult start_detached(SiteSession& session, const std::vector<NodeTest>&
     jobs.push_back({session.nodes[i]->name, job_name(env.run_id, session.nodes[i]->name), plan.device, std::string(to_string(plan.level)), tests[i].shortened, plan.families});
   }
   recorder.work(detached_document(env.command_line, jobs));
+  const auto shelf = std::make_shared<Shelf>(env.state_dir);
   ValidateResult result;
   result.families = options.families.empty() ? validation::all_families() : options.families;
   result.nodes.resize(tests.size());
@@ -323,6 +330,7 @@ ValidateResult start_detached(SiteSession& session, const std::vector<NodeTest>&
       const std::string why = "not begun: " + one_line(bare.reason);
       node.judgement.reasons = {why};
       if (!was_cancelled(bare.end)) recorder.put(findings_of(env, env.run_id, tests[index], bare, node));
+      put_away(node, shelf);
       result.nodes[index] = std::move(node);
       return NodeJudged{false, {}, why};
     }
@@ -376,7 +384,7 @@ CommandOutput run_resume_tests(const DetachedRun& run, ValidateOptions options, 
   CommandOutput output = session.output();
   bool turned = false;
   if (rounds.fetched_any()) {
-    auto earlier = fetched_before(run, *session.site, env);
+    auto earlier = fetched_before(run, *session.site, rounds.shelf, env);
     if (!earlier) {
       output.diagnostics.push_back(std::move(earlier).error());
       earlier = Earlier();

@@ -1,12 +1,15 @@
 #include "commands/load_view.hpp"
 
 #include <algorithm>
+#include <functional>
+#include <map>
 #include <string_view>
 
 #include <fmt/format.h>
 
 #include "base/statistics.hpp"
 #include "base/text.hpp"
+#include "commands/report_shelf.hpp"
 #include "term/table.hpp"
 
 namespace kfab::commands {
@@ -14,12 +17,17 @@ namespace {
 
 constexpr std::string_view part_names[] = {"step_25", "step_50", "step_75", "step_100", "pulse", "pause"};
 
-std::vector<double> figures_of(const std::vector<ValidatedNode>& nodes, std::string_view metric) {
-  std::vector<double> out;
-  for (const auto& node : nodes)
-    for (const auto& m : node.report.measurements)
-      if (m.metric == metric && m.value) out.push_back(*m.value);
-  std::sort(out.begin(), out.end());
+constexpr std::string_view prefix = "burnin.load.";
+
+// By metric, without the prefix; each sorted.
+std::map<std::string, std::vector<double>, std::less<>> figures_of(const std::vector<ValidatedNode>& nodes) {
+  std::map<std::string, std::vector<double>, std::less<>> out;
+  for (const auto& node : nodes) {
+    const WithReport whole(node);
+    for (const auto& m : whole->report.measurements)
+      if (m.metric.starts_with(prefix) && m.value) out[m.metric.substr(prefix.size())].push_back(*m.value);
+  }
+  for (auto& [metric, values] : out) std::sort(values.begin(), values.end());
   return out;
 }
 
@@ -32,7 +40,11 @@ std::string range(const std::vector<double>& sorted) {
 }  // namespace
 
 LoadFigures load_figures(const std::vector<ValidatedNode>& nodes) {
-  const auto of = [&](std::string_view metric) { return figures_of(nodes, fmt::format("burnin.load.{}", metric)); };
+  const auto figures = figures_of(nodes);
+  const auto of = [&](std::string_view metric) {
+    const auto found = figures.find(metric);
+    return found == figures.end() ? std::vector<double>() : found->second;
+  };
   LoadFigures out{of("asked_pct"), of("worked_pct"), of("off_pct"), {}};
   for (const auto& name : part_names) {
     LoadPart part{std::string(name), of(fmt::format("{}.power_w", name)), of(fmt::format("{}.sm_clock_mhz", name)), of(fmt::format("{}.temperature_c", name))};

@@ -20,6 +20,7 @@
 #include "commands/detached.hpp"
 #include "commands/left_work.hpp"
 #include "commands/recorder.hpp"
+#include "commands/report_shelf.hpp"
 #include "commands/run_lock.hpp"
 #include "commands/validate_nodes.hpp"
 #include "nodeset/nodeset.hpp"
@@ -44,13 +45,15 @@ struct TestWork {
   SiteSession session;
   std::vector<NodeTest> tests;
   std::vector<std::size_t> to_test;                                 // places in the session
-  std::vector<std::pair<std::size_t, store::NodeRecord>> done{};
+  std::vector<std::pair<std::size_t, ValidatedNode>> done{};        // put away
   std::vector<std::string> left_out{};                              // nodes that are left and would be tested by something else now
   std::optional<std::pair<int, int>> shared{};                      // of these: how many names shared their machine then, and do now
+  std::shared_ptr<Shelf> shelf{};                                   // for what the nodes tell
 };
 
 Result<TestWork> work_of(SiteSession session, std::vector<NodeTest> tests, const ValidateOptions& options, const Env& env) {
   TestWork work{std::move(session), std::move(tests), {}};
+  work.shelf = std::make_shared<Shelf>(env.state_dir);
   if (!options.resumed) {
     work.to_test.resize(work.session.nodes.size());
     std::iota(work.to_test.begin(), work.to_test.end(), std::size_t{0});
@@ -76,7 +79,8 @@ Result<TestWork> work_of(SiteSession session, std::vector<NodeTest> tests, const
     } else if (const auto kept = run.records.find(name); kept != run.records.end()) {
       KFAB_TRY(record, store->node_record(kept->second.run_id, run.site, name, "validate"));
       if (!record) continue;
-      work.done.emplace_back(about.size(), std::move(*record));
+      work.done.emplace_back(about.size(), kept_node(work.tests[i], *record));
+      put_away(work.done.back().second, work.shelf);
       about.push_back(i);
     }
   }
@@ -117,7 +121,7 @@ ValidateResult run_attached(TestWork& work, double predicted_s, const ValidateOp
   ValidateResult result;
   result.families = options.families.empty() ? validation::all_families() : options.families;
   result.nodes.resize(work.session.nodes.size());
-  for (const auto& [i, record] : work.done) result.nodes[i] = kept_node(work.tests[i], record);
+  for (auto& [i, node] : work.done) result.nodes[i] = std::move(node);
   SiteSession part = part_of(work.session, work.to_test);
   const auto request_of = [&](std::size_t index) {
     const auto& plan = work.tests[work.to_test[index]].plan;
@@ -125,17 +129,18 @@ ValidateResult run_attached(TestWork& work, double predicted_s, const ValidateOp
     request.set("task", "test").set("run_id", env.run_id);
     return fleet::AgentTask{std::move(request), part.sudo[index], std::chrono::seconds(static_cast<long long>(plan.deadline_s)), part.password.get()};
   };
-  result.summary = run_agents(part, env, options.site.reach,
-             fmt::format("testing (about {} per node)", format_duration_s(predicted_s)), request_of, [&](AgentRun run) {
-               const std::size_t index = work.to_test[run.index];
-               const NodeTest& test = work.tests[index];
-               const AgentRun copy{index, {}, run.end, run.reason};
-               ValidatedNode node = judged(test, std::move(run));
-               if (!was_cancelled(copy.end)) recorder.put(findings_of(env, env.run_id, test, copy, node));
-               NodeJudged verdict{node.judgement.verdict != Verdict::fail, {}, node.judgement.reason()};
-               result.nodes[index] = std::move(node);
-               return verdict;
-             });
+  ReportReaders reports(part.nodes.size());
+  const auto node_is_done = [&](const AgentRun& run) {
+    const std::size_t index = work.to_test[run.index];
+    const NodeTest& test = work.tests[index];
+    ValidatedNode node = judged(test, run, reports.finish(run.index));
+    if (!was_cancelled(run.end)) recorder.put(findings_of(env, env.run_id, test, run, node));
+    NodeJudged verdict{node.judgement.verdict != Verdict::fail, {}, node.judgement.reason()};
+    put_away(node, work.shelf);
+    result.nodes[index] = std::move(node);
+    return verdict;
+  };
+  result.summary = run_agents(part, env, options.site.reach, fmt::format("testing (about {} per node)", format_duration_s(predicted_s)), request_of, node_is_done, {}, reports.take());
   result.fleet = judge_beside_peers(result.nodes, work.tests, work.session.nodes, env.run_id, env, recorder);
   return result;
 }
@@ -157,6 +162,7 @@ ValidateResult run_together(TestWork& work, double predicted_s, bool detach, con
   result.families = options.families;
   if (!together.ready.empty() && !env.cancel.requested()) {
     TestWork ready{part_of(work.session, together.ready), tests_of_ready(together, work.tests, env), {}};
+    ready.shelf = work.shelf;
     ready.to_test.resize(together.ready.size());
     std::iota(ready.to_test.begin(), ready.to_test.end(), std::size_t{0});
     result = detach ? start_detached(ready.session, ready.tests, options, env, recorder) : run_attached(ready, predicted_s, options, env, recorder);
@@ -259,6 +265,7 @@ CommandOutput conclude(ValidateResult result, CommandOutput output, const Env& e
   output.signal = env.cancel.signal();
   const auto kept = std::make_shared<const ValidateResult>(std::move(result));
   output.make_data = [kept] { return to_json(*kept); };
+  output.rows = rows_of_nodes(kept);
   output.render = [kept](term::Writer& out) { render(*kept, out); };
   return output;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -37,13 +38,21 @@ struct NodeJob {
   std::optional<double> ended_s_ago{};          // when the node told of it
 };
 
+class Shelf;
+// Where a node's report and judgement are put away (report_shelf.hpp), by their numbers.
+struct Shelved {
+  std::shared_ptr<Shelf> shelf;
+  std::size_t report = 0, judgement = 0;
+};
+
 struct ValidatedNode {
   json::Object row;                             // node, outcome, phase, code, reason, duration_s
   std::string name, profile, device, level, criteria;
   NodeOutcome outcome = NodeOutcome::unreachable;
   std::string reason;                           // why the session was not ok, without the node's name
-  validation::NodeJudgement judgement;
-  validation::TestReport report;
+  validation::NodeJudgement judgement;          // once put away: the verdicts, each with one reason
+  validation::TestReport report;                // once put away: without figures, statuses and mismatches
+  std::optional<Shelved> shelved{};             // where they are whole; nothing: here
   std::optional<NodeJob> job;                   // of tests that go on, or went on, by themselves
   std::string board_serial;                     // that its agent told
   std::optional<Timestamp> measured_at{};       // absent: now, while it was watched
@@ -92,7 +101,9 @@ struct ValidateResult {
 // load{kind, period_s|null, duty_pct|null, start{at, tolerance_s, clocks[]}|null}|null without a burn-in, predicted_s, plans[]{profile, device, level, criteria|null, nodes, predicted_s, families[]{family, predicted_s}}, fleet{} (judge.hpp),
 // families[], counts{}, failures{}, cost{}, verdicts{pass, degraded, fail, not_judged}, nodes[]: the row's keys, profile, device, level,
 // criteria, verdict, job{id, state, elapsed_s, left_s, progress[]}|null, accelerators[], criteria_verdicts[], tests[], mismatches[].
+// The array nodes[] is empty there: its elements are made one at a time, because of a site they fill gigabytes.
 json::Value to_json(const ValidateResult&);
+json::Rows rows_of_nodes(std::shared_ptr<const ValidateResult>);
 void render(const ValidateResult&, term::Writer&);
 
 // The output of a command whose result this is: counts, what has no criteria, the outcome.

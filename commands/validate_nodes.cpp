@@ -8,11 +8,14 @@
 #include "base/sha256.hpp"
 #include "base/text.hpp"
 #include "commands/judge.hpp"
+#include "commands/report_shelf.hpp"
 #include "commands/test_records.hpp"
 #include "manifest/criteria_choice.hpp"
 
 namespace kfab::commands {
 namespace {
+
+constexpr std::ptrdiff_t worth_telling = 200;   // nodes that are held beside each other, before somebody waits for it
 
 // The verdict on the node's report, beside its peers where they are known.
 void judge_report(ValidatedNode& node, const NodeTest& test, const std::map<std::string, const validation::Peers*>* peers) {
@@ -114,9 +117,13 @@ Result<std::vector<NodeTest>> plan_nodes(const SiteSession& session, const Valid
   return tests;
 }
 
-ValidatedNode judged(const NodeTest& test, AgentRun run, std::optional<Cut> cut) {
+ValidatedNode judged(const NodeTest& test, const AgentRun& run, std::optional<Cut> cut) {
   validation::ReportReader reader;
   for (const auto& message : run.messages) reader.take(message);
+  return judged(test, run, reader.finish(), std::move(cut));
+}
+
+ValidatedNode judged(const NodeTest& test, const AgentRun& run, validation::TestReport report, std::optional<Cut> cut) {
   ValidatedNode node;
   node.row = node_row(run.end);
   node.name = run.end.node;
@@ -126,7 +133,7 @@ ValidatedNode judged(const NodeTest& test, AgentRun run, std::optional<Cut> cut)
   node.criteria = criteria_name(test.criteria);
   node.outcome = run.end.outcome;
   node.reason = run.reason;
-  node.report = reader.finish();
+  node.report = std::move(report);
   node.board_serial = one_line(run.end.hello.string_or("board_serial"), 80);
   if (node.outcome != NodeOutcome::ok && !(cut && cut->fails)) cut = Cut{fmt::format("the report is incomplete: {}", one_line(node.reason))};
   if (cut) {
@@ -180,8 +187,16 @@ double predicted_total_s(const ReachOptions& reach, std::size_t nodes, double pe
 validation::FleetFindings judge_beside_peers(std::vector<ValidatedNode>& nodes, const std::vector<NodeTest>& tests, const std::vector<const manifest::Node*>& places,
                                              const std::string& run_id, const Env& env, Recorder& recorder) {
   validation::Fleet fleet;
-  for (std::size_t i = 0; i < nodes.size(); ++i)
-    if (!nodes[i].report.accelerators.empty()) fleet.add({nodes[i].name, places[i]->rack, places[i]->tranche, nodes[i].profile, nodes[i].level}, nodes[i].report, nodes[i].device);
+  const auto told = std::count_if(nodes.begin(), nodes.end(), [](const auto& node) { return !node.report.accelerators.empty(); });
+  if (told >= worth_telling)   // a node takes some 10 ms
+    env.events.emit({.type = "message", .message = fmt::format("holding {} beside each other", plural(static_cast<long long>(told), "node"))});
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    ValidatedNode& node = nodes[i];
+    if (node.report.accelerators.empty()) continue;
+    take_report(node);
+    fleet.add({node.name, places[i]->rack, places[i]->tranche, node.profile, node.level}, node.report, node.device);
+    drop_report(node);
+  }
   auto findings = fleet.findings();
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     ValidatedNode& node = nodes[i];
@@ -191,6 +206,7 @@ validation::FleetFindings judge_beside_peers(std::vector<ValidatedNode>& nodes, 
     if (!other && (node.report.accelerators.empty() || (!asks && dissents.empty()))) continue;
     const Verdict was = node.judgement.verdict;
     const auto accelerators_were = node.judgement.accelerators;
+    take_report(node);
     const auto peers = fleet.peers_of(node.profile, node.report, node.level);
     judge_report(node, tests[i], &peers);
     validation::take_dissents(dissents, node.name, node.judgement);
@@ -220,6 +236,7 @@ validation::FleetFindings judge_beside_peers(std::vector<ValidatedNode>& nodes, 
       found.nodes.push_back(std::move(record));
     }
     if (!found.measurements.empty() || changed) recorder.put(found);
+    if (node.shelved) put_away(node, node.shelved->shelf);
   }
   return findings;
 }

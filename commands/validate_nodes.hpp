@@ -1,8 +1,10 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "commands/agent_runs.hpp"
@@ -51,15 +53,29 @@ std::string digest_of(const NodeTest&);
 // What a run has kept of a node that it tested ("validate", with the whole document), judged again as part of this one.
 ValidatedNode kept_node(const NodeTest&, const store::NodeRecord&);
 
+// Reads the reports of a run's nodes as they come, because the messages take several times what the report does.
+class ReportReaders {
+ public:
+  explicit ReportReaders(std::size_t nodes) : readers_(nodes) {}
+  std::function<bool(std::size_t index, const json::Value& message)> take() {
+    return [this](std::size_t index, const json::Value& message) { return readers_[index].take(message); };
+  }
+  validation::TestReport finish(std::size_t index) { return std::exchange(readers_[index], validation::ReportReader()).finish(); }
+
+ private:
+  std::vector<validation::ReportReader> readers_;
+};
+
 // The verdict on what an agent said. A session that did not end well is a cut by itself.
-ValidatedNode judged(const NodeTest&, AgentRun, std::optional<Cut> cut = {});
+ValidatedNode judged(const NodeTest&, const AgentRun&, validation::TestReport, std::optional<Cut> cut = {});
+ValidatedNode judged(const NodeTest&, const AgentRun&, std::optional<Cut> cut = {});   // whose messages hold the report
 
 // How long all of them take, with what each profile and level is given to do: batch by batch and window by window.
 std::vector<PlannedTests> planned(const std::vector<NodeTest>&);
 double predicted_total_s(const ReachOptions&, std::size_t nodes, double per_node_s);
 
 // Judges again those nodes whose criteria compare them with their peers, once all figures of the run are there, and keeps what
-// became of it. Digests are voted on.
+// became of it. Digests are voted on. Reports that were put away are fetched one at a time.
 // `places` are the manifest's nodes, in the same order.
 validation::FleetFindings judge_beside_peers(std::vector<ValidatedNode>&, const std::vector<NodeTest>&, const std::vector<const manifest::Node*>& places, const std::string& run_id,
                                              const Env&, Recorder&);

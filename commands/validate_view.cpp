@@ -8,6 +8,7 @@
 #include "base/text.hpp"
 #include "commands/judge.hpp"
 #include "commands/load_view.hpp"
+#include "commands/report_shelf.hpp"
 #include "commands/validate.hpp"
 #include "fleet/fold.hpp"
 #include "json/diagnostic.hpp"
@@ -72,6 +73,16 @@ json::Value mismatches_json(const ValidatedNode& node) {
   return out;
 }
 
+json::Value node_json(const ValidatedNode& node) {
+  json::Object row = node.row;
+  row.set("profile", node.profile).set("device", node.device).set("level", node.level).set("criteria", json::text_or_null(node.criteria));
+  row.set("verdict", to_string(node.judgement.verdict)).set("reasons", json::array_of(node.judgement.reasons));
+  row.set("job", job_json(node.job)).set("accelerators", accelerators_json(node)).set("criteria_verdicts", criteria_json(node));
+  row.set("measurements", measurements_json(node)).set("tests", tests_json(node)).set("mismatches", mismatches_json(node));
+  row.set("refused", json::to_json(node.report.refused));
+  return row;
+}
+
 // One criterion over all nodes that it was held against.
 struct Spread {
   std::string metric, unit, criterion;
@@ -96,8 +107,9 @@ term::Cell verdict_cell(const Spread& spread) {
 
 std::vector<Spread> spreads_of(const ValidateResult& result) {
   std::vector<Spread> spreads;
-  for (const auto& node : result.nodes)
-    for (const auto& c : node.judgement.criteria) {
+  for (const auto& node : result.nodes) {
+    const WithReport whole(node);
+    for (const auto& c : whole->judgement.criteria) {
       if (!c.counts && !c.value && c.reason.ends_with("is not part of this run")) continue;   // in the JSON
       auto same = std::find_if(spreads.begin(), spreads.end(), [&](const Spread& s) {
         return s.criterion == c.criterion && s.metric == c.metric && s.unit == c.unit && s.limit == c.limit;
@@ -106,6 +118,7 @@ std::vector<Spread> spreads_of(const ValidateResult& result) {
       if (c.value) same->values.push_back(*c.value);
       if (c.counts) same->verdict = same->verdict ? worse(*same->verdict, c.verdict) : c.verdict;
     }
+  }
   for (Spread& spread : spreads) std::sort(spread.values.begin(), spread.values.end());
   return spreads;
 }
@@ -217,23 +230,19 @@ void render_plans(const ValidateResult& result, term::Writer& out) {
 
 }  // namespace
 
+json::Rows rows_of_nodes(std::shared_ptr<const ValidateResult> result) {
+  return {"nodes", [result = std::move(result)](const auto& tell) {
+            for (const auto& node : result->nodes) tell(node_json(*WithReport(node)));
+          }};
+}
+
 json::Value to_json(const ValidateResult& result) {
-  json::Array nodes;
   std::int64_t verdicts[4] = {0, 0, 0, 0};
-  for (const auto& node : result.nodes) {
-    ++verdicts[static_cast<std::size_t>(node.judgement.verdict)];
-    json::Object row = node.row;
-    row.set("profile", node.profile).set("device", node.device).set("level", node.level).set("criteria", json::text_or_null(node.criteria));
-    row.set("verdict", to_string(node.judgement.verdict)).set("reasons", json::array_of(node.judgement.reasons));
-    row.set("job", job_json(node.job)).set("accelerators", accelerators_json(node)).set("criteria_verdicts", criteria_json(node));
-    row.set("measurements", measurements_json(node)).set("tests", tests_json(node)).set("mismatches", mismatches_json(node));
-    row.set("refused", json::to_json(node.report.refused));
-    nodes.emplace_back(std::move(row));
-  }
+  for (const auto& node : result.nodes) ++verdicts[static_cast<std::size_t>(node.judgement.verdict)];
   const json::Object by_verdict{{"pass", verdicts[0]}, {"degraded", verdicts[1]}, {"fail", verdicts[2]}, {"not_judged", verdicts[3]}};
   json::Object data{{"families", json::array_of(result.families)}, {"load", load_json(result)}, {"predicted_s", result.predicted_s}, {"plans", plans_json(result)}, {"counts", result.counts.to_json()}};
   add_to(data, result.summary);
-  return data.set("verdicts", by_verdict).set("fleet", to_json(result.fleet)).set("nodes", std::move(nodes));
+  return data.set("verdicts", by_verdict).set("fleet", to_json(result.fleet)).set("nodes", json::Array());
 }
 
 void render(const ValidateResult& result, term::Writer& out) {

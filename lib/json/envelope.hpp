@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <string_view>
@@ -12,6 +14,12 @@
 
 namespace kfab::json {
 
+// The elements of one array of a result, made one at a time: those of a whole site fill gigabytes.
+struct Rows {
+  std::string member;                   // of `data`, an empty array there
+  std::function<void(const std::function<void(Value)>& tell)> each;   // in their order
+};
+
 // What stands around every result: the same keys on every command, also on failure.
 struct Envelope {
   std::string schema;                   // "kfab.exec/1.0"
@@ -23,10 +31,13 @@ struct Envelope {
   Outcome outcome = Outcome::yes;
   int exit_code = 0;
   Value data;
+  std::optional<Rows> rows{};
   Diagnostics diagnostics;
 };
 
-Object to_json(const Envelope&);
+
+// As one indented document, with a final newline.
+void write(std::ostream&, Envelope);
 
 // `-o ndjson`: one JSON document per line. The first line, {"type": "hello", "schema": "kfab.events/1.0", ...}, is
 // written on construction; every event follows as it happens, each flushed; finish() writes the result as the last.
@@ -35,7 +46,7 @@ class NdjsonSink final : public EventSink {
   NdjsonSink(std::ostream& out, const Clock& clock, std::string_view kfab_version, std::string_view command,
              std::string_view run_id);
   void emit(const Event&) override;
-  void finish(const Envelope&);
+  void finish(Envelope);
 
  private:
   std::ostream& out_;

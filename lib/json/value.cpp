@@ -4,6 +4,7 @@
 #include <cmath>
 #include <iterator>
 #include <limits>
+#include <ostream>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -23,11 +24,16 @@ constexpr std::size_t max_members = 4'096;
 // Writes a value as text. Our own and not nlohmann's, whose ordered objects look for a key by trying every one.
 class Printer {
  public:
-  explicit Printer(bool pretty) : pretty_(pretty) {}
+  explicit Printer(bool pretty, std::ostream* out = nullptr, const StreamedArray* streamed = nullptr) : pretty_(pretty), out_(out), streamed_(streamed) {}
   std::string text;
 
   void print(const Value& value) {
+    if (streamed_ && &value == streamed_->in) return put_streamed();
     std::visit([this](const auto& v) { put(v); }, value.data());
+  }
+  void flush() {
+    *out_ << text;
+    text.clear();
   }
 
  private:
@@ -52,6 +58,21 @@ class Printer {
     }
     --depth_;
     new_line();
+    text += ']';
+  }
+  void put_streamed() {
+    bool first = true;
+    text += '[';
+    ++depth_;
+    streamed_->each([&](const Value& element) {
+      if (!first) text += ',';
+      first = false;
+      new_line();
+      print(element);
+      flush();
+    });
+    --depth_;
+    if (!first) new_line();
     text += ']';
   }
   void put(const Object& object) {
@@ -97,6 +118,8 @@ class Printer {
 
   bool pretty_;
   std::size_t depth_ = 0;
+  std::ostream* out_;                // null: all of it stays in `text`
+  const StreamedArray* streamed_;
 };
 
 std::string print(const Value& value, bool pretty) {
@@ -301,6 +324,12 @@ const Array& Value::array_at(std::string_view key) const {
 
 std::string dump(const Value& value) { return print(value, false); }
 std::string dump_pretty(const Value& value) { return print(value, true); }
+
+void write(std::ostream& out, const Value& value, bool pretty, const StreamedArray& streamed) {
+  Printer printer(pretty, &out, streamed.in ? &streamed : nullptr);
+  printer.print(value);
+  printer.flush();
+}
 
 Result<Value> parse(std::string_view text, std::size_t max_bytes) {
   if (text.size() > max_bytes) return error(code::bad_json, fmt::format("JSON document of {} bytes is larger than {}", text.size(), max_bytes));

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
+#include <iosfwd>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -101,6 +103,15 @@ class Value {
 // One line, or indented by two. Invalid UTF-8 is replaced by U+FFFD. No final newline.
 std::string dump(const Value&);
 std::string dump_pretty(const Value&);
+
+// An array whose elements are made one at a time while it is written, because all together they would fill the memory. It stands where
+// the empty array `in` stands in the document; `each` hands every element to its argument, in order.
+struct StreamedArray {
+  const Value* in = nullptr;
+  std::function<void(const std::function<void(const Value&)>& element)> each;
+};
+// The same text, written while it is made.
+void write(std::ostream&, const Value&, bool pretty, const StreamedArray& = {});
 
 // Reads one document. Errors: bad_json, with the byte offset. Because this reads what nodes send, nesting deeper than
 // 64, more than 2 million values, more than 4,096 members in one object and documents past `max_bytes` are refused. Of

@@ -1,6 +1,7 @@
 #include "validation/measurement.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "base/codes/validation.hpp"
@@ -83,10 +84,16 @@ void ReportReader::keep(Measurement one, const json::Value& value) {
   report_.measurements.push_back(std::move(one));
 }
 
-void ReportReader::take(const json::Value& message) {
+bool ReportReader::take(const json::Value& message) {
+  static constexpr std::array types{"accelerator", "measurement", "figures", "test_done", "mismatch", "versions", "accelerator_done", "refused"};
   const std::string type = message.string_or("type");
+  if (std::find(types.begin(), types.end(), type) == types.end()) return false;
+  read(message, type);
+  return true;
+}
+
+void ReportReader::read(const json::Value& message, const std::string& type) {
   if (type == "refused") return refuse(word(message, "reason", detail_chars));   // of a report that was kept
-  if (type != "accelerator" && type != "measurement" && type != "figures" && type != "test_done" && type != "mismatch" && type != "versions" && type != "accelerator_done") return;
   const std::string device = word(message, "device");
   if (!known_device(device)) return refuse("a message of type " + type + " is of an unknown device '" + one_line(device, 40) + "'");
   const auto full = [&](std::size_t size, std::size_t limit) {
@@ -135,7 +142,7 @@ void ReportReader::take(const json::Value& message) {
     one.detail = word(message, "detail", detail_chars);
     for (const auto& sample : message.array_at("samples")) {
       const auto number = sample.is_number() ? sample.as_double() : std::nullopt;
-      if (one.samples.size() >= limits_.samples || !number || !std::isfinite(*number)) {
+      if (one.samples.size() >= limits_.samples || ++samples_ > limits_.samples_in_all || !number || !std::isfinite(*number)) {
         refuse("measurement " + one.metric + " has too many samples, or one that is no finite number");
         one.samples.clear();
         break;

@@ -66,22 +66,25 @@ struct TestReport {
 json::Array messages_of(const TestReport&);
 
 struct ReportLimits {
-  std::size_t accelerators = 256, measurements = 20'000, statuses = 5'000, mismatches = 4'096, samples = 10'000;
+  std::size_t accelerators = 256, measurements = 20'000, statuses = 5'000, mismatches = 4'096, samples = 10'000, samples_in_all = 1'000'000;
 };
 
 // Collects the messages of one node's "test" task. Messages of other types are ignored.
 class ReportReader {
  public:
   explicit ReportReader(ReportLimits limits = {}) : limits_(limits) {}
-  void take(const json::Value& message);
+  // Whether the message is one of a report.
+  bool take(const json::Value& message);
   const TestReport& report() const { return report_; }
   TestReport finish() { return std::move(report_); }
 
  private:
   void refuse(std::string why);
   void keep(Measurement, const json::Value& value);
+  void read(const json::Value& message, const std::string& type);
   ReportLimits limits_;
   TestReport report_;
+  std::size_t samples_ = 0;          // of all figures
 };
 
 }  // namespace kfab::validation

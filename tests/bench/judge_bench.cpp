@@ -2,23 +2,19 @@
 // with a figure for every metric that the criteria of the H200 ask for, and judges them again, first keeping nothing, then with
 // every verdict kept. The limits are those of a run over such a site: 5 minutes and 1 GiB on two cores.
 //   bench_judge [NODES] [ACCELERATORS_PER_NODE]      default 32500 8
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <set>
 #include <sstream>
 #include <string>
 
 #include <fmt/format.h>
 
 #include "base/text.hpp"
+#include "bench/tested_site.hpp"
 #include "commands/judge.hpp"
 #include "manifest/load.hpp"
 #include "store/store.hpp"
@@ -28,74 +24,7 @@ namespace {
 
 using namespace kfab;
 using namespace kfab::validation;
-
-constexpr double limit_s = 300, limit_mib = 1024;
-constexpr const char* model = "NVIDIA H200";
-
-std::string manifest_of(int nodes, int accelerators) {
-  return fmt::format(R"(apiVersion: kfab/v1
-kind: Site
-metadata: {{name: bench, title: Bench, country: KR, as_of: 2026-11-22}}
-spec:
-  kind: campus
-  tranches:
-    - {{name: p1, due: 2027-11-30, targets: [{{profile: h200, nodes: {0}, accelerators: {1}}}], ready_when: {{level: standard}}}}
-  nodes:
-    - {{group: gpu, tranche: p1, profile: h200, range: "n[00001-{0:05}]", rack: "r[0001-{2:04}]", nodes_per_rack: 50}}
----
-apiVersion: kfab/v1
-kind: Profile
-metadata: {{name: h200, version: "1", title: eight H200}}
-spec: {{vendor: nvidia, accelerator: H200, per_node: {3}, nameplate: 10.2 kW, nominal: {{hbm_gbps: 4800}}, criteria: nvidia-h200}}
-)", nodes, nodes * accelerators, (nodes + 49) / 50, accelerators);
-}
-
-// A sound figure for what all criteria on one metric ask, which differs a little from one accelerator to the next; one in a thousand
-// is slow beside its peers and above every floor.
-double figure_of(const manifest::CriteriaSet& set, const manifest::Criterion& first, int number) {
-  const double spread = 1 + 0.004 * std::sin(number * 12.9898);
-  const bool slow = number % 1000 == 137;
-  double floor = 0, ceiling = 0;
-  bool rate = false, bounded = false;
-  for (const auto& c : set.criteria) {
-    if (c.metric != first.metric || c.basis == manifest::Basis::fleet_relative) continue;
-    if (c.direction == manifest::Direction::equal) return c.limit.value_or(0);
-    if (c.direction == manifest::Direction::max) ceiling = c.limit.value_or(0), bounded = true;
-    else floor = std::max({floor, c.limit.value_or(0), c.nominal_key.empty() ? 0.0 : 4800.0});
-  }
-  for (const auto unit : {"gbps", "tflops", "tops"}) rate |= first.unit == unit;
-  if (rate) return 1.2 * std::max(floor, 500.0) * spread * (slow ? 0.9 : 1);
-  if (first.unit == "percent" && floor > 0) return std::max(floor, 99.0);
-  if (first.unit == "c") return 60 * spread;
-  return bounded ? std::min(ceiling, 0.0) : floor * 1.1;
-}
-
-TestReport report_of(const manifest::CriteriaSet& set, int node, int accelerators) {
-  TestReport report;
-  for (int i = 0; i < accelerators; ++i) {
-    const std::string id = fmt::format("GPU-{:08x}-0000-4000-8000-{:012x}", node, i);
-    report.accelerators.push_back({id, "cuda", model, fmt::format("0000:{:02x}:00.0", 16 * i), "", i, i / 4, std::uint64_t{141} << 30});
-    std::set<std::string> metrics, tests;
-    for (const auto& c : set.criteria) {
-      if (!metrics.insert(c.metric).second) continue;
-      const auto dot = c.metric.find('.');
-      const std::string family = c.metric.substr(0, dot), rest = c.metric.substr(dot + 1);
-      const std::string test = family == "burnin" || family == "bandwidth" ? rest.substr(0, rest.find('.')) : family;
-      std::vector<std::string> of{test};
-      if (family == "health") of = {"health"};
-      if (family == "counters" || family == "pcie") of = {"health", "memory", "bandwidth", "burnin"};   // told for each family
-      for (const auto& one : of) {
-        report.measurements.push_back({id, "cuda", one, c.metric, c.unit, figure_of(set, c, node * accelerators + i), {}, "", family == "health" ? "" : "512 MiB, 20 samples"});
-        tests.insert(one);
-      }
-    }
-    for (const auto& test : tests) {
-      report.measurements.push_back({id, "cuda", test, "selftest." + test + ".found", "ratio", 1.0, {}, "", ""});
-      report.statuses.push_back({id, "cuda", test, TestState::ran, "", "", 12.5});
-    }
-  }
-  return report;
-}
+using namespace kfab::bench;
 
 int fill(const std::filesystem::path& dir, int nodes, int accelerators) {
   const auto set = manifest::built_in_criteria("nvidia-h200");
@@ -152,26 +81,6 @@ int judge(const std::filesystem::path& dir, Told told) {
   return counts.int_or("judged", 0) > 0 && counts.int_or("without_report", 1) == 0 && counts.int_or("changed", 0) < counts.int_or("judged", 0) ? 0 : 1;
 }
 
-// One step in a process of its own, so that its memory is its own.
-bool step(const char* what, const char* self, const char* word, const std::string& dir, int nodes, int accelerators, bool limited) {
-  std::fflush(stdout);
-  const auto begin = std::chrono::steady_clock::now();
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::execl(self, self, word, dir.c_str(), std::to_string(nodes).c_str(), std::to_string(accelerators).c_str(), nullptr);
-    ::_exit(127);
-  }
-  int status = 0;
-  rusage used{};
-  if (child < 0 || ::wait4(child, &status, 0, &used) != child) return false;
-  const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  const double cpu = double(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + double(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
-  const double mib = double(used.ru_maxrss) / 1024;
-  const bool met = !limited || (wall <= limit_s && mib <= limit_mib);
-  std::printf("%-36s %7.1f s wall %7.1f s cpu %6.0f MiB%s\n", what, wall, cpu, mib, !limited ? "" : met ? "  (limits 300 s, 1024 MiB: met)" : "  (limits 300 s, 1024 MiB: NOT MET)");
-  return met && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -183,11 +92,11 @@ int main(int argc, char** argv) {
   std::string pattern = (std::filesystem::temp_directory_path() / "kfab-bench-XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr) return 1;
   std::ofstream(pattern + "/site.yaml") << manifest_of(nodes, accelerators);
-  const char* self = "/proc/self/exe";
-  bool met = step("filled", self, "fill", pattern, nodes, accelerators, false);
-  met = met && step("kfab judge --dry-run", self, "look", pattern, nodes, accelerators, true);
-  met = step("kfab judge --dry-run -o json", self, "json", pattern, nodes, accelerators, false) && met;
-  met = step("kfab judge", self, "keep", pattern, nodes, accelerators, true) && met;
+  const std::string of = std::to_string(nodes), each = std::to_string(accelerators);
+  bool met = step("filled", {"fill", pattern, of, each}, std::nullopt);
+  met = met && step("kfab judge --dry-run", {"look", pattern, of, each}, whole_site);
+  met = step("kfab judge --dry-run -o json", {"json", pattern, of, each}, std::nullopt) && met;
+  met = step("kfab judge", {"keep", pattern, of, each}, whole_site) && met;
   std::filesystem::remove_all(pattern);
   return met ? 0 : 1;
 }

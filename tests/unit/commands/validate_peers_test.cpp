@@ -5,6 +5,7 @@
 
 #include "base/ids.hpp"
 #include "commands/detached.hpp"
+#include "commands/report_shelf.hpp"
 #include "commands/validate_nodes.hpp"
 #include "fake_env.hpp"
 
@@ -96,10 +97,23 @@ TEST_CASE_FIXTURE(Bench, "a node that was fetched alone is held beside those tha
   CHECK(nodes[0].judgement.verdict == Verdict::pass);
   CHECK(nodes[0].report.accelerators.size() == 1);
   CHECK(nodes[0].level == "soak");
+  bool away = false;
+  SUBCASE("with reports in memory") {}
+  SUBCASE("with reports that were put away") {
+    away = true;
+    const auto shelf = std::make_shared<Shelf>(dir, 0);
+    for (auto& node : nodes) put_away(node, shelf);
+    CHECK(shelf->bytes_in_file() > 0);
+  }
   judge_beside_peers(nodes, {test, test, test, test}, {&wrong, &a, &b, &c}, env.run_id, env, *recorder);
   CHECK(nodes[0].judgement.verdict == Verdict::fail);
   CHECK(nodes[1].judgement.verdict == Verdict::pass);
+  CHECK(nodes[0].report.measurements.empty() == away);
+  CHECK(WithReport(nodes[0])->report.measurements.size() == 2);
+  CHECK(WithReport(nodes[0])->judgement.criteria.size() == 1);
+  CHECK(WithReport(nodes[1])->judgement.criteria.size() == 1);
   CHECK(kept("wrong").verdict == Verdict::fail);
+  CHECK(kept("wrong").detail.array_at("report").size() == kept("a").detail.array_at("report").size());
   CHECK(kept("wrong").board_serial == "B-wrong");
   CHECK(kept("a").verdict == Verdict::pass);
 }

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <sstream>
 
 #include "base/codes/store.hpp"
 #include "json/diagnostic.hpp"
@@ -51,6 +52,24 @@ TEST_CASE("members keep the order in which they were set") {
 TEST_CASE("indented output") {
   const Value value = Object{{"a", Array{1, Object{}, Array{}}}, {"b", Object{{"c", "x"}}}};
   CHECK(json::dump_pretty(value) == "{\n  \"a\": [\n    1,\n    {},\n    []\n  ],\n  \"b\": {\n    \"c\": \"x\"\n  }\n}");
+}
+
+TEST_CASE("an array that is written element by element reads as if it had been there") {
+  const Array elements{1, Object{{"k", Array{}}}, "x", Array{true}};
+  for (const std::size_t count : {0UL, 1UL, 4UL})
+    for (const bool pretty : {true, false}) {
+      const Array some(elements.begin(), elements.begin() + static_cast<std::ptrdiff_t>(count));
+      const Value whole = Object{{"a", Array{}}, {"b", Object{{"rows", some}, {"c", Array{}}}}, {"d", 1}};
+      const Value document = Object{{"a", Array{}}, {"b", Object{{"rows", Array{}}, {"c", Array{}}}}, {"d", 1}};
+      const json::StreamedArray streamed{&document["b"]["rows"], [&](const auto& element) {
+                                           for (const Value& one : some) element(one);
+                                         }};
+      std::ostringstream out, plain;
+      json::write(out, document, pretty, streamed);
+      json::write(plain, whole, pretty);
+      CHECK(out.str() == (pretty ? json::dump_pretty(whole) : json::dump(whole)));
+      CHECK(plain.str() == (pretty ? json::dump_pretty(whole) : json::dump(whole)));
+    }
 }
 
 TEST_CASE("what JSON cannot say is null or replaced") {
