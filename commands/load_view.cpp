@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::string_view part_names[] = {"step_25", "step_50", "step_75", "step_100", "pulse", "pause"};
 
-constexpr std::string_view prefix = "burnin.load.";
+constexpr std::string_view load_prefix = "burnin.load.";
 
 // By metric, without the prefix; each sorted.
 std::map<std::string, std::vector<double>, std::less<>> figures_of(const std::vector<ValidatedNode>& nodes) {
@@ -25,7 +25,7 @@ std::map<std::string, std::vector<double>, std::less<>> figures_of(const std::ve
   for (const auto& node : nodes) {
     const WithReport whole(node);
     for (const auto& m : whole->report.measurements)
-      if (m.metric.starts_with(prefix) && m.value) out[m.metric.substr(prefix.size())].push_back(*m.value);
+      if (m.metric.starts_with(load_prefix) && m.value) out[m.metric.substr(load_prefix.size())].push_back(*m.value);
   }
   for (auto& [metric, values] : out) std::sort(values.begin(), values.end());
   return out;
