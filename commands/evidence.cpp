@@ -9,6 +9,7 @@
 #include "base/codes/store.hpp"
 #include "base/result.hpp"
 #include "base/text.hpp"
+#include "commands/left_work.hpp"
 #include "commands/site_session.hpp"
 #include "provision/desired_state.hpp"
 
@@ -79,6 +80,9 @@ std::variant<Grounds, CommandOutput> read_grounds(const std::string& path, Env& 
       facts = facts_of(std::move(*told));
     }
     add_desired(*site, *evidence, facts, grounds.context.desired_sha256);
+    auto left = tests_left_to_nodes(site->metadata.name, *store);
+    if (!left) return not_started(std::move(left).error());
+    grounds.context.tests_left.merge(*left);
     grounds.evidence.emplace(site->metadata.name, std::move(evidence).value());
   }
   return grounds;

@@ -55,7 +55,7 @@ void render(const validation::FleetFindings& found, term::Writer& out) {
     term::Table table({{"Beside its peers"}, {"Slot", term::Align::right}, {"Rack"}, {"Metric"}, {"Value", term::Align::right}, {"Deviations", term::Align::right}});
     for (std::size_t i = 0; i < std::min(most_lines, found.outliers.size()); ++i) {
       const auto& o = found.outliers[i];
-      table.row({o.node, std::to_string(o.slot), o.rack.empty() ? "-" : o.rack, o.link.empty() ? o.metric : o.metric + " " + o.link, format_number(o.value), format_number(o.deviations, 1)});
+      table.row({o.node, std::to_string(o.slot), o.rack.empty() ? "-" : o.rack, o.link.empty() ? o.metric : o.metric + " " + o.link, format_figure(o.value), format_number(o.deviations, 1)});
     }
     out.line().table(table);
     if (found.outliers_in_all > most_lines) out.line(fmt::format("and {} more, in the JSON", found.outliers_in_all - most_lines));
@@ -63,7 +63,7 @@ void render(const validation::FleetFindings& found, term::Writer& out) {
   for (const auto& s : found.shared)
     out.line(fmt::format("{} of {} accelerators of {} that fall behind are in {} {} (of {} there)", s.outliers, s.of_outliers, one_line(s.model, 60), s.kind, s.name, s.accelerators));
   for (const auto& p : found.positions)
-    out.line(fmt::format("{} {}: median {} of {} against {} of all {} ({} standard errors off)", p.kind, p.name, p.metric, format_number(p.median), format_number(p.of_all), one_line(p.model, 60),
+    out.line(fmt::format("{} {}: median {} of {} against {} of all {} ({} standard errors off)", p.kind, p.name, p.metric, format_figure(p.median), format_figure(p.of_all), one_line(p.model, 60),
                          format_number(p.deviations, 1)));
   for (std::size_t i = 0; i < std::min(most_lines, found.dissents.size()); ++i) out.line(fmt::format("{} slot {}: {}", found.dissents[i].node, found.dissents[i].slot, found.dissents[i].reason));
   if (found.dissents_in_all > most_lines) out.line(fmt::format("and {} more that differ from others of their model", found.dissents_in_all - most_lines));

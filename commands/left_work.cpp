@@ -13,6 +13,7 @@ namespace kfab::commands {
 namespace {
 
 constexpr std::size_t most_runs = 1000;   // that are looked at for the last one that can be gone on with
+constexpr std::size_t most_runs_of_tests = 32;   // left to nodes, whose work is read: that of a whole site is long
 
 DetachedRun detached_run(const store::RunRecord& run, const json::Value& work, std::vector<DetachedJob> jobs, const std::vector<store::NodeRecord>& done) {
   DetachedRun out{run.id, run.command, run.site, {}, work.string_or("directory"), jobs.size(), {}, 0, 0, run.started_at, {}};
@@ -104,6 +105,22 @@ bool left_nothing(const store::Store& store, const std::string& run_id) {
   if (work->is_null() || is_testing(run->command)) return true;   // tests leave no node half changed
   const auto left = left_of_chain(run_id, store);
   return left && *left && (*left)->left.empty();
+}
+
+Result<std::map<std::string, std::string>> tests_left_to_nodes(const std::string& site, const store::Store& store) {
+  std::map<std::string, std::string> out;
+  KFAB_TRY(runs, store.runs(most_runs));
+  std::size_t looked_at = 0;
+  for (const store::RunRecord& run : runs) {
+    if (run.site != site || !is_testing(run.command)) continue;
+    KFAB_TRY(work, store.work(run.id));
+    auto jobs = read_detached(work);
+    if (!jobs) continue;
+    KFAB_TRY(done, store.node_records(run.id, "validate"));
+    for (const auto& job : detached_run(run, work, std::move(*jobs), done).left) out.try_emplace(job.node, run.id);
+    if (++looked_at == most_runs_of_tests) break;
+  }
+  return out;
 }
 
 Result<std::variant<Resumable, DetachedRun>> find_resumable(const std::string& wanted, Env& env, Wanted kind) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,6 +34,10 @@ Result<std::optional<Resumable>> left_of_chain(const std::string& run_id, const 
 // Of a run that kept its work: whether all of its nodes are done, or it never began with any, or did nothing but test. Then what
 // it has locked is in nobody's way.
 bool left_nothing(const store::Store&, const std::string& run_id);
+
+// The nodes of a site to which tests were left that nobody has fetched, with the run that left them, the newest of each. The newest
+// runs are looked at.
+Result<std::map<std::string, std::string>> tests_left_to_nodes(const std::string& site, const store::Store&);
 
 // What such a run keeps before it begins: what was typed, where, by which plan, and of each node a digest of what it is to become
 // or to be tested by.

@@ -134,7 +134,10 @@ ValidateResult run_attached(TestWork& work, double predicted_s, const ValidateOp
     const std::size_t index = work.to_test[run.index];
     const NodeTest& test = work.tests[index];
     ValidatedNode node = judged(test, run, reports.finish(run.index));
-    if (!was_cancelled(run.end)) recorder.put(findings_of(env, env.run_id, test, run, node));
+    // Where the tests of another run are at work nothing was tried: theirs will be the verdict.
+    const bool busy = run.end.why && run.end.why->code == code::agent_job_busy;
+    if (busy) recorder.put(store::Findings{{reach_record(env, run.end)}, {}, {}});
+    else if (!was_cancelled(run.end)) recorder.put(findings_of(env, env.run_id, test, run, node));
     NodeJudged verdict{node.judgement.verdict != Verdict::fail, {}, node.judgement.reason()};
     put_away(node, work.shelf);
     result.nodes[index] = std::move(node);

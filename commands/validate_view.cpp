@@ -87,6 +87,8 @@ json::Value node_json(const ValidatedNode& node) {
 struct Spread {
   std::string metric, unit, criterion;
   std::optional<double> limit;
+  manifest::Direction direction = manifest::Direction::min;
+  bool beside_peers = false;
   std::vector<double> values;                 // sorted
   std::optional<Verdict> verdict;             // the worst of those that count; none where nothing is judged
   // The value at this share of the way from the least to the greatest, between two of them where it lies there: of two the
@@ -99,6 +101,14 @@ struct Spread {
   }
 };
 
+// ">= 4,000", "<= 0", and of what is held against its peers so many robust deviations off them.
+std::string limit_words(const Spread& spread) {
+  if (!spread.limit) return "-";
+  if (spread.beside_peers) return fmt::format("{} dev. off", format_number(*spread.limit));
+  const std::string_view sign = spread.direction == manifest::Direction::min ? ">=" : spread.direction == manifest::Direction::max ? "<=" : "=";
+  return fmt::format("{} {}", sign, format_figure(*spread.limit));
+}
+
 // A figure that nothing is held against is no open question: it is there, and so it says.
 term::Cell verdict_cell(const Spread& spread) {
   if (!spread.verdict) return {spread.values.empty() ? "-" : "recorded", term::Style::faint};
@@ -107,14 +117,16 @@ term::Cell verdict_cell(const Spread& spread) {
 
 std::vector<Spread> spreads_of(const ValidateResult& result) {
   std::vector<Spread> spreads;
+  std::size_t next = 0;
   for (const auto& node : result.nodes) {
     const WithReport whole(node);
     for (const auto& c : whole->judgement.criteria) {
       if (!c.counts && !c.value && c.reason.ends_with("is not part of this run")) continue;   // in the JSON
-      auto same = std::find_if(spreads.begin(), spreads.end(), [&](const Spread& s) {
-        return s.criterion == c.criterion && s.metric == c.metric && s.unit == c.unit && s.limit == c.limit;
-      });
-      if (same == spreads.end()) same = spreads.insert(spreads.end(), {c.metric, c.unit, c.criterion, c.limit, {}, {}});
+      const auto is_of = [&](const Spread& s) { return s.limit == c.limit && s.metric == c.metric && s.criterion == c.criterion && s.unit == c.unit; };
+      // Accelerators are judged by the same criteria in the same order, so that it mostly is the next one.
+      auto same = next < spreads.size() && is_of(spreads[next]) ? spreads.begin() + static_cast<std::ptrdiff_t>(next) : std::find_if(spreads.begin(), spreads.end(), is_of);
+      if (same == spreads.end()) same = spreads.insert(spreads.end(), {c.metric, c.unit, c.criterion, c.limit, c.direction, c.beside_peers, {}, {}});
+      next = static_cast<std::size_t>(same - spreads.begin()) + 1;
       if (c.value) same->values.push_back(*c.value);
       if (c.counts) same->verdict = same->verdict ? worse(*same->verdict, c.verdict) : c.verdict;
     }
@@ -254,9 +266,9 @@ void render(const ValidateResult& result, term::Writer& out) {
   term::Table figures({{"Metric"}, {"Figures", term::Align::right}, {"Min", term::Align::right}, {"Median", term::Align::right},
                        {"Max", term::Align::right}, {"Unit"}, {"Limit", term::Align::right}, {"Verdict"}, {"Criterion"}});
   for (const auto& spread : spreads_of(result)) {
-    const auto number = [](const std::optional<double>& value) { return value ? format_number(*value) : std::string("-"); };
+    const auto number = [](const std::optional<double>& value) { return value ? format_figure(*value) : std::string("-"); };
     figures.row({spread.metric, std::to_string(spread.values.size()), number(spread.at(0)), number(spread.at(0.5)), number(spread.at(1)),
-                 spread.unit, number(spread.limit), verdict_cell(spread), spread.criterion});
+                 spread.unit, limit_words(spread), verdict_cell(spread), spread.criterion});
   }
   if (!figures.empty()) out.table(figures);
   if (const LoadFigures load = load_figures(result.nodes); !load.empty()) {

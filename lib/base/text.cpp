@@ -263,6 +263,12 @@ std::string format_number(double value, int decimals) {
   return point == std::string::npos ? grouped : grouped + text.substr(point);
 }
 
+std::string format_figure(double value, int decimals) {
+  const double size = std::fabs(value);
+  if (!(size > 0) || size >= 1 || !std::isfinite(size)) return format_number(value, decimals);
+  return format_number(value, std::min(std::max(decimals, 2 - static_cast<int>(std::floor(std::log10(size)))), 12));
+}
+
 std::string plural(long long count, std::string_view singular, std::string_view plural_form) {
   if (count == 1) return fmt::format("1 {}", singular);
   return plural_form.empty() ? fmt::format("{} {}s", with_thousands(count), singular)

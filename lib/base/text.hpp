@@ -35,6 +35,8 @@ std::string brief_duration_s(double seconds);
 std::string with_thousands(long long);
 // A number for people: at most `decimals` places, no trailing zeros, thousands separated.
 std::string format_number(double value, int decimals = 2);
+// The same for what may be small: below 1 at least three digits that count, so that 0.0004 is not told as 0.
+std::string format_figure(double value, int decimals = 2);
 std::string plural(long long count, std::string_view singular, std::string_view plural_form = {});  // "1 node", "2 nodes"
 
 }  // namespace kfab

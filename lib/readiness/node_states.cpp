@@ -256,6 +256,14 @@ class Judge {
   }
 
   bool validated() {
+    if (found_valid()) return true;
+    // What is missing may be at work: to test anew would only be refused by the node.
+    const auto left = context_.tests_left.find(node_.name);
+    if (left == context_.tests_left.end() || (status_.code != code::evidence_missing && status_.code != code::tests_cut_short && status_.code != code::evidence_stale)) return false;
+    return unknown(fmt::format("the tests that the run {} left to it are not fetched", left->second), code::tests_not_fetched);
+  }
+
+  bool found_valid() {
     const auto& profile = *rules_.profile;
     if (status_.accelerators == 0) return unknown(fmt::format("profile {} does not say how many accelerators a node has", profile.name));
     if (!rules_.criteria) return unknown(fmt::format("profile {} names no criteria that are defined", profile.name));

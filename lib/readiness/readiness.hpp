@@ -24,6 +24,8 @@ struct Context {
   // Per node the sha256 of the desired state that the manifest asks for today. Where a node has an entry, provisioning
   // evidence counts only when it was made for that state (`declared_sha256` of the record's detail, or `desired_sha256` where it has none).
   std::map<std::string, std::string> desired_sha256;
+  // Nodes that were left with tests which nobody has fetched yet, and the run that began them.
+  std::map<std::string, std::string> tests_left{};
 };
 
 using EvidenceBySite = std::map<std::string, store::Evidence>;   // by Metadata::name

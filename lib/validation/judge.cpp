@@ -49,6 +49,12 @@ bool holds(Direction direction, double value, double limit) {
   return false;
 }
 
+// Both with as many decimals as it takes to see that they differ.
+std::pair<std::string, std::string> told_apart(double value, double limit) {
+  for (int decimals = 3;; decimals += 3)
+    if (auto both = std::pair(format_figure(value, decimals), format_figure(limit, decimals)); both.first != both.second || decimals >= 15) return both;
+}
+
 // What a burn-in shows of an accelerator only while it is loaded all the time: rates, means, and how much was filled in its time.
 // A wrong bit, and whatever has a ceiling, counts at any load.
 bool at_steady_load_only(std::string_view metric) {
@@ -281,6 +287,7 @@ class Judge {
     base.device = accelerator.device;
     std::string derived;
     base.limit = limit_of(criterion, accelerator, derived);
+    base.direction = criterion.direction;
     base.beside_peers = criterion.basis == Basis::fleet_relative;
     if (criterion.device != "any" && !criterion.device.empty() && criterion.device != accelerator.device) return {};   // never compared
     if (!in_run(criterion.metric) && !arose_in_run(accelerator, criterion.metric)) {
@@ -394,7 +401,7 @@ class Judge {
       return;
     }
     double value = *measurement.value;
-    std::string shown = format_number(value, 3), against;
+    const std::string shown = format_figure(value, 3);
     if (criterion.basis == Basis::fleet_relative) {
       if (!criterion.limit) {
         out.reason = fmt::format("criterion {} states no limit", criterion.id);
@@ -422,7 +429,7 @@ class Judge {
       out.verdict = good ? Verdict::pass : criterion.on_violation;
       if (!good)
         out.reason = fmt::format("{} {} lies {} robust deviations off the median {} of {} peers, {} are allowed (criterion {})", named, shown,
-                                 format_number(bad, 1), format_number(of_peers.median, 3), count, format_number(*criterion.limit, 1), criterion.id);
+                                 format_number(bad, 1), format_figure(of_peers.median, 3), count, format_number(*criterion.limit, 1), criterion.id);
       if (!good && !criterion.action.empty()) out.reason += "; " + criterion.action;
       return;
     }
@@ -436,7 +443,8 @@ class Judge {
     const bool good = holds(criterion.direction, value, *out.limit);
     out.verdict = good ? Verdict::pass : criterion.on_violation;
     if (good) return;
-    out.reason = fmt::format("{} {} {} {} (criterion {})", named, shown, sign_of_violation(criterion.direction), format_number(*out.limit, 3), criterion.id);
+    const auto [figure, limit] = told_apart(value, *out.limit);
+    out.reason = fmt::format("{} {} {} {} (criterion {})", named, figure, sign_of_violation(criterion.direction), limit, criterion.id);
     // A counter's detail names the test that moved it, that of a refusal the kernel and the reason.
     if (criterion.metric.ends_with("kernels_refused") && !measurement.detail.empty()) out.reason += ": " + measurement.detail;
     if (!measurement.detail.empty() && family_of(criterion.metric) != "burnin" && family_of(criterion.metric) != "memory" && family_of(criterion.metric) != "bandwidth")

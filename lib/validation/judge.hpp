@@ -20,8 +20,9 @@ struct CriterionVerdict {
   std::string criterion, metric, unit, test;
   std::string accelerator, device, link;
   std::optional<double> value, limit;
+  manifest::Direction direction = manifest::Direction::min;   // on which side of the limit the good ones are
   Verdict verdict = Verdict::not_judged;
-  bool beside_peers = false;   // of basis fleet_relative: known only when the peers are
+  bool beside_peers = false;   // of basis fleet_relative: known only when the peers are; the limit is in robust deviations
   bool counts = true;      // false: outside this run's families, or record_only; shown, not part of the whole
   std::string reason;      // why it is not pass, in words with numbers and the criterion's id; empty when pass
 };

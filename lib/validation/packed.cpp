@@ -117,8 +117,8 @@ template <class P> void members(P& pack, typename P::template Of<Mismatch>& of) 
   pack(accelerator, device, test, where, index, stride, count, expected, got, mask, second_read);
 }
 template <class P> void members(P& pack, typename P::template Of<CriterionVerdict>& of) {
-  auto& [criterion, metric, unit, test, accelerator, device, link, value, limit, verdict, beside_peers, counts, reason] = of;
-  pack(criterion, metric, unit, test, accelerator, device, link, value, limit, verdict, beside_peers, counts, reason);
+  auto& [criterion, metric, unit, test, accelerator, device, link, value, limit, direction, verdict, beside_peers, counts, reason] = of;
+  pack(criterion, metric, unit, test, accelerator, device, link, value, limit, direction, verdict, beside_peers, counts, reason);
 }
 template <class P> void members(P& pack, typename P::template Of<AcceleratorVerdict>& of) {
   auto& [id, device, model, index, verdict, reasons] = of;

@@ -88,7 +88,7 @@ expect "nor such that are watched" 3 'KF2112' "$first"
 run resume
 expect "and resume still means those that are at work" 3 "kfab resume $first"
 run readiness "$work/site.yaml"
-expect "nothing counts before its end" 1 'accepted +not_judged'
+expect "nothing counts before its end, and the run that has begun it is named" 1 'accepted +not_judged' "the tests that the run $first left to it are not fetched" 'KF5027' 'kfab resume'
 run resume "$first" --follow -o json
 expect "followed to the end" 0 '"state": "done"' '"verdict": "pass"' '"memory.errors"'
 check "no node still runs" "$(running)" 0

@@ -119,6 +119,13 @@ TEST_CASE("figures for people") {
   CHECK(format_number(5, 0) == "5");
   CHECK(format_number(100, 0) == "100");
   CHECK(format_number(std::nan("")) == "-");
+  CHECK(format_figure(0.0004) == "0.0004");
+  CHECK(format_figure(-0.012345) == "-0.0123");
+  CHECK(format_figure(0.5) == "0.5");
+  CHECK(format_figure(0) == "0");
+  CHECK(format_figure(1e-300) == "0");
+  CHECK(format_figure(1234.5678) == "1,234.57");
+  CHECK(format_figure(std::nan("")) == "-");
   CHECK(plural(1, "node") == "1 node");
   CHECK(plural(2000, "node") == "2,000 nodes");
   CHECK(plural(0, "site") == "0 sites");

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "readiness/node_states.hpp"
 #include "readiness/readiness.hpp"
 
 // Small sites and evidence by hand: a site of one tranche with H200 nodes of eight, all of which passed everything
@@ -148,6 +149,11 @@ inline const Gate* gate(const TrancheStatus& t, std::string_view id) {
 inline Verdict verdict_of(const TrancheStatus& t, std::string_view id) {
   const auto* g = gate(t, id);
   return g ? g->verdict : Verdict::not_judged;
+}
+// What becomes of the first node.
+inline NodeStatus first(const manifest::Site& s, const store::Evidence& e, const Context& c = context()) {
+  const EvidenceIndex index(e);
+  return judge_nodes(s, index, c).front();
 }
 inline bool has(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 

@@ -13,15 +13,6 @@ using namespace kfab;
 using namespace kfab::readiness;
 using namespace kfab::readiness::fixture;
 
-namespace {
-
-NodeStatus first(const manifest::Site& s, const store::Evidence& e, const Context& c = context()) {
-  const EvidenceIndex index(e);
-  return judge_nodes(s, index, c).front();
-}
-
-}  // namespace
-
 TEST_CASE("a node that passed every step is accepted") {
   const auto s = site(1);
   const auto n = first(s, evidence(s));

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 #include <string>
+#include <tuple>
 
 #include "manifest/load.hpp"
 
@@ -154,6 +155,15 @@ TEST_CASE("a reason has the number, the limit and the criterion") {
   bench.criteria.criteria.push_back(criterion("triad-floor", "bandwidth.stream_triad_gbps", manifest::Direction::min, 5000, "gbps"));
   bench.measure("bandwidth.stream_triad_gbps", 18.2, "gbps", "stream");
   CHECK(bench.judged().reason() == "bandwidth.stream_triad_gbps 18.2 < 5,000 (criterion triad-floor)");
+}
+
+TEST_CASE("a reason tells a figure and its limit apart however close and small they are") {
+  for (const auto& [value, limit, words] : {std::tuple{0.0004, 0.00041, "0.0004 < 0.00041"}, std::tuple{3999.9999, 4000.0, "3,999.9999 < 4,000"}, std::tuple{3999.5, 4000.0, "3,999.5 < 4,000"}}) {
+    Bench bench;
+    bench.measure("burnin.gemm_fp32.tflops", value, "tflops");
+    bench.criteria.criteria.push_back(criterion("floor", "burnin.gemm_fp32.tflops", manifest::Direction::min, limit, "tflops"));
+    CHECK(bench.judged().reasons.at(0).find(words) != std::string::npos);
+  }
 }
 
 TEST_CASE("a limit derived from the profile's nominal figure") {

@@ -66,7 +66,7 @@ TEST_CASE("a packed judgement comes back as it was") {
   judgement.verdict = Verdict::degraded;
   judgement.reasons = {"first", "", "third"};
   judgement.accelerators.push_back({"GPU-1", "cuda", "H200", -1, Verdict::fail, {"why"}});
-  judgement.criteria.push_back({"c@1", "m", "gbps", "memory", "GPU-1", "cuda", "0->1", 12.5, std::nullopt, Verdict::degraded, true, false, "too slow"});
+  judgement.criteria.push_back({"c@1", "m", "gbps", "memory", "GPU-1", "cuda", "0->1", 12.5, std::nullopt, manifest::Direction::equal, Verdict::degraded, true, false, "too slow"});
   NodeJudgement back;
   back.reasons = {"something else"};
   unpack(packed(judgement), back);
@@ -81,6 +81,7 @@ TEST_CASE("a packed judgement comes back as it was") {
   CHECK(c.criterion + c.metric + c.unit + c.test + c.accelerator + c.device + c.link + c.reason == "c@1mgbpsmemoryGPU-1cuda0->1too slow");
   CHECK(c.value == 12.5);
   CHECK_FALSE(c.limit);
+  CHECK(c.direction == manifest::Direction::equal);
   CHECK(c.verdict == Verdict::degraded);
   CHECK(c.beside_peers);
   CHECK_FALSE(c.counts);
