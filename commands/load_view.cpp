@@ -59,7 +59,7 @@ void render(const LoadFigures& load, term::Writer& out) {
     std::string line;
     if (!load.asked_pct.empty()) line = fmt::format("asked to work {} %{} of the time, ", format_number(median_of(load.asked_pct), 1), range(load.asked_pct));
     line += fmt::format("worked {} %{}{}", format_number(median_of(load.worked_pct), 1), range(load.worked_pct), line.empty() ? " of the burn-in's time" : "");
-    if (!load.off_pct.empty()) line += fmt::format(": {}{} % off", several ? "at most " : "", format_number(load.off_pct.back(), 1));
+    if (!load.off_pct.empty()) line += fmt::format(": {}{} % off what its time asks for", several ? "at most " : "", format_number(load.off_pct.back(), 1));
     if (several) line += fmt::format(", on {} accelerators", load.worked_pct.size());
     out.line(line);
   }

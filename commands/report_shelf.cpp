@@ -37,6 +37,7 @@ void shorten(validation::NodeJudgement& judgement) {
     reasons.shrink_to_fit();
   };
   first(judgement.reasons, judgement.reason());
+  if (judgement.of_node.size() > 1) judgement.of_node = {fmt::format("{} (and {} more)", judgement.of_node.front(), judgement.of_node.size() - 1)};
   for (auto& accelerator : judgement.accelerators) first(accelerator.reasons, accelerator.reason());
   release(judgement.criteria);
 }

@@ -84,6 +84,8 @@ void hold_to_cut(validation::NodeJudgement& judgement, const validation::TestRep
   const Verdict at_best = fails ? Verdict::fail : Verdict::not_judged;
   if (judgement.verdict != Verdict::fail) judgement.verdict = at_best;
   judgement.reasons.insert(judgement.reasons.begin(), why);
+  judgement.of_node.insert(judgement.of_node.begin(), why);
+  judgement.of_node_verdict = worse(judgement.of_node_verdict, at_best);
   for (auto& accelerator : judgement.accelerators) {
     if (accelerator.verdict == Verdict::fail || (!fails && done.contains(accelerator.id))) continue;
     accelerator.verdict = at_best;

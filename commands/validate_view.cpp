@@ -144,6 +144,10 @@ Rows rows_of(const ValidatedNode& node) {
   Rows rows;
   for (const auto& a : node.judgement.accelerators)
     rows.push_back({word(a.verdict), a.id, a.device, node.level, why(a.verdict, a.reason())});
+  // What is of no accelerator has a row of its own: of a node that lacks one all the others may pass.
+  const auto& own = node.judgement.of_node;
+  if (!rows.empty() && !own.empty())
+    rows.insert(rows.begin(), {word(node.judgement.of_node_verdict), "the node", node.device, node.level, own.size() == 1 ? own.front() : fmt::format("{} (and {} more)", own.front(), own.size() - 1)});
   if (rows.empty()) rows.push_back({word(node.judgement.verdict), "-", node.device, node.level, why(node.judgement.verdict, node.judgement.reason())});
   return rows;
 }

@@ -113,6 +113,12 @@ class Judge {
   NodeJudgement run() {
     Findings node;
     inventory(node);
+    if (report_.truncated) node.add(Verdict::not_judged, "the node sent more than kfab accepts, so the report is incomplete");
+    if (!report_.refused.empty())   // it may have been what would fail it
+      node.add(Verdict::not_judged, fmt::format("the node told something that cannot be taken, so the report is incomplete: {} ({})", report_.refused.front().message,
+                                                kfab::to_string(code::measurement_refused)));
+    out_.of_node = Findings(node).reasons();
+    if (node.any()) out_.of_node_verdict = node.verdict();
     for (const auto& accelerator : report_.accelerators) {
       if (accelerator.device != input_.device) continue;
       auto verdict = judge_accelerator(accelerator);
@@ -120,10 +126,6 @@ class Judge {
       if (verdict.reasons.empty()) node.add(verdict.verdict, {});
       out_.accelerators.push_back(std::move(verdict));
     }
-    if (report_.truncated) node.add(Verdict::not_judged, "the node sent more than kfab accepts, so the report is incomplete");
-    if (!report_.refused.empty())   // it may have been what would fail it
-      node.add(Verdict::not_judged, fmt::format("the node told something that cannot be taken, so the report is incomplete: {} ({})", report_.refused.front().message,
-                                                kfab::to_string(code::measurement_refused)));
     out_.verdict = node.verdict();
     out_.reasons = node.reasons();
     if (out_.verdict != Verdict::pass && out_.reasons.empty()) out_.reasons.push_back("nothing was judged");

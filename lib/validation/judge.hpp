@@ -39,6 +39,8 @@ struct AcceleratorVerdict {
 struct NodeJudgement {
   Verdict verdict = Verdict::not_judged;
   std::vector<std::string> reasons;
+  std::vector<std::string> of_node;       // those of the reasons that are of no accelerator: one is missing, the report was cut
+  Verdict of_node_verdict = Verdict::pass;   // by these alone
   std::vector<AcceleratorVerdict> accelerators;
   std::vector<CriterionVerdict> criteria;
   std::string reason() const;

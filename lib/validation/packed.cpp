@@ -125,8 +125,8 @@ template <class P> void members(P& pack, typename P::template Of<AcceleratorVerd
   pack(id, device, model, index, verdict, reasons);
 }
 template <class P> void members(P& pack, typename P::template Of<NodeJudgement>& of) {
-  auto& [verdict, reasons, accelerators, criteria] = of;
-  pack(verdict, reasons, accelerators, criteria);
+  auto& [verdict, reasons, of_node, of_node_verdict, accelerators, criteria] = of;
+  pack(verdict, reasons, of_node, of_node_verdict, accelerators, criteria);
 }
 template <class P> void members(P& pack, typename P::template Of<TestReport>& of) {
   // Accelerators, what was refused, and whether it is whole are few and stay where they are.

@@ -87,6 +87,7 @@ run validate "$work/site.yaml" -w near --level quick --duration 2s --yes -o json
 expect "nor such that are watched" 3 'KF2112' "$first"
 run resume
 expect "and resume still means those that are at work" 3 "kfab resume $first"
+run inventory "$work/site.yaml"
 run readiness "$work/site.yaml"
 expect "nothing counts before its end, and the run that has begun it is named" 1 'accepted +not_judged' "the tests that the run $first left to it are not fetched" 'KF5027' 'kfab resume'
 run resume "$first" --follow -o json

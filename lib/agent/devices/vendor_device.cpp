@@ -237,6 +237,7 @@ class VendorDevice final : public Device {
  private:
   Status read(const std::function<bool()>& stop) {
     std::string whys;
+    bool broken = false;   // a tool that says nothing of use, which is another thing than one that lists no device
     for (const Tool& tool : tools()) {
       bool there = false;
       std::string why;
@@ -247,11 +248,12 @@ class VendorDevice final : public Device {
         answer_ = std::move(answer);
         return ok();
       }
+      broken = broken || !why.empty() || !answer.problems.empty();
       if (why.empty()) why = answer.problems.empty() ? std::string(tool.name) + " lists no device" : answer.problems.front();
       whys += (whys.empty() ? "" : "; ") + why;
     }
     if (whys.empty()) return error(code::driver_missing, "none of rbln-smi, rbln-stat, furiosa-smi, amd-smi and hl-smi is on the node");
-    return error(code::no_accelerator, one_line(whys, 400));
+    return error(broken ? code::vendor_tool_failed : code::no_accelerator, one_line(whys, 400));
   }
 
   void health(const Accelerator& accelerator, TestSink& sink, const Stopwatch& watch) {

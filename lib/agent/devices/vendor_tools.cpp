@@ -168,10 +168,10 @@ std::optional<Quantity> read_quantity(const json::Value& value) {
 
 ToolAnswer read_rebellions(std::string_view text) {
   ToolAnswer answer;
-  const json::Value document = parsed(text, "the answer of rbln-smi", answer);
+  const json::Value document = parsed(text, "the answer of Rebellions' tool", answer);
   const auto* devices = list_of(document, {"devices"});
   if (!devices) {
-    if (!document.is_null()) answer.problems.push_back("the answer of rbln-smi has no devices");
+    if (!document.is_null()) answer.problems.push_back("the answer of Rebellions' tool has no devices");
     return answer;
   }
   // Contexts are what uses the devices; a context names its device by number or by name.

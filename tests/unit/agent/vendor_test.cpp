@@ -211,7 +211,12 @@ TEST_CASE("the whole device over stand-in tools: health, what is not driven, and
   CHECK(burnin.code("burnin") == "KF4015");
   CHECK(burnin.done("burnin").string_or("reason").find("rbln-vs") != std::string::npos);
   CHECK(run(good, devices::Family::bandwidth).status("bandwidth") == "not_run");   // its tool is not there
-  CHECK(run("echo '{}'", devices::Family::health).code("inventory") == "KF4003");
+  // A tool that lists no device is believed; one that fails or says nothing that can be read says nothing of the devices.
+  CHECK(run("echo '{\"devices\": []}'", devices::Family::health).code("inventory") == "KF4003");
+  for (const char* ill : {"echo '{}'", "echo garbage", "exit 1", "kill -9 $$", "echo broken >&2; exit 3"}) {
+    CAPTURE(ill);
+    CHECK(run(ill, devices::Family::health).code("inventory") == "KF4172");
+  }
   CHECK(run("echo broken >&2; exit 3", devices::Family::health).done("inventory").string_or("reason").find("broken") != std::string::npos);
   const auto nothing = in_process_of_its_own([](devices::TestSink& sink) {
     ::setenv("PATH", "/none", 1);

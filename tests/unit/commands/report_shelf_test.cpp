@@ -4,9 +4,11 @@
 #include <doctest/doctest.h>
 
 #include <filesystem>
+#include <sstream>
 
 #include "base/ids.hpp"
 #include "json/value.hpp"
+#include "term/writer.hpp"
 
 using namespace kfab;
 using namespace kfab::commands;
@@ -117,4 +119,28 @@ TEST_CASE("the rows of a result are whole, one at a time and in the order of the
   REQUIRE(told["nodes"].as_array());
   CHECK(told["nodes"].as_array()->empty());
   CHECK(told["verdicts"].int_or("fail", 0) == 2);
+}
+
+TEST_CASE("a node that lacks an accelerator is no pass in the table, though all that are there pass") {
+  ValidateResult result;
+  ValidatedNode node = node_of("n1");
+  node.judgement.accelerators[0].verdict = Verdict::pass;
+  node.judgement.accelerators[0].reasons.clear();
+  node.judgement.reasons = {"1 of 2 accelerators found"};
+  node.judgement.of_node = node.judgement.reasons;
+  node.judgement.of_node_verdict = Verdict::fail;
+  const auto shown = [&] {
+    result.nodes = {node};
+    std::ostringstream text;
+    term::Writer out(text, {});
+    render(result, out);
+    return text.str();
+  };
+  for (const bool away : {false, true}) {
+    const Folder folder;
+    if (away) put_away(node, std::make_shared<Shelf>(folder.path, 0));
+    CHECK(shown().find("fail     the node") != std::string::npos);
+    CHECK(shown().find("1 of 2 accelerators found") != std::string::npos);
+    CHECK(shown().find("pass     GPU-n1") != std::string::npos);
+  }
 }

@@ -263,10 +263,13 @@ TEST_CASE("fewer accelerators than the profile says is a fail of the node") {
   bench.profile.per_node.state = manifest::Stated<int>::State::known;
   bench.profile.per_node.value = 1;
   CHECK(bench.judged().verdict == Verdict::pass);
+  CHECK(bench.judged().of_node.empty());
   bench.profile.per_node.value = 8;
   CHECK(bench.judged().verdict == Verdict::fail);
   CHECK(bench.judged().accelerators[0].verdict == Verdict::pass);
   CHECK(bench.judged().reason() == "1 of 8 accelerators found");
+  CHECK(bench.judged().of_node == std::vector<std::string>{"1 of 8 accelerators found"});
+  CHECK(bench.judged().of_node_verdict == Verdict::fail);
   bench.report = {};
   bench.report.statuses.push_back({"", "cuda", "inventory", TestState::not_run, "the driver finds no GPU", "KF4003", 0});
   CHECK(bench.judged().verdict == Verdict::fail);   // the driver works and finds none

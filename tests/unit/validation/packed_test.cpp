@@ -65,6 +65,8 @@ TEST_CASE("a packed judgement comes back as it was") {
   NodeJudgement judgement;
   judgement.verdict = Verdict::degraded;
   judgement.reasons = {"first", "", "third"};
+  judgement.of_node = {"of the node"};
+  judgement.of_node_verdict = Verdict::fail;
   judgement.accelerators.push_back({"GPU-1", "cuda", "H200", -1, Verdict::fail, {"why"}});
   judgement.criteria.push_back({"c@1", "m", "gbps", "memory", "GPU-1", "cuda", "0->1", 12.5, std::nullopt, manifest::Direction::equal, Verdict::degraded, true, false, "too slow"});
   NodeJudgement back;
@@ -72,6 +74,8 @@ TEST_CASE("a packed judgement comes back as it was") {
   unpack(packed(judgement), back);
   CHECK(back.verdict == Verdict::degraded);
   CHECK(back.reasons == judgement.reasons);
+  CHECK(back.of_node == judgement.of_node);
+  CHECK(back.of_node_verdict == Verdict::fail);
   REQUIRE(back.accelerators.size() == 1);
   CHECK(back.accelerators[0].index == -1);
   CHECK(back.accelerators[0].verdict == Verdict::fail);
