@@ -30,7 +30,7 @@ struct CommandOutput {
   std::string schema;                   // "kfab.exec/1.0"; empty: the one that the command's row declares
   json::Value data;                     // null when there is nothing to say
   std::function<json::Value()> make_data;   // takes the place of `data`, and is called only where JSON is printed: what was told of a site may fill gigabytes
-  std::optional<json::Rows> rows{};     // of an array in it that may be as large: written one by one
+  std::optional<json::Rows> rows{};     // the elements of an array in `data`, written one by one, because all of them may fill gigabytes
   Diagnostics diagnostics;
   SiteRef site;
   std::string run_id;                   // empty: Env::run_id

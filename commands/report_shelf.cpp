@@ -24,7 +24,7 @@ int open_nameless(const std::filesystem::path& directory) {
   return named;
 }
 
-// With its room, which `items = {}` keeps.
+// Empties it and gives its memory back, which `items = {}` does not.
 template <class T>
 void release(std::vector<T>& items) {
   std::vector<T>().swap(items);

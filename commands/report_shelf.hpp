@@ -45,7 +45,7 @@ class Shelf {
 };
 
 // Puts the figures, statuses and mismatches of the node's report away, and all of its judgement but the verdicts with their first
-// reasons: with_report() has them again. Of a node that was put away before only the judgement is put away anew.
+// reasons: WithReport has them again. Of a node that was put away before only the judgement is put away anew.
 void put_away(ValidatedNode&, const std::shared_ptr<Shelf>&);
 
 // The node with all that belongs to it, for as long as this lives; the node itself where it was not put away.
