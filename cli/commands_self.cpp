@@ -85,7 +85,7 @@ std::vector<CommandSpec> self_commands() {
        .help = "version, built-in devices, agent and libraries",
        .examples = {{"kfab version", "what this kfab is made of and what it cannot do"}, {"kfab --version", "the number alone"}},
        .exit_codes = {0},
-       .schema = "kfab.version/1.0",
+       .schema = "kfab.version/1.1",
        .run = run_version},
       {.name = "help",
        .help = "help for a command or a topic",

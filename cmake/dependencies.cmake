@@ -1,11 +1,12 @@
 # The libraries kfab stands on, and which folder alone may use each. All come from the distribution.
 find_package(Threads REQUIRED)
-find_package(PkgConfig REQUIRED)
 find_package(fmt REQUIRED)
+find_package(nlohmann_json REQUIRED)
+if(NOT KFAB_AGENT_ONLY)
+find_package(PkgConfig REQUIRED)
 find_package(SQLite3 REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
-find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(yaml-cpp REQUIRED)
 if(NOT TARGET yaml-cpp::yaml-cpp)   # the name since 0.8
@@ -19,6 +20,7 @@ target_compile_definitions(asio INTERFACE ASIO_STANDALONE ASIO_NO_DEPRECATED)
 target_link_libraries(asio INTERFACE Threads::Threads)
 if(KFAB_SANITIZE MATCHES thread)   # GCC's ThreadSanitizer does not know fences; what asio guards by them has locks as well
   target_compile_definitions(asio INTERFACE ASIO_DISABLE_FENCED_BLOCK)
+endif()
 endif()
 
 # fmt is compiled once, into kfab_base (lib/base/fmt.cpp): header-only it costs every translation unit seconds, and as a

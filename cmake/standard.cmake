@@ -16,8 +16,8 @@ option(KFAB_WERROR "treat warnings as errors" ${dev_mode})
 set(KFAB_SANITIZE "" CACHE STRING "sanitizers to build with, such as address,undefined or thread")
 
 # Headers cost more than what is in the sources: several sources of a folder as one halve the time of an unoptimised build.
-# Private names of all of them then share a namespace, which what users run is not built with: KFAB_JOIN_SOURCES is for the
-# sanitizers. The sources whose names are taken by another of their folder stay alone.
+# Private names of all of them then share a namespace, which what most users run is not built with: KFAB_JOIN_SOURCES is for the
+# sanitizers, and for the agent that is compiled a second time for Arm processors. The sources whose names are taken by another of their folder stay alone.
 option(KFAB_JOIN_SOURCES "compile eight sources of a folder as one" OFF)
 
 add_library(kfab_standard INTERFACE)

@@ -67,8 +67,7 @@ FleetSummary run_agents(SiteSession& session, Env& env, const ReachOptions& reac
                         const std::function<fleet::AgentTask(std::size_t)>& request_of,
                         const std::function<NodeJudged(AgentRun)>& node_is_done, std::map<std::string, std::size_t> turns,
                         const std::function<bool(std::size_t, const json::Value&)>& take) {
-  const EmbeddedAgent agent = embedded_agent();
-  const fleet::AgentImage image{agent.gz, std::string(agent.sha256), agent.size_bytes};
+  const fleet::AgentImage image = agent_image();
   const auto transport = transport_of(env);
   fleet::Pace pace(racks_of(session.targets), reach.pace);
   auto options = fleet_options(reach);

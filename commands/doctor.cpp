@@ -311,7 +311,8 @@ CommandOutput run_doctor(const DoctorOptions& options, Env& env) {
   look_at_state(facts, env);
   facts.now = env.clock.now();
   facts.clock_synchronised = clock_synchronised();
-  const EmbeddedAgent agent = embedded_agent();
+  for (const EmbeddedAgent& one : embedded_agents()) facts.agent_machines.emplace_back(one.machine);
+  const EmbeddedAgent agent = embedded_agents().front();
   facts.agent_sha256 = std::string(agent.sha256);
   facts.agent_bytes = agent.size_bytes;
   for (const DeviceFact& device : run_version(options.build).devices)

@@ -204,7 +204,8 @@ DoctorCheck names(const DoctorFacts& facts) {
 DoctorCheck embedded(const DoctorFacts& facts) {
   if (facts.agent_bytes == 0 || facts.agent_sha256.size() != 64)
     return {"agent", Verdict::fail, "no agent travels in this kfab", "build kfab again: only exec works without"};
-  return {"agent", Verdict::pass, fmt::format("sha256 {}, {} bytes; devices: {}", facts.agent_sha256.substr(0, 12), number(facts.agent_bytes), join(facts.devices, ", ")), ""};
+  return {"agent", Verdict::pass, fmt::format("sha256 {}, {} bytes; for nodes of {}; devices: {}", facts.agent_sha256.substr(0, 12), number(facts.agent_bytes),
+                                                  join(facts.agent_machines, " and "), join(facts.devices, ", ")), ""};
 }
 
 }  // namespace

@@ -69,6 +69,7 @@ struct DoctorFacts {
 
   std::string agent_sha256;           // of the kfab agent in this executable
   std::uint64_t agent_bytes = 0;
+  std::vector<std::string> agent_machines;   // that there is an agent for, as `uname -m` names them
   std::vector<std::string> devices;   // built into it
 };
 

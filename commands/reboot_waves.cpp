@@ -75,8 +75,7 @@ bool is_final(const Diagnostic& why) {
 class Reboots {
  public:
   Reboots(SiteSession& session, Env& env, const RebootOptions& options, const std::vector<provision::DesiredState>& desired, const provision::SecretValues& secrets, Recorder& recorder)
-      : session_(session), env_(env), options_(options), desired_(desired), secrets_(secrets), recorder_(recorder), agent_(embedded_agent()),
-        image_{agent_.gz, std::string(agent_.sha256), agent_.size_bytes}, transport_(transport_of(env)), nodes_(session.nodes.size()),
+      : session_(session), env_(env), options_(options), desired_(desired), secrets_(secrets), recorder_(recorder), image_(agent_image()), transport_(transport_of(env)), nodes_(session.nodes.size()),
         ends_(session.nodes.size()) {}
 
   RebootResult all() {
@@ -415,7 +414,6 @@ class Reboots {
   const std::vector<provision::DesiredState>& desired_;
   const provision::SecretValues& secrets_;
   Recorder& recorder_;
-  EmbeddedAgent agent_;
   fleet::AgentImage image_;
   std::shared_ptr<ssh::Transport> transport_;
   std::vector<Node> nodes_;

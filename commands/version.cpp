@@ -9,14 +9,6 @@
 namespace kfab::commands {
 namespace {
 
-// A gzip file ends with the size of what it unpacks to, 32 bits, least significant byte first (RFC 1952, 2.3.1).
-std::uint64_t unpacked_bytes(std::string_view gz) {
-  if (gz.size() < 18) return 0;
-  std::uint64_t size = 0;
-  for (int i = 0; i < 4; ++i) size |= std::uint64_t{static_cast<unsigned char>(gz[gz.size() - 4 + static_cast<std::size_t>(i)])} << (8 * i);
-  return size;
-}
-
 DeviceFact cuda_device(const BuildFacts& build) {
   if (!build.cuda) return {"cuda", false, "not built in (no nvcc at build time)"};
   return {"cuda", true, "built in for " + join(build.cuda_archs, " ") + ", with nvcc " + build.cuda_toolkit + ", for drivers of " + build.cuda_least_driver + " and later"};
@@ -31,7 +23,8 @@ json::Array to_json(const std::vector<std::string>& words) {
 void render(const VersionResult& result, term::Writer& out) {
   out.text(term::Style::strong, "kfab " + result.build.version).line(fmt::format("  {}, {}", result.build.build_type, result.build.compiler));
   for (const DeviceFact& device : result.devices) out.line(fmt::format("device   {:<5} {}", device.name, device.detail));
-  out.line(fmt::format("agent    sha256 {}, {} bytes", result.agent_sha256, with_thousands(static_cast<long long>(result.agent_bytes))));
+  for (const AgentFact& agent : result.agents)
+    out.line(fmt::format("agent    {}: sha256 {}, {} bytes", agent.machine, agent.sha256, with_thousands(static_cast<long long>(agent.size_bytes))));
   for (const LibraryVersion& library : result.build.libraries) out.line(fmt::format("library  {} {}", library.name, library.version));
   for (const std::string& limit : result.limits) out.line("note     " + limit);
 }
@@ -42,9 +35,10 @@ VersionResult run_version(BuildFacts build) {
   VersionResult result;
   result.devices.push_back({"cpu", true, "built in"});
   result.devices.push_back(cuda_device(build));
-  const EmbeddedAgent agent = embedded_agent();
-  result.agent_sha256 = agent.sha256;
-  result.agent_bytes = unpacked_bytes(agent.gz);
+  for (const EmbeddedAgent& agent : embedded_agents()) result.agents.push_back({std::string(agent.machine), std::string(agent.sha256), agent.size_bytes});
+  if (result.agents.size() == 1)
+    result.limits.push_back(fmt::format("there is no agent for nodes with other processors than {}: where kfab is built with g++-aarch64-linux-gnu at hand it has one for Arm",
+                                        result.agents.front().machine));
   build.libraries.push_back({"libssh2", ssh::libssh2_version_text()});
   if (!ssh::libssh2_signs_rsa_sha2())
     result.limits.emplace_back("this libssh2 signs RSA keys with SHA-1 only, which today's sshd refuses: use an ed25519 key "
@@ -55,19 +49,23 @@ VersionResult run_version(BuildFacts build) {
 
 CommandOutput to_output(const VersionResult& result) {
   CommandOutput out;
-  out.schema = "kfab.version/1.0";
-  json::Array devices, libraries;
+  out.schema = "kfab.version/1.1";
+  json::Array devices, agents, libraries;
   for (const DeviceFact& device : result.devices)
     devices.emplace_back(json::Object{{"name", device.name}, {"built_in", device.built_in}, {"detail", device.detail}});
   for (const LibraryVersion& library : result.build.libraries)
     libraries.emplace_back(json::Object{{"name", library.name}, {"version", library.version}});
+  for (const AgentFact& agent : result.agents)
+    agents.emplace_back(json::Object{{"machine", agent.machine}, {"sha256", agent.sha256}, {"size_bytes", agent.size_bytes}});
+  const AgentFact& own = result.agents.front();
   const json::Value toolkit = result.build.cuda ? json::Value(result.build.cuda_toolkit) : json::Value();
   out.data = json::Object{{"version", result.build.version},
                           {"build_type", result.build.build_type},
                           {"compiler", result.build.compiler},
                           {"devices", std::move(devices)},
                           {"cuda", json::Object{{"toolkit", toolkit}, {"archs", to_json(result.build.cuda_archs)}}},
-                          {"agent", json::Object{{"sha256", result.agent_sha256}, {"size_bytes", result.agent_bytes}}},
+                          {"agent", json::Object{{"sha256", own.sha256}, {"size_bytes", own.size_bytes}}},
+                          {"agents", std::move(agents)},
                           {"libraries", std::move(libraries)},
                           {"limits", to_json(result.limits)}};
   out.render = [result](term::Writer& writer) { render(result, writer); };

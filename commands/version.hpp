@@ -33,17 +33,23 @@ struct DeviceFact {
   std::string detail;                      // what it can do, or why it is not there
 };
 
+// An agent that this kfab carries.
+struct AgentFact {
+  std::string machine;                     // as `uname -m` names it: x86_64 aarch64
+  std::string sha256;
+  std::uint64_t size_bytes = 0;            // unpacked, as it lies on a node
+};
+
 struct VersionResult {
   BuildFacts build;
   std::vector<DeviceFact> devices;
-  std::string agent_sha256;
-  std::uint64_t agent_bytes = 0;           // unpacked, as it lies on a node
+  std::vector<AgentFact> agents;           // the first for machines like this kfab's
   std::vector<std::string> limits;         // what this build cannot do, and what to do instead
 };
 
 // Completes the facts of the build with what only the running program knows.
 VersionResult run_version(BuildFacts);
-// Schema kfab.version/1.0.
+// Schema kfab.version/1.1.
 CommandOutput to_output(const VersionResult&);
 
 }  // namespace kfab::commands

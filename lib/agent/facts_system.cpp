@@ -10,6 +10,7 @@
 #include <set>
 #include <sstream>
 
+#include "agent/cpu_model.hpp"
 #include "agent/facts_sections.hpp"
 #include "base/file.hpp"
 #include "base/sha256.hpp"
@@ -38,16 +39,16 @@ std::optional<std::string> colon_value(std::string_view text, std::string_view k
   return std::nullopt;
 }
 
-std::optional<std::string> cpu_model(const FactTree& tree, const std::string& cpuinfo) {
-  for (const auto* key : {"model name", "Model", "cpu model", "cpu"})
-    if (auto model = colon_value(cpuinfo, key)) return model;
+std::optional<std::string> processor_model(const FactTree& tree, const std::string& cpuinfo) {
+  if (auto model = cpu_model(cpuinfo)) return model;
   return tree.read("/sys/firmware/devicetree/base/model");
 }
 
 json::Value flags_of_interest(const std::string& cpuinfo) {
   static constexpr std::array wanted{"sse4_2",      "avx",      "avx2",       "fma",      "avx512f", "avx512_bf16",
                                      "avx512_vnni", "amx_tile", "amx_bf16",   "amx_int8", "aes",     "sha_ni",
-                                     "vmx",         "svm",      "hypervisor", "sve",      "sve2",    "bf16"};
+                                     "vmx",         "svm",      "hypervisor", "asimd",    "sve",     "sve2",
+                                     "bf16",        "i8mm",     "sha2"};
   auto text = colon_value(cpuinfo, "flags");
   if (!text) text = colon_value(cpuinfo, "Features");
   json::Array flags;
@@ -184,7 +185,7 @@ SectionFacts cpu_facts(const FactTree& tree, const FactsOptions& options) {
   json::Value smt;
   if (const auto active = tree.read_int(root + "smt/active")) smt = *active != 0;
   const auto count = [](std::size_t n) { return n > 0 ? json::Value(n) : json::Value(); };
-  facts.value = json::Object{{"model", json::Value(cpu_model(tree, cpuinfo))},
+  facts.value = json::Object{{"model", json::Value(processor_model(tree, cpuinfo))},
                              {"architecture", architecture},
                              {"sockets", count(sockets.size())},
                              {"cores", count(cores.size())},

@@ -193,6 +193,7 @@ class AgentJob final : public Job, public AgentSeeker {
   void on_bootstrap(const json::Value& message) {
     const std::string state = message.string_or("state");
     if (state == "need" && !end_->image_sent) {
+      wanted_ = &image_for(message.string_or("machine"));
       if (relayed_) relay_failed();
       ask_for_agent();
     } else if (state == "ready") {
@@ -210,7 +211,12 @@ class AgentJob final : public Job, public AgentSeeker {
     end_->image_sent = true;
     emit({.type = "progress", .node = target_.node, .step = "agent", .message = "sending the agent"});
     peer_->write("direct\n");
-    peer_->write_view(image_.gz);
+    peer_->write_view(wanted_->gz);
+  }
+  // A node that names a machine which was not offered gets what the others get, and finds that its checksum is not right.
+  const AgentImage& image_for(const std::string& machine) const {
+    const auto other = std::find_if(image_.others.begin(), image_.others.end(), [&](const AgentImage& one) { return one.machine == machine; });
+    return other == image_.others.end() ? image_ : *other;
   }
   void look_after_relays(Time now);
   void relay_failed();
@@ -366,6 +372,7 @@ class AgentJob final : public Job, public AgentSeeker {
   const std::size_t index_;
   const ssh::Target target_;
   const AgentImage& image_;
+  const AgentImage* wanted_ = &image_;   // the one of those that the node asked for
   AgentTask task_;
   AgentListener& listener_;
   const FleetOptions& options_;
@@ -393,7 +400,7 @@ class AgentJob final : public Job, public AgentSeeker {
 void AgentJob::ask_for_agent() {
   if (peer_ == nullptr || end_ == nullptr || state_ != State::bootstrap) return;
   waits_since_.reset();
-  const auto way = relays_ == nullptr ? RelayPlan::Way::direct : relays_->ask(index_);
+  const auto way = relays_ == nullptr ? RelayPlan::Way::direct : relays_->ask(index_, wanted_->machine);
   if (way == RelayPlan::Way::wait) {
     waits_since_ = clock_.steady_now();
     emit({.type = "progress", .node = target_.node, .step = "agent", .message = "waiting for the agent of its rack"});

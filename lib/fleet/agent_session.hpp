@@ -19,6 +19,8 @@ struct AgentImage {
   std::string_view gz;
   std::string sha256;            // of the unpacked file, lower-case hex: its name in the node's cache
   std::uint64_t size_bytes = 0;  // of the unpacked file
+  std::string machine{};         // what `uname -m` says on nodes that can run it: letters, digits and '_'; empty: nobody asks
+  std::vector<AgentImage> others{};   // for nodes that say something else
 };
 // Unpacks once to find out sha256 and size. Errors: agent_image_broken.
 Result<AgentImage> make_agent_image(std::string_view gz);

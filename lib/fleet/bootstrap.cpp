@@ -16,8 +16,13 @@ std::string bootstrap_script() { return one_line_script(embedded_bootstrap_sh())
 
 std::string bootstrap_line(const AgentImage& image, Become become, std::string_view nonce) {
   static const std::string script = bootstrap_script();
-  return fmt::format("exec /bin/sh -c '{}' kfab-bootstrap {} {} {} {} {}", script, image.sha256, image.gz.size(), image.size_bytes,
-                     mode_word(become), nonce);
+  std::string line = fmt::format("exec /bin/sh -c '{}' kfab-bootstrap {} {} {} {} {}", script, image.sha256, image.gz.size(), image.size_bytes,
+                                 mode_word(become), nonce);
+  const auto add = [&](const AgentImage& one) { line += fmt::format(" {} {} {} {}", one.machine, one.sha256, one.gz.size(), one.size_bytes); };
+  if (image.machine.empty()) return line;
+  add(image);
+  for (const auto& other : image.others) add(other);
+  return line;
 }
 
 Diagnostic bootstrap_error(std::string_view state, std::string_view detail, const std::string& node) {

@@ -10,7 +10,7 @@
 namespace kfab::fleet {
 
 // The command line that starts the agent on a node: bootstrap.sh as one constant argument, and nothing that varies but
-// the hash and the sizes of the image and the nonce, which are hex and decimal digits of our own making. With
+// the hashes and sizes of the images, the machines that they are for and the nonce, which are words and digits of our own making. With
 // Become::sudo_password sudo's prompt is "NONCE:password:;" on standard error.
 std::string bootstrap_line(const AgentImage&, Become, std::string_view nonce);
 

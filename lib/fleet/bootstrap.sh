@@ -1,5 +1,6 @@
-# kfab-bootstrap SHA256 GZ_BYTES BYTES plain|sudo|ask NONCE
+# kfab-bootstrap SHA256 GZ_BYTES BYTES plain|sudo|ask NONCE [MACHINE SHA256 GZ_BYTES BYTES]...
 #
+# Where machines are named the agent is that of the node, as uname -m names it.
 # Starts the agent on a node: finds it in the cache of the user, or asks for it ("need"), stores it, and becomes it. The
 # answer to "need" is a line: "direct", followed by GZ_BYTES of gzip, or "relay HOST PORT TOKEN", where another node hands
 # out the BYTES of the file; when that fails it asks again, and the answer is "direct". Speaks one JSON object per line; "ready" is the last before the agent speaks.
@@ -10,9 +11,10 @@
 # line ends where a shell takes a blank for a new line: after ; { do then else or |.
 umask 077;
 LC_ALL=C; export LC_ALL;
-sha=$1; gz=$2; size=$3; mode=$4; nonce=$5; tmp=; probe=;
+sha=$1; gz=$2; size=$3; mode=$4; nonce=$5; tmp=; probe=; of=;
+shift 5;
 
-report() { printf "\n{\"type\":\"bootstrap\",\"state\":\"%s\",\"detail\":\"%s\"}\n" "$1" "$2"; };
+report() { printf "\n{\"type\":\"bootstrap\",\"state\":\"%s\",\"detail\":\"%s\",\"machine\":\"%s\"}\n" "$1" "$2" "$of"; };
 say() { report "$1" "$(printf "%s" "$2" | tr "\n\t" "  " | tr -cd "a-zA-Z0-9 ._/:,;=()@%+-" | head -c 300)"; };
 cleanup() { rm -f "$tmp" "$probe"; };
 fail() { say "$1" "$2"; exit 1; };
@@ -39,6 +41,15 @@ become() {
 };
 
 tool id; tool sha256sum; tool tr; tool head;
+if [ $# -gt 0 ]; then
+  machine=$(uname -m 2>/dev/null); known=;
+  while [ $# -ge 4 ]; do
+    known="$known $1";
+    if [ "$machine" = "$1" ] || [ -z "$machine$of" ]; then of=$1; sha=$2; gz=$3; size=$4; fi;
+    shift 4;
+  done;
+  if [ -z "$of" ]; then fail cannot_run "the node is $machine, and this kfab has agents for$known"; fi;
+fi;
 uid=$(id -u);
 if [ "$mode" = plain ] || [ "$uid" -eq 0 ]; then :; else command -v sudo >/dev/null 2>&1 || fail no_sudo sudo; fi;
 set --;

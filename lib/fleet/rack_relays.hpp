@@ -33,7 +33,7 @@ class RackRelays {
 
   void know(std::size_t node, const std::shared_ptr<AgentSeeker>& session) { seekers_[node] = session; }
   // As RelayPlan's; who waited is told at once.
-  RelayPlan::Way ask(std::size_t node) { return plan_.ask(node); }
+  RelayPlan::Way ask(std::size_t node, const std::string& machine) { return plan_.ask(node, machine); }
   const RelayEndpoint& endpoint(std::size_t node) const { return plan_.endpoint(node); }
   void stored(std::size_t node);   // starts the relay of its rack where it is to be that
   void failed(std::size_t node);

@@ -19,12 +19,15 @@ RelayPlan::RelayPlan(const std::vector<ssh::Target>& targets) : rack_of_(targets
   }
 }
 
-RelayPlan::Way RelayPlan::ask(std::size_t node) {
+RelayPlan::Way RelayPlan::ask(std::size_t node, const std::string& machine) {
   Rack& its = rack(node);
+  const bool led = its.state != State::idle && its.state != State::off;
+  if (led && its.machine != machine) return Way::direct;   // what the rack's relay hands out does not run there
   switch (its.state) {
     case State::idle:
       its.state = State::leading;
       its.leader = node;
+      its.machine = machine;
       return Way::direct;
     case State::leading:
     case State::starting: its.waiting.push_back(node); return Way::wait;

@@ -26,7 +26,9 @@ class RelayPlan {
   explicit RelayPlan(const std::vector<ssh::Target>&);
 
   enum class Way : std::uint8_t { direct, wait, relay };
-  Way ask(std::size_t node);                                 // it has no agent
+  // It has no agent; `machine` is what it runs, as `uname -m` names it. A rack's relay hands out that of the first node that asks:
+  // a node with other processors is sent its own directly.
+  Way ask(std::size_t node, const std::string& machine = {});
   const RelayEndpoint& endpoint(std::size_t node) const;     // of its rack, after Way::relay
   // It has the agent now. True: it is to serve its rack, and serving() or failed() has to follow.
   bool stored(std::size_t node);
@@ -41,6 +43,7 @@ class RelayPlan {
   struct Rack {
     State state = State::off;
     std::size_t leader = 0;
+    std::string machine{};   // what the leader runs
     RelayEndpoint endpoint{};
     std::vector<std::size_t> waiting{};
   };

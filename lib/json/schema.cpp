@@ -53,6 +53,7 @@ KFAB_EMBEDDED(schema_validate_1_1)
 KFAB_EMBEDDED(schema_validate_1_2)
 KFAB_EMBEDDED(schema_validate_1_3)
 KFAB_EMBEDDED(schema_version)
+KFAB_EMBEDDED(schema_version_1_1)
 
 namespace kfab::json {
 namespace {
@@ -112,6 +113,7 @@ constexpr Source sources[] = {
     {"kfab.validate/1.2", embedded_schema_validate_1_2},
     {"kfab.validate/1.3", embedded_schema_validate_1_3},
     {"kfab.version/1.0", embedded_schema_version},
+    {"kfab.version/1.1", embedded_schema_version_1_1},
 };
 
 Object of_type(std::string_view type) { return {{"type", type}}; }

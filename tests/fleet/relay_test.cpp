@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/file.hpp"
+#include "base/text.hpp"
 #include "fleet/agent_session.hpp"
 #include "fleet/fleet.hpp"
 #include "fleet/private_sshd.hpp"
@@ -58,9 +59,7 @@ std::string agent_of_our_own() {
   return *std::move(gz);
 }
 
-Ran run_facts(const Rack& rack, const std::string& gz, bool relay) {
-  auto image = make_agent_image(gz);
-  REQUIRE(image);
+Ran run_facts(const Rack& rack, const AgentImage& image, bool relay) {
   ssh::TransportOptions settings = ssh::options_from_environment();
   settings.home.clear();
   settings.agent_socket.clear();
@@ -71,13 +70,19 @@ Ran run_facts(const Rack& rack, const std::string& gz, bool relay) {
   FleetOptions options;
   options.relay = relay;
   Ran ran;
-  ran.ends = run_agents(*transport, rack.targets(), *image, [](std::size_t) { return AgentTask{json::Object{{"task", "facts"}}}; }, listener, options,
+  ran.ends = run_agents(*transport, rack.targets(), image, [](std::size_t) { return AgentTask{json::Object{{"task", "facts"}}}; }, listener, options,
                         *clock, ran.sink, cancel);
   for (const auto& end : ran.ends) {
     CHECK_MESSAGE(end.outcome == NodeOutcome::ok, (end.why ? end.why->message : ""));
     ran.sent += end.image_sent ? 1 : 0;
   }
   return ran;
+}
+
+Ran run_facts(const Rack& rack, const std::string& gz, bool relay) {
+  const auto image = make_agent_image(gz);
+  REQUIRE(image);
+  return run_facts(rack, *image, relay);
 }
 
 bool told(const Sink& sink, std::string_view words) {
@@ -102,6 +107,27 @@ TEST_CASE("the agent crosses the link of the control host once, and the rack han
   ran = run_facts(rack, gz, true);
   CHECK(ran.sent == 0);
   CHECK_FALSE(told(ran.sink, "handed the agent"));
+}
+
+TEST_CASE("a node with other processors in the rack is sent its own agent, and the others are served as ever") {
+  Rack rack(5);
+  const std::string bin = rack.dir + "/bin";
+  std::filesystem::create_directories(bin);
+  shell("printf '#!/bin/sh\\necho aarch64\\n' > " + bin + "/uname && chmod 755 " + bin + "/uname");
+  rack.nodes[3] = std::make_unique<PrivateSshd>("SetEnv SHLVL=1 XDG_CACHE_HOME=" + rack.dir + "/cache3 PATH=" + bin + ":/usr/bin:/bin");
+  const std::string gz = agent_of_our_own();
+  auto image = make_agent_image(gz);
+  REQUIRE(image);
+  Image arm(agent_script(done_ok) + "# " + random_hex(16) + "\n");
+  image->machine = std::string(trim(shell("uname -m").out));
+  arm.image.machine = "aarch64";
+  image->others = {arm.image};
+  const auto ran = run_facts(rack, *image, true);
+  CHECK(ran.sent == 2);
+  CHECK(ran.ends[3].image_sent);
+  CHECK(told(ran.sink, "3 nodes were handed the agent"));
+  CHECK(std::filesystem::exists(rack.dir + "/cache3/kfab/agent-" + arm.image.sha256));
+  CHECK_FALSE(std::filesystem::exists(rack.dir + "/cache3/kfab/agent-" + image->sha256));
 }
 
 TEST_CASE("connections that are kept serve the next run over the same transport") {

@@ -4,17 +4,23 @@
 
 namespace kfab::agent::devices::cpu {
 
+// Vectors of 16 bytes, which both x86-64 and Arm have in every processor; the 32 registers of Arm hold twice as many sums.
+#if defined(__aarch64__)
+#define KFAB_PORTABLE_ROWS 8
+#else
+#define KFAB_PORTABLE_ROWS 4
+#endif
 #define KFAB_NAME tile_f32_portable
 #define KFAB_TYPE float
 #define KFAB_LANES 4
-#define KFAB_ROWS 4
+#define KFAB_ROWS KFAB_PORTABLE_ROWS
 #define KFAB_VECTORS 2
 #define KFAB_COLUMNS tile_columns_f32
 #include "agent/devices/cpu_gemm_tile.inc"
 #define KFAB_NAME tile_f64_portable
 #define KFAB_TYPE double
 #define KFAB_LANES 2
-#define KFAB_ROWS 4
+#define KFAB_ROWS KFAB_PORTABLE_ROWS
 #define KFAB_VECTORS 2
 #define KFAB_COLUMNS tile_columns_f64
 #include "agent/devices/cpu_gemm_tile.inc"
@@ -126,7 +132,11 @@ const char* to_string(Isa isa) {
     case Isa::avx2: return "AVX2";
     case Isa::portable: break;
   }
+#if defined(__aarch64__)
+  return "NEON";
+#else
   return "portable";
+#endif
 }
 
 void gemm_tile(const float* a, const float* b, int k, float* c, std::ptrdiff_t c_stride, Isa isa) {

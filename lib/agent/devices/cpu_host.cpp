@@ -10,10 +10,12 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <thread>
 
 #include <fmt/format.h>
 
+#include "agent/cpu_model.hpp"
 #include "agent/devices/host_memory.hpp"
 #include "base/codes/validation.hpp"
 #include "base/text.hpp"
@@ -93,21 +95,25 @@ MemoryFacts memory_facts() {
   return out;
 }
 
-std::uint64_t last_level_cache_bytes() {
-  long largest = 0;
-  for (const int name : {_SC_LEVEL2_CACHE_SIZE, _SC_LEVEL3_CACHE_SIZE, _SC_LEVEL4_CACHE_SIZE}) largest = std::max(largest, sysconf(name));
-  return std::uint64_t(std::max(0l, largest));
+std::uint64_t last_level_cache_bytes(const std::string& root) {
+  constexpr int most_caches = 16;   // of one processor
+  std::uint64_t largest = 0;
+  for (int i = 0; i < most_caches; ++i) {
+    std::ifstream in(fmt::format("{}/sys/devices/system/cpu/cpu0/cache/index{}/size", root, i));
+    std::uint64_t size = 0;
+    char unit = 0;
+    if (in >> size) in >> unit;
+    if (size < (std::uint64_t{1} << 40)) largest = std::max(largest, size << (unit == 'K' ? 10 : unit == 'M' ? 20 : 0));
+  }
+  if (largest > 0 || !root.empty()) return largest;
+  for (const int name : {_SC_LEVEL2_CACHE_SIZE, _SC_LEVEL3_CACHE_SIZE, _SC_LEVEL4_CACHE_SIZE}) largest = std::max(largest, std::uint64_t(std::max(0l, sysconf(name))));
+  return largest;
 }
 
 std::string model_name() {
   std::ifstream in("/proc/cpuinfo");
-  for (std::string line; std::getline(in, line);) {
-    if (line.rfind("model name", 0) == 0 || line.rfind("Model", 0) == 0) {
-      const auto colon = line.find(':');
-      if (colon != std::string::npos) return one_line(trim(std::string_view(line).substr(colon + 1)), 100);
-    }
-  }
-  return "unknown processor";
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  return cpu_model(text).value_or("unknown processor");
 }
 
 std::string machine_serial() {

@@ -21,7 +21,8 @@ void in_parallel(int threads, const std::function<void(int)>& work);
 
 struct MemoryFacts { std::uint64_t total_bytes = 0, available_bytes = 0; };
 MemoryFacts memory_facts();                   // /proc/meminfo
-std::uint64_t last_level_cache_bytes();       // 0: not known
+// As the kernel tells it, since glibc knows none of Arm's; 0: not known. `root` stands before /sys, for tests.
+std::uint64_t last_level_cache_bytes(const std::string& root = {});
 std::string model_name();
 std::string machine_serial();                 // board serial, else machine id, else host name
 

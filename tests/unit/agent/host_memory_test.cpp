@@ -21,6 +21,21 @@ TEST_CASE("lists of processors as the kernel writes them") {
   }
 }
 
+TEST_CASE("the largest cache of a processor is the one that the kernel tells") {
+  kfab::agent::test::TemporaryDirectory dir;
+  const std::string caches = "sys/devices/system/cpu/cpu0/cache/";
+  CHECK(cpu::last_level_cache_bytes(dir.string()) == 0);
+  kfab::agent::test::write(dir / (caches + "index0/size"), "64K\n");
+  kfab::agent::test::write(dir / (caches + "index2/size"), "1024K\n");
+  CHECK(cpu::last_level_cache_bytes(dir.string()) == 1 << 20);
+  kfab::agent::test::write(dir / (caches + "index3/size"), "114M\n");
+  CHECK(cpu::last_level_cache_bytes(dir.string()) == 114u << 20);
+  kfab::agent::test::write(dir / (caches + "index4/size"), "-1\n");   // what nobody believes
+  CHECK(cpu::last_level_cache_bytes(dir.string()) == 114u << 20);
+  kfab::agent::test::write(dir / (caches + "index5/size"), "99999999999999999999K\n");
+  CHECK(cpu::last_level_cache_bytes(dir.string()) == 114u << 20);
+}
+
 TEST_CASE("the NUMA node of a GPU for which the firmware names none is that of its local processors, where they tell one") {
   kfab::agent::test::TemporaryDirectory dir;
   const std::string gpu = "sys/bus/pci/devices/0000:1b:00.0/", nodes = "sys/devices/system/node/";

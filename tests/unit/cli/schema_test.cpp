@@ -64,7 +64,7 @@ TEST_CASE("every schema is a schema, and every file of them is published") {
 }
 
 TEST_CASE("the check itself finds what is missing, of a wrong type, or no word of an enumeration") {
-  const auto schema = json::parse(json::find_schema("kfab.version/1.0")->text);
+  const auto schema = json::parse(json::find_schema("kfab.version/1.1")->text);
   auto document = json::parse(output_of({"version", "-o", "json"}));
   REQUIRE(document.has_value());
   CHECK(SchemaCheck(*schema).problems(*document).empty());

@@ -32,6 +32,7 @@ DoctorFacts healthy() {
   facts.names_numeric = 4;
   facts.agent_sha256 = std::string(64, 'a');
   facts.agent_bytes = 4'000'000;
+  facts.agent_machines = {"x86_64", "aarch64"};
   facts.devices = {"cpu"};
   return facts;
 }

@@ -64,6 +64,32 @@ TEST_CASE_FIXTURE(Run, "the agent is sent once, used again, and gets its request
   CHECK_FALSE(ends[0].image_sent);
 }
 
+TEST_CASE_FIXTURE(Run, "a node is sent the agent of the processors that it names") {
+  Image own(agent_script("echo '{\"type\":\"own\"}'; " + done_ok)), arm(agent_script("echo '{\"type\":\"arm\"}'; " + done_ok));
+  own.image.machine = "x86_64";
+  arm.image.machine = "aarch64";
+  own.image.others = {arm.image};
+  const auto go_as = [&](const std::string& machine) {
+    const OtherMachine node_says(path + "/bin", machine);
+    auto transport = ssh::make_transport({});
+    auto clock = make_system_clock();
+    listener.messages.clear();
+    return run_agents(*transport, local_targets(1), own.image, [](std::size_t) { return AgentTask{json::Object{}, false, std::chrono::seconds(60)}; }, listener, options, *clock,
+                      sink, cancel);
+  };
+  for (const auto& [machine, type] : std::vector<std::pair<std::string, std::string>>{{"x86_64", "own"}, {"aarch64", "arm"}}) {
+    const auto ends = go_as(machine);
+    REQUIRE_MESSAGE(ends[0].outcome == NodeOutcome::ok, (ends[0].why ? ends[0].why->message : ""));
+    CHECK(ends[0].image_sent);
+    CHECK(listener.messages[0].back() == R"({"type":")" + type + R"("})");
+  }
+  const auto ends = go_as("mips64");
+  REQUIRE(ends[0].why);
+  CHECK(ends[0].why->code == code::agent_cannot_run);
+  CHECK(ends[0].why->message.find("mips64") != std::string::npos);
+  CHECK_FALSE(ends[0].image_sent);
+}
+
 TEST_CASE_FIXTURE(Run, "a damaged agent in the cache is replaced") {
   const std::string script = agent_script(done_ok);
   REQUIRE(go(script)[0].outcome == NodeOutcome::ok);

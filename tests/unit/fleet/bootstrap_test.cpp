@@ -134,6 +134,44 @@ TEST_CASE_FIXTURE(Home, "an image that arrives damaged or cut short is not kept"
   CHECK(cached().empty());
 }
 
+TEST_CASE_FIXTURE(Home, "each node gets the agent of its own processors, and one that there is none for says so") {
+  Image own(script), arm(script + "# arm\n");
+  own.image.machine = "x86_64";
+  arm.image.machine = "aarch64";
+  own.image.others = {arm.image};
+  const std::vector<std::pair<std::string, const Image*>> machines{{"x86_64", &own}, {"aarch64", &arm}, {"", &own}};
+  for (const std::string& shell : shells()) {
+    CAPTURE(shell);
+    for (const auto& [machine, image] : machines) {
+      CAPTURE(machine);
+      const OtherMachine node_says(path + "/bin", machine);
+      const auto node = boot(under(shell, own.image), image->gz);
+      CHECK(node->sent);
+      CHECK(node->end.outcome == NodeOutcome::ok);
+      CHECK(cached() == std::vector<std::string>{"agent-" + image->image.sha256});
+      CHECK_FALSE(boot(under(shell, own.image), image->gz)->sent);
+      std::filesystem::remove_all(path + "/.cache");
+    }
+    const OtherMachine node_says(path + "/bin", "riscv64");
+    const auto node = boot(under(shell, own.image), own.gz);
+    CHECK_FALSE(node->sent);
+    CHECK(node->has("cannot_run"));
+    CHECK(node->out.find("the node is riscv64, and this kfab has agents for x86_64 aarch64") != std::string::npos);
+    CHECK(cached().empty());
+  }
+}
+
+TEST_CASE_FIXTURE(Home, "a node that lies about its processors is sent what it cannot use, and keeps nothing of it") {
+  Image own(script), arm(script + "# arm\n");
+  own.image.machine = "x86_64";
+  arm.image.machine = "aarch64";
+  own.image.others = {arm.image};
+  const OtherMachine node_says(path + "/bin", "aarch64");
+  const auto node = boot(bootstrap_line(own.image, Become::none, "ab12"), own.gz, true);
+  CHECK(node->has("not_stored"));
+  CHECK(cached().empty());
+}
+
 TEST_CASE_FIXTURE(Home, "a link in the place of the cache is not followed") {
   std::filesystem::create_directories(path + "/.cache");
   std::filesystem::create_directories(path + "/elsewhere");

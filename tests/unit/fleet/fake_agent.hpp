@@ -84,6 +84,20 @@ struct Home {
   }
 };
 
+// A directory whose `uname` says that the machine is another, before the others of PATH while this lives.
+struct OtherMachine {
+  OtherMachine(const std::string& dir, const std::string& machine) {
+    std::filesystem::create_directories(dir);
+    std::ofstream(dir + "/uname") << "#!/bin/sh\n[ \"$1\" != -m ] || { echo '" << machine << "'; exit 0; }\nexit 1\n";
+    std::filesystem::permissions(dir + "/uname", std::filesystem::perms::owner_all);
+    ::setenv("PATH", (dir + ":" + before).c_str(), 1);
+  }
+  ~OtherMachine() { ::setenv("PATH", before.c_str(), 1); }
+  OtherMachine(const OtherMachine&) = delete;
+  OtherMachine& operator=(const OtherMachine&) = delete;
+  std::string before = std::getenv("PATH");
+};
+
 inline std::vector<ssh::Target> local_targets(std::size_t count) {
   std::vector<ssh::Target> targets(count);
   for (std::size_t i = 0; i < count; ++i) {
