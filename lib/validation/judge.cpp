@@ -8,9 +8,9 @@
 #include <fmt/format.h>
 
 #include "base/codes/validation.hpp"
-#include "base/statistics.hpp"
 #include "base/text.hpp"
 #include "validation/catalogue.hpp"
+#include "validation/compare.hpp"
 #include "validation/derive.hpp"
 #include "validation/doubt.hpp"
 #include "validation/known_metrics.hpp"
@@ -21,7 +21,6 @@ namespace {
 
 using manifest::Basis;
 using manifest::Criterion;
-using manifest::Direction;
 
 // Of what a profile may pin, that which the accelerator itself tells.
 constexpr std::string_view pinned_versions[] = {"driver", "vbios", "inforom", "gsp_firmware", "firmware"};
@@ -31,30 +30,6 @@ std::string joined_reason(const std::vector<std::string>& reasons) {
   return reasons.size() == 1 ? reasons[0] : fmt::format("{} (and {} more)", reasons[0], reasons.size() - 1);
 }
 
-std::string_view sign_of_violation(Direction direction) {
-  switch (direction) {
-    case Direction::min: return "<";
-    case Direction::max: return ">";
-    case Direction::equal: return "is not";
-  }
-  return "";
-}
-
-bool holds(Direction direction, double value, double limit) {
-  switch (direction) {
-    case Direction::min: return value >= limit;
-    case Direction::max: return value <= limit;
-    case Direction::equal: return value == limit;
-  }
-  return false;
-}
-
-// Both with as many decimals as it takes to see that they differ.
-std::pair<std::string, std::string> told_apart(double value, double limit) {
-  for (int decimals = 3;; decimals += 3)
-    if (auto both = std::pair(format_figure(value, decimals), format_figure(limit, decimals)); both.first != both.second || decimals >= 15) return both;
-}
-
 // What a burn-in shows of an accelerator only while it is loaded all the time: rates, means, and how much was filled in its time.
 // A wrong bit, and whatever has a ceiling, counts at any load.
 bool at_steady_load_only(std::string_view metric) {
@@ -62,11 +37,6 @@ bool at_steady_load_only(std::string_view metric) {
   for (const std::string_view end : {".tflops", ".tops", "_tflops", "_tops", "own_to_cublaslt", "coverage", "energy_j_per_tflop", ".power_w", ".power_of_limit_pct", ".sm_clock_mhz"})
     if (metric.ends_with(end)) return true;
   return false;
-}
-
-// Figures of the tests that count wrong bits: "memory.errors", "burnin.gemm_bf16.random_mismatches".
-bool counts_wrong_bits(std::string_view metric) {
-  return !family_of(metric).empty() && family_of(metric) != "health" && (metric.ends_with("mismatches") || metric.ends_with(".errors"));
 }
 
 // Rates of copies between host and accelerator.
@@ -318,7 +288,7 @@ class Judge {
       if (encrypted) {
         one.reason = fmt::format("{} is not judged: confidential computing is on ({}, criterion {})", criterion.metric, kfab::to_string(code::confidential_computing_on), criterion.id);
       } else if (shaped.empty()) {
-        compare(criterion, measurement, one);
+        compare(criterion, measurement, criterion.basis == Basis::record_only ? std::string() : doubts_.about(measurement), peers_, one);
       } else {
         one.counts = false;
         one.reason = fmt::format("{} is not judged: it is meant for a steady load, and this one was {} (criterion {})", criterion.metric, shaped, criterion.id);
@@ -386,74 +356,6 @@ class Judge {
     return found->second.value * criterion.factor;
   }
 
-  void compare(const Criterion& criterion, const Measurement& measurement, CriterionVerdict& out) {
-    const std::string named = out.link.empty() ? criterion.metric : criterion.metric + " " + out.link;
-    if (criterion.basis == Basis::record_only) {
-      out.reason = fmt::format("{} is recorded, not judged (criterion {})", named, criterion.id);
-      return;
-    }
-    if (!criterion.unit.empty() && criterion.unit != measurement.unit) {
-      out.reason = fmt::format("{} came in {}, the criterion is in {} (criterion {})", named, measurement.unit.empty() ? "no unit" : measurement.unit, criterion.unit, criterion.id);
-      return;
-    }
-    // A wrong bit that was found counts, whoever found it; any other figure only from a proven checker that did work.
-    const bool found_fault = *measurement.value > 0 && counts_wrong_bits(criterion.metric);
-    if (const auto doubt = doubts_.about(measurement); !doubt.empty() && !found_fault) {
-      out.reason = fmt::format("{} is not judged: {} (criterion {})", named, doubt, criterion.id);
-      return;
-    }
-    double value = *measurement.value;
-    const std::string shown = format_figure(value, 3);
-    if (criterion.basis == Basis::fleet_relative) {
-      if (!criterion.limit) {
-        out.reason = fmt::format("criterion {} states no limit", criterion.id);
-        return;
-      }
-      const auto peers = peers_ ? peers_->find(criterion.metric) : Peers::const_iterator{};
-      const bool known = peers_ && peers != peers_->end();
-      const std::size_t count = known && peers->second.accelerators > 0 ? peers->second.accelerators - 1 : 0;
-      if (count < fewest_peers) {
-        if (criterion.optional) out.counts = false;
-        out.reason = fmt::format("{} has {} peers to be compared with, {} are needed (criterion {})", named, count, fewest_peers, criterion.id);
-        return;
-      }
-      const Robust& of_peers = peers->second.robust;
-      const double spread = spread_of(of_peers);
-      if (!(spread > 0) || !std::isfinite(spread)) {
-        if (criterion.optional) out.counts = false;
-        out.reason = fmt::format("{}: the peers' median is {}, from which no spread follows (criterion {})", named, format_number(of_peers.median), criterion.id);
-        return;
-      }
-      const double deviation = (value - of_peers.median) / spread;
-      // The limit is a number of robust standard deviations on the bad side.
-      const double bad = criterion.direction == Direction::min ? -deviation : criterion.direction == Direction::max ? deviation : std::abs(deviation);
-      const bool good = bad <= *criterion.limit;
-      out.verdict = good ? Verdict::pass : criterion.on_violation;
-      if (!good)
-        out.reason = fmt::format("{} {} lies {} robust deviations off the median {} of {} peers, {} are allowed (criterion {})", named, shown,
-                                 format_number(bad, 1), format_figure(of_peers.median, 3), count, format_number(*criterion.limit, 1), criterion.id);
-      if (!good && !criterion.action.empty()) out.reason += "; " + criterion.action;
-      return;
-    }
-    if (!out.limit) {
-      if (criterion.optional) out.counts = false;
-      out.reason = criterion.nominal_key.empty()
-                       ? fmt::format("criterion {} states no limit", criterion.id)
-                       : fmt::format("neither the profile nor the accelerator tells a nominal {} from which the limit follows (criterion {})", criterion.nominal_key, criterion.id);
-      return;
-    }
-    const bool good = holds(criterion.direction, value, *out.limit);
-    out.verdict = good ? Verdict::pass : criterion.on_violation;
-    if (good) return;
-    const auto [figure, limit] = told_apart(value, *out.limit);
-    out.reason = fmt::format("{} {} {} {} (criterion {})", named, figure, sign_of_violation(criterion.direction), limit, criterion.id);
-    // A counter's detail names the test that moved it, that of a refusal the kernel and the reason.
-    if (criterion.metric.ends_with("kernels_refused") && !measurement.detail.empty()) out.reason += ": " + measurement.detail;
-    if (!measurement.detail.empty() && family_of(criterion.metric) != "burnin" && family_of(criterion.metric) != "memory" && family_of(criterion.metric) != "bandwidth")
-      out.reason += ": " + measurement.detail;
-    if (!criterion.action.empty()) out.reason += "; " + criterion.action;
-  }
-
   // On, and the criteria are not those of a site that has it on: theirs say nothing of it, or ask for it.
   bool confidential(const Accelerator& accelerator) const {
     const auto& told = figures_of(accelerator.id, accelerator.device, "health.confidential_computing");
@@ -507,15 +409,5 @@ std::string AcceleratorVerdict::reason() const { return joined_reason(reasons); 
 std::string NodeJudgement::reason() const { return joined_reason(reasons); }
 
 NodeJudgement judge(const JudgeInput& input, const TestReport& report) { return Judge(input, report).run(); }
-
-double spread_of(const Robust& of) { return std::max(1.4826 * of.mad, std::abs(of.median) / 60); }
-
-std::optional<Robust> robust(std::vector<double> values) {
-  if (values.empty()) return std::nullopt;
-  Robust out{median_of(values), 0};
-  for (auto& value : values) value = std::abs(value - out.median);
-  out.mad = median_of(std::move(values));
-  return out;
-}
 
 }  // namespace kfab::validation
