@@ -14,6 +14,7 @@
 #include "base/codes/validation.hpp"
 #include "base/sha256.hpp"
 #include "base/text.hpp"
+#include "commands/criteria_checks.hpp"
 #include "commands/output_files.hpp"
 #include "commands/report_shelf.hpp"
 #include "nodeset/nodeset.hpp"
@@ -357,7 +358,7 @@ CommandOutput run_resume_tests(const DetachedRun& run, ValidateOptions options, 
   for (const auto& job : run.left) names.push_back(job.node);
   options.site.selection = {{}, nodeset::fold_names(names), {}};
   options.site.reach.pace = {};   // asking loads nobody: all at once
-  auto opened = open_site(options.site, env);
+  auto opened = open_site_to_judge(options.site, env);
   if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
   auto& session = std::get<SiteSession>(opened);
   auto tests = plan_nodes(session, options);

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <iterator>
 #include <memory>
+#include <variant>
 
 #include <fmt/format.h>
 
@@ -11,6 +12,7 @@
 #include "base/codes/store.hpp"
 #include "base/codes/validation.hpp"
 #include "base/text.hpp"
+#include "commands/criteria_checks.hpp"
 #include "commands/recorder.hpp"
 #include "commands/site_session.hpp"
 #include "commands/test_records.hpp"
@@ -25,7 +27,7 @@ using CriteriaPtr = std::shared_ptr<const manifest::CriteriaSet>;
 // By what the nodes of each profile are judged. One for all where the command line names one.
 class CriteriaChoice {
  public:
-  static Result<CriteriaChoice> make(const manifest::Site& site, const std::string& wanted, Env& env, std::vector<manifest::SourceText>& sources) {
+  static std::variant<CriteriaChoice, Diagnostics> make(const manifest::Site& site, const std::string& wanted, Env& env, std::vector<manifest::SourceText>& sources) {
     CriteriaChoice out(site);
     if (wanted.empty()) return out;
     if (const auto own = site.criteria.find(wanted); own != site.criteria.end()) {
@@ -37,21 +39,24 @@ class CriteriaChoice {
       return out;
     }
     std::error_code ignored;
-    if (!std::filesystem::is_regular_file(wanted, ignored)) {
+    const auto kind = std::filesystem::status(wanted, ignored).type();
+    if (kind == std::filesystem::file_type::directory)
+      return Diagnostics{error(code::file_unreadable, fmt::format("--criteria {} is a directory: name a file with criteria", one_line(wanted, 120)))};
+    if (kind == std::filesystem::file_type::not_found || kind == std::filesystem::file_type::none) {
       Words known;
       for (const auto& one : manifest::built_ins())
         if (one.kind == "Criteria") known.emplace_back(one.name);
       for (const auto& [name, set] : site.criteria) known.push_back(name);
       auto problem = error(code::unknown_reference, fmt::format("there is no file and no criteria set '{}'", one_line(wanted, 80)));
       problem.suggestions = nearest(wanted, known);
-      return problem;
+      return Diagnostics{std::move(problem)};
     }
     auto loaded = load_manifest(wanted, env);
     sources.insert(sources.end(), loaded.sources.begin(), loaded.sources.end());
-    for (auto& diagnostic : loaded.diagnostics)
-      if (diagnostic.severity == Severity::error) return std::move(diagnostic);
+    if (has_errors(loaded.diagnostics)) return std::move(loaded.diagnostics);   // each of them, as lint does
     auto* set = std::get_if<manifest::CriteriaSet>(&loaded.document);
-    if (!set) return error(code::unknown_reference, fmt::format("{} holds no criteria", one_line(wanted, 120)));
+    if (!set) return Diagnostics{error(code::unknown_reference, fmt::format("{} holds no criteria", one_line(wanted, 120)))};
+    if (auto wrong = criteria_errors(loaded); !wrong.empty()) return wrong;
     out.all_ = std::make_shared<const manifest::CriteriaSet>(std::move(*set));
     return out;
   }
@@ -273,19 +278,23 @@ CommandOutput run_judge(const JudgeOptions& options, Env& env) {
     return output;
   }
   output.site = {site->metadata.name, loaded.sha256};
-  const auto refuse = [&](Diagnostic why) {
+  const auto refuse_all = [&](Diagnostics whys) {
     output.outcome = Outcome::invalid;
-    output.diagnostics.push_back(std::move(why));
+    std::move(whys.begin(), whys.end(), std::back_inserter(output.diagnostics));
     return std::move(output);
   };
+  const auto refuse = [&](Diagnostic why) { return refuse_all({std::move(why)}); };
+  const bool by_own = options.criteria.empty() || site->criteria.contains(options.criteria);
+  if (auto wrong = criteria_errors(loaded); by_own && !wrong.empty()) return refuse_all(std::move(wrong));
   auto selected = select_nodes(*site, options.selection);
   if (!selected) {
     const auto texts = sources_of(options.selection);
     output.sources.insert(output.sources.end(), texts.begin(), texts.end());
     return refuse(std::move(selected).error());
   }
-  auto choice = CriteriaChoice::make(*site, options.criteria, env, output.sources);
-  if (!choice) return refuse(std::move(choice).error());
+  auto chosen = CriteriaChoice::make(*site, options.criteria, env, output.sources);
+  if (auto* wrong = std::get_if<Diagnostics>(&chosen)) return refuse_all(std::move(*wrong));
+  const auto& choice = std::get<CriteriaChoice>(chosen);
   auto store = store::Store::open(env.state_dir, site->metadata.name);
   if (!store) return refuse(std::move(store).error());
   if (!options.run.empty())
@@ -299,7 +308,7 @@ CommandOutput run_judge(const JudgeOptions& options, Env& env) {
     if (!begun) return refuse(std::move(begun).error());
     recorder = std::move(*begun);
   }
-  if (auto judged = work.judge_all(*choice, recorder.get()); !judged) {
+  if (auto judged = work.judge_all(choice, recorder.get()); !judged) {
     output.outcome = Outcome::incomplete;
     output.diagnostics.push_back(std::move(judged).error());
     if (recorder) recorder->finish(output);

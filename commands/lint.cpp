@@ -2,16 +2,17 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <set>
 
 #include <fmt/format.h>
 
 #include "base/codes/store.hpp"
 #include "base/text.hpp"
+#include "commands/criteria_checks.hpp"
 #include "json/diagnostic.hpp"
 #include "provision/desired_state.hpp"
 #include "ssh/ssh_config.hpp"
-#include "validation/known_metrics.hpp"
 
 namespace kfab::commands {
 namespace {
@@ -62,25 +63,6 @@ void check_reach(const manifest::Site& site, Diagnostics& diagnostics) {
   }
 }
 
-// Criteria of a site, or a document of criteria alone.
-void check_criteria(const manifest::Loaded& loaded, Diagnostics& diagnostics) {
-  const auto take = [&](const manifest::CriteriaSet& set) {
-    for (Diagnostic& why : validation::check_metrics(set)) diagnostics.push_back(std::move(why));
-  };
-  const auto take_judges = [&](const manifest::CriteriaSet& set, const manifest::Profile* profile) {
-    for (Diagnostic& why : validation::check_judges(set, profile)) diagnostics.push_back(std::move(why));
-  };
-  if (const auto* set = std::get_if<manifest::CriteriaSet>(&loaded.document)) {
-    take(*set);
-    take_judges(*set, nullptr);
-  }
-  const auto* site = loaded.site();
-  if (site == nullptr) return;
-  for (const auto& [name, set] : site->criteria) take(set);
-  for (const auto& [name, profile] : site->profiles)
-    if (const auto set = site->criteria.find(profile.criteria); set != site->criteria.end()) take_judges(set->second, &profile);
-}
-
 }  // namespace
 
 LintedFile linted(std::string file, manifest::Loaded loaded) {
@@ -91,7 +73,8 @@ LintedFile linted(std::string file, manifest::Loaded loaded) {
     check_roles(*site, loaded.diagnostics);
     check_reach(*site, loaded.diagnostics);
   }
-  check_criteria(loaded, loaded.diagnostics);
+  auto of_criteria = check_criteria(loaded);
+  std::move(of_criteria.begin(), of_criteria.end(), std::back_inserter(loaded.diagnostics));
   out.valid = !has_errors(loaded.diagnostics);
   if (out.valid) out.manifest_sha256 = loaded.sha256;
   out.diagnostics = std::move(loaded.diagnostics);

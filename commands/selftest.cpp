@@ -10,6 +10,7 @@
 #include "base/codes/validation.hpp"
 #include "base/text.hpp"
 #include "commands/agent_runs.hpp"
+#include "commands/criteria_checks.hpp"
 #include "json/shorthand.hpp"
 #include "manifest/load.hpp"
 
@@ -117,7 +118,7 @@ CommandOutput run_selftest(const SelftestOptions& options, Env& env) {
     site.manifest = std::string("-");   // not the text itself: GCC 12 takes that assignment for an overlap
     local.read_stdin = [] { return Result<std::string>(std::string(this_machine)); };
   }
-  auto opened = open_site(site, local);
+  auto opened = open_site_to_judge(site, local);
   if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
   auto& session = std::get<SiteSession>(opened);
 

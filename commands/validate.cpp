@@ -17,6 +17,7 @@
 #include "base/codes/plan.hpp"
 #include "base/text.hpp"
 #include "commands/common_start.hpp"
+#include "commands/criteria_checks.hpp"
 #include "commands/detached.hpp"
 #include "commands/left_work.hpp"
 #include "commands/recorder.hpp"
@@ -195,7 +196,7 @@ CommandOutput only_plan(const SiteSession& session, const std::vector<NodeTest>&
 }  // namespace
 
 CommandOutput run_validate(const ValidateOptions& options, Env& env) {
-  auto opened = open_site(options.site, env);
+  auto opened = open_site_to_judge(options.site, env);
   if (auto* stopped = std::get_if<CommandOutput>(&opened)) return std::move(*stopped);
   const SiteRef site = std::get<SiteSession>(opened).ref();
   const auto refuse = [&](Diagnostic why) {

@@ -108,7 +108,6 @@ Diagnostics check_metrics(const manifest::CriteriaSet& set) {
     const std::string what = metric == nullptr ? fmt::format("no test of kfab yields {}", one_line(criterion.metric, 80))
                                                : fmt::format("{} is told in {}, not in {}", one_line(criterion.metric, 80), metric->unit, one_line(criterion.unit, 40));
     Diagnostic why = make_diagnostic(code::criterion_metric_unknown, fmt::format("criterion {}: {}", one_line(criterion.id, 80), what));
-    if (criterion.optional) why.severity = Severity::error;
     if (criterion.span.line > 0) why.span = criterion.span;
     if (metric == nullptr) why.suggestions = similar_metrics(criterion.metric);
     found.push_back(std::move(why));

@@ -19,7 +19,7 @@ std::vector<std::string> similar_metrics(std::string_view id);
 
 // Criteria on figures that no test yields, or in a unit that the figure does not have: they can never be met nor missed.
 // Floors that no figure lies below are told as well.
-// An error where the criterion would be skipped without a figure, because then it would seem to be met.
+// The first are errors, whatever the criterion does without a figure: it would be skipped as if it were met, or hold up every verdict.
 Diagnostics check_metrics(const manifest::CriteriaSet&);
 
 // Criteria of which none can pass or fail an accelerator of the profile, or any at all where there is no profile: an empty

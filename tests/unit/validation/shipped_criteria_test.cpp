@@ -123,7 +123,7 @@ TEST_CASE("every metric that a shipped criterion names is one that the catalogue
   }
 }
 
-TEST_CASE("a criterion on a figure that no test yields is told, and is an error where it would be skipped") {
+TEST_CASE("a criterion on a figure that no test yields is an error, whatever it does without a figure") {
   manifest::CriteriaSet set;
   manifest::Criterion one;
   one.id = "triad";
@@ -132,7 +132,7 @@ TEST_CASE("a criterion on a figure that no test yields is told, and is an error 
   set.criteria = {one};
   auto found = check_metrics(set);
   REQUIRE(found.size() == 1);
-  CHECK(found[0].severity == Severity::warning);
+  CHECK(found[0].severity == Severity::error);
   CHECK(std::find(found[0].suggestions.begin(), found[0].suggestions.end(), "bandwidth.stream_triad_gbps") != found[0].suggestions.end());
   set.criteria[0].optional = true;
   CHECK(check_metrics(set)[0].severity == Severity::error);
