@@ -28,21 +28,22 @@ std::optional<double> take_number(std::string_view& text) {
 
 std::optional<double> parse_duration_s(std::string_view text) {
   double total = 0;
-  bool bare = false;
+  bool whole = true;   // nothing was read before
   if (text.empty()) return std::nullopt;
   while (!text.empty()) {
     const auto number = take_number(text);
-    if (!number || bare) return std::nullopt;
+    if (!number) return std::nullopt;
     std::size_t length = 0;
     while (length < text.size() && text[length] >= 'a' && text[length] <= 'z') ++length;
     const std::string_view unit = text.substr(0, length);
     text.remove_prefix(length);
-    bare = unit.empty();   // only as the whole
-    double factor = bare ? 1 : 0;
+    if (unit.empty() && whole && text.empty() && *number == 0) return 0.0;   // no time is none in any unit
+    double factor = 0;
     for (const UnitRow& row : units)
       if (row.unit == unit) factor = row.seconds;
-    if (factor == 0 || (bare && total > 0)) return std::nullopt;
+    if (factor == 0) return std::nullopt;
     total += *number * factor;
+    whole = false;
   }
   if (!std::isfinite(total) || total > 10.0 * 365 * 86400) return std::nullopt;
   return total;

@@ -110,7 +110,7 @@ std::vector<OptionSpec> test_options(std::vector<OptionSpec> own = {}) {
   std::vector<OptionSpec> all{
       {.name = "level", .kind = Kind::choice, .value = "LEVEL", .help = "how thorough; default is what the node's tranche asks for",
        .choices = {"quick", "standard", "soak"}},
-      {.name = "duration", .kind = Kind::duration, .value = "TIME", .help = "time for all tests of a node, such as 90s, 10m or 2h30m, instead of the level's; a shorter one does not stand for the level"},
+      {.name = "duration", .kind = Kind::duration, .value = "TIME", .help = "time for all tests of a node, such as 90s, 10m or 2h30m, instead of the level's; a shorter one does not stand for the level, and one that holds no round of every test is refused"},
       {.name = "dry-run", .help = "say what would be tested and how long each part takes, and reach nobody"},
       {.name = "threads", .kind = Kind::integer, .value = "N", .help = "threads of the cpu device, which does not stand for the level with fewer than all; 0 is all that the node has", .fallback = "0", .max = 4096},
       {.name = "memory-cap", .kind = Kind::integer, .value = "MIB", .help = "most memory that the cpu device's tests take, in MiB; less than the level's does not stand for it", .min = 16, .max = 1 << 24},

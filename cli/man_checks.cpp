@@ -44,7 +44,8 @@ std::string durations_of(const validation::Check& check) {
     const std::string time = level == Level::soak ? fmt::format("{} % of its time", format_number(100 * check.soak_share, 0)) : brief_duration_s(seconds);
     out += fmt::format("{}{} {}", out.empty() ? "" : ", ", to_string(level), time);
   }
-  if (!out.empty()) return "Levels: " + out + ".";
+  const std::string least = check.least_s > 0 ? fmt::format(" No --duration may leave it less than {}.", brief_duration_s(check.least_s)) : std::string();
+  if (!out.empty()) return "Levels: " + out + "." + least;
   if (check.fixed_s > 0) return fmt::format("Levels: quick, standard and soak alike, about {}.", brief_duration_s(check.fixed_s));
   return "Levels: none.";
 }

@@ -113,7 +113,7 @@ std::optional<Diagnostic> check_value(const OptionSpec& option, const std::strin
     }
     case Kind::duration:
       if (parse_duration_s(value)) return std::nullopt;
-      return bad("a duration such as 30s, 5m or 1h30m");
+      return bad("a duration with its unit, such as 30s, 5m or 1h30m");
     case Kind::percent:
       if (parse_percent(value)) return std::nullopt;
       return bad("a percentage from 0 to 100");

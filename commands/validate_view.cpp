@@ -238,7 +238,7 @@ void render_plans(const ValidateResult& result, term::Writer& out) {
   term::Table table({{"Profile"}, {"Nodes", term::Align::right}, {"Device"}, {"Level"}, {"On each node"}, {"About", term::Align::right}, {"Criteria", term::Align::left, true}});
   for (const auto& plan : result.plans) {
     std::string parts;
-    for (const auto& [family, seconds] : plan.families) parts += fmt::format("{}{} {}", parts.empty() ? "" : ", ", family, brief_duration_s(seconds));
+    for (const auto& [family, seconds] : plan.families) parts += fmt::format("{}{} {}", parts.empty() ? "" : ", ", family, seconds > 0 ? brief_duration_s(seconds) : "no test");
     table.row({plan.profile, std::to_string(plan.nodes), plan.device, plan.level, parts, brief_duration_s(plan.predicted_s), plan.criteria.empty() ? "none: recorded, not judged" : plan.criteria});
   }
   out.table(table).line(fmt::format("about {} in all; nothing was started", brief_duration_s(result.predicted_s)));

@@ -168,23 +168,23 @@ constexpr std::string_view cuda_as_a_whole =
     "or that has less free memory than one block; a kfab that was built without kernels";
 
 constexpr Check checks[] = {
-    {"health", "vendor", "what the maker's tool says: rbln-smi, furiosa-smi, amd-smi, hl-smi", 0, 0, 0, vendor_health, 10,
+    {"health", "vendor", "what the maker's tool says: rbln-smi, furiosa-smi, amd-smi, hl-smi", 0, 0, 0, vendor_health, 10, 0,
      "the tool is not there or prints what kfab cannot read; what one of them does not tell is missing"},
-    {"memory", "vendor", "not run, and said so", 0, 0, 0, vendor_memory, 0, "always: kfab drives no memory test of any maker"},
-    {"bandwidth", "vendor", "the maker's own copies, where kfab drives its tool", 20, 60, 0.1, vendor_bandwidth, 0,
+    {"memory", "vendor", "not run, and said so", 0, 0, 0, vendor_memory, 0, 0, "always: kfab drives no memory test of any maker"},
+    {"bandwidth", "vendor", "the maker's own copies, where kfab drives its tool", 20, 60, 0.1, vendor_bandwidth, 0, 0,
      "the maker has no tool that kfab drives, the tool is not there, prints what kfab cannot read, or measures another accelerator"},
-    {"burnin", "vendor", "the maker's own stress tool, where kfab drives it (rvs or agfhc, rngd-diag, hl_qual), one accelerator after the other", 0, 240, 0.7, vendor_burnin, 0,
+    {"burnin", "vendor", "the maker's own stress tool, where kfab drives it (rvs or agfhc, rngd-diag, hl_qual), one accelerator after the other", 0, 240, 0.7, vendor_burnin, 0, 0,
      "the level quick; a maker without a tool that kfab drives (Rebellions); agfhc for more than the first GPU of a node, or in less than six minutes; a tool that is not there, does not know the model, or says what kfab does not know word for word"},
-    {"health", "cpu", "error counters and processors, before and after every test", 0, 0, 0, cpu_health, 0.3,
+    {"health", "cpu", "error counters and processors, before and after every test", 0, 0, 0, cpu_health, 0.1, 0,
      "nothing as a whole; a counter that the machine does not have is missing, and so is the kernel's log where the user may not read it"},
-    {"health", "cuda", "error counters, links, firmware and XIDs, before and after every test", 0, 0, 0, cuda_health, 4,
+    {"health", "cuda", "error counters, links, firmware and XIDs, before and after every test", 0, 0, 0, cuda_health, 4, 0,
      "no driver, or one whose device files the user may not open; what an older driver does not tell is missing; where the kernel's log cannot be read, XIDs are not known"},
-    {"memory", "cpu", "memory patterns in all threads", 1.8, 60, 0.2, memory_metrics, 0.5, "less memory is to be had than one block"},
-    {"bandwidth", "cpu", "STREAM-like bandwidth of the memory, all results compared", 2.7, 40, 0.1, cpu_bandwidth, 0.8, "less memory is to be had than the arrays need"},
-    {"burnin", "cpu", "matrix products in fp32, fp64 and int8, every bit compared", 4.5, 200, 0.7, cpu_burnin, 1.4, "less memory is to be had than the matrices need"},
-    {"memory", "cuda", "memory patterns over the GPU's free memory", 6, 60, 0.2, memory_metrics, 0, cuda_as_a_whole},
-    {"bandwidth", "cuda", "copies by nvbandwidth's method, all bytes compared", 3, 40, 0.1, cuda_bandwidth, 0, cuda_as_a_whole},
-    {"burnin", "cuda", "matrix products in every precision, every bit compared", 15, 200, 0.7, cuda_burnin, 0, cuda_as_a_whole},
+    {"memory", "cpu", "memory patterns in all threads", 1.8, 60, 0.2, memory_metrics, 0.5, 0.2, "less memory is to be had than one block"},
+    {"bandwidth", "cpu", "STREAM-like bandwidth of the memory, all results compared", 2.7, 40, 0.1, cpu_bandwidth, 0.2, 0.1, "less memory is to be had than the arrays need"},
+    {"burnin", "cpu", "matrix products in fp32, fp64 and int8, every bit compared", 4.5, 200, 0.7, cpu_burnin, 0.2, 0.5, "less memory is to be had than the matrices need"},
+    {"memory", "cuda", "memory patterns over the GPU's free memory", 6, 60, 0.2, memory_metrics, 0, 1, cuda_as_a_whole},
+    {"bandwidth", "cuda", "copies by nvbandwidth's method, all bytes compared", 3, 40, 0.1, cuda_bandwidth, 0, 0.5, cuda_as_a_whole},
+    {"burnin", "cuda", "matrix products in every precision, every bit compared", 15, 200, 0.7, cuda_burnin, 0, 5, cuda_as_a_whole},
 };
 
 struct LevelRow { Level level; std::string_view word; int samples; };

@@ -28,7 +28,8 @@ struct Check {
   double quick_s, standard_s;        // soak takes what is asked for, in parts of `soak_share`
   double soak_share;
   std::span<const Metric> metrics;
-  double fixed_s = 0;                // what it takes at any level, whatever time is asked for
+  double fixed_s = 0;                // what it takes at any level, whatever time is asked for; of the cpu device as measured on two processors
+  double least_s = 0;                // the least time of one accelerator that holds one round, every result compared
   std::string_view not_judged;       // what leaves it without a verdict, beside the rules that hold for every check
 };
 std::span<const Check> all_checks();

@@ -20,6 +20,8 @@ constexpr int most_copy_samples = 1000;
 // What an accelerator that hangs costs the node: a watchdog's silence, and the reading of its counters. It hangs once, for no later test
 // touches it.
 constexpr double hang_s = 150;
+// From the first word to a node until its first test, and from the end of the last one until that is told: a driver takes seconds to start.
+constexpr double cpu_start_s = 0.3, gpu_start_s = 5;
 constexpr std::string_view stress_vendors[] = {"amd", "furiosa", "intel"};   // whose stress tool kfab drives
 constexpr double least_burnin_share = 0.25;          // of a burn-in's usual time is left to it when copies of many GPUs in turn take the rest
 
@@ -61,6 +63,7 @@ Memory memory_of(const std::string& device, const RequestOptions& options) {
 
 struct FamilyTime {
   const Check* check;
+  bool is_run;                       // at this level
   double usual_s;                    // by the catalogue and what was asked for
   double of_node_s, of_one_s;        // for all accelerators of the node, and for each of them
 };
@@ -82,6 +85,11 @@ class Schedule {
   }
 
   const std::vector<FamilyTime>& times() const { return times_; }
+  // The first family that is to be tested and whose time does not hold one round of its test; null where all do.
+  const FamilyTime* too_short() const {
+    const auto found = std::find_if(times_.begin(), times_.end(), [](const auto& time) { return time.is_run && time.of_one_s < time.check->least_s * (1 - 1e-9); });
+    return found == times_.end() ? nullptr : &*found;
+  }
   int samples() const { return samples_; }
   double duration_s() const { return duration_s_; }   // of all families of one accelerator together, as asked for
 
@@ -93,7 +101,7 @@ class Schedule {
         if (check.device == plan_.device && check.family == family && contains(plan_.families, family)) {
           const double seconds = seconds_of(check, options_.level, soak);
           duration_s_ += seconds;
-          times_.push_back({&check, seconds, seconds, seconds});
+          times_.push_back({&check, seconds > 0, seconds, seconds, seconds});
         }
     if (!options_.duration_s || duration_s_ <= 0) return;
     const double stretch = *options_.duration_s / duration_s_;
@@ -141,13 +149,14 @@ class Schedule {
   std::vector<FamilyTime> times_;    // in the order in which they run
 };
 
-json::Object members_of(const TestPlan& plan, const Schedule& schedule, const RequestOptions& options) {
+json::Object members_of(const manifest::Profile& profile, const TestPlan& plan, const Schedule& schedule, const RequestOptions& options) {
   const auto list = [](const std::vector<std::string>& words) { return json::Array(words.begin(), words.end()); };
   json::Object family_s;
   for (const auto& time : schedule.times())
     if (time.of_one_s > 0) family_s.set(std::string(time.check->family), time.of_one_s);
   const Memory memory = memory_of(plan.device, options);
   return json::Object{{"device", plan.device},
+                      {"vendor", profile.vendor},
                       {"level", to_string(options.level)},
                       {"families", list(plan.families)},
                       {"duration_s", schedule.duration_s()},
@@ -164,6 +173,18 @@ json::Object members_of(const TestPlan& plan, const Schedule& schedule, const Re
                       {"duty", options.load.duty}};
 }
 
+// What a round of a test needs, and the least of these times that holds one of all.
+std::string words_of_least(const manifest::Profile& profile, const TestPlan& plan, RequestOptions options, const FamilyTime& cut) {
+  constexpr double times_s[] = {0.2, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 1200, 3600};
+  std::string out = fmt::format("profile {}: of --duration {} the {} tests get {}, and one round of them takes {}", one_line(profile.name, 60), brief_duration_s(*options.duration_s),
+                                cut.check->family, brief_duration_s(cut.of_one_s), brief_duration_s(cut.check->least_s));
+  for (const double seconds : times_s) {
+    options.duration_s = seconds;
+    if (!Schedule(profile, plan, options).too_short()) return fmt::format("{}: --duration {} is enough", out, brief_duration_s(seconds));
+  }
+  return out;
+}
+
 // The parts, so that they add up to the whole: the time that each is given, what it takes whatever that is, and the start.
 void predict(TestPlan& plan, const Schedule& schedule) {
   double parts = 0;
@@ -171,8 +192,10 @@ void predict(TestPlan& plan, const Schedule& schedule) {
     plan.family_s.emplace_back(time.check->family, time.of_node_s + time.check->fixed_s);
     parts += plan.family_s.back().second;
   }
-  plan.predicted_s = parts + (plan.device == "cpu" ? 2 : 5);
-  if (!plan.family_s.empty() && plan.predicted_s > parts) plan.family_s.front().second += plan.predicted_s - parts;
+  plan.predicted_s = parts + (plan.device == "cpu" ? cpu_start_s : gpu_start_s);
+  // The start is the first test's: a family of which there is no test stays without time, and so can be told.
+  const auto first = std::find_if(plan.family_s.begin(), plan.family_s.end(), [](const auto& part) { return part.second > 0; });
+  if (first != plan.family_s.end()) first->second += plan.predicted_s - parts;
   plan.deadline_s = plan.predicted_s * 2 + 120 + hang_s;
 }
 
@@ -196,7 +219,8 @@ Result<TestPlan> plan_tests(const manifest::Profile& profile, const RequestOptio
   if (options.duration_s && *options.duration_s <= 0) return error(code::no_time_to_test, "--duration leaves no time for any test");
 
   const Schedule schedule(profile, plan, options);
-  plan.members = members_of(plan, schedule, options);
+  if (const auto* cut = schedule.too_short(); cut && options.duration_s) return error(code::no_time_to_test, words_of_least(profile, plan, options, *cut));
+  plan.members = members_of(profile, plan, schedule, options);
   predict(plan, schedule);
 
   const auto burnin = std::find_if(plan.family_s.begin(), plan.family_s.end(), [](const auto& part) { return part.first == "burnin"; });

@@ -141,10 +141,9 @@ TEST_CASE("durations and percentages") {
   CHECK(parse_duration_s("1h30m") == std::optional(5400.0));
   CHECK(parse_duration_s("250ms") == std::optional(0.25));
   CHECK(parse_duration_s("1.5m") == std::optional(90.0));
-  CHECK(parse_duration_s("45") == std::optional(45.0));
   CHECK(parse_duration_s("0") == std::optional(0.0));
   CHECK(parse_duration_s("2d") == std::optional(172800.0));
-  for (const char* bad : {"", "s", "5x", "-5s", "1e3", "5 s", "1h30", "30 ", "99999999999d", "..s", "1..2s"}) {
+  for (const char* bad : {"", "s", "5x", "45", "0 ", "00x", "-5s", "1e3", "5 s", "1h30", "30 ", "99999999999d", "..s", "1..2s"}) {
     CAPTURE(bad);
     CHECK_FALSE(parse_duration_s(bad).has_value());
   }

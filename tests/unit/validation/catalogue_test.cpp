@@ -53,6 +53,59 @@ TEST_CASE("a metric is found by its id or the pattern that it is of") {
   CHECK(means("nonsense", "any").empty());
 }
 
+TEST_CASE("a time that does not hold one compared round of each test is refused, and enough is named") {
+  manifest::Profile cpu;
+  cpu.vendor = "cpu";
+  RequestOptions only;
+  only.families = {"burnin"};
+  only.duration_s = 0.001;
+  REQUIRE_FALSE(plan_tests(cpu, only));
+  CHECK(plan_tests(cpu, only).error().code == code::no_time_to_test);
+  CHECK(plan_tests(cpu, only).error().message == "profile : of --duration 1 ms the burnin tests get 1 ms, and one round of them takes 500 ms: --duration 500 ms is enough");
+  only.duration_s = 0.5;
+  CHECK(plan_tests(cpu, only));
+  only.families.clear();
+  CHECK_FALSE(plan_tests(cpu, only));
+  only.duration_s = 1;
+  CHECK(plan_tests(cpu, only));
+  manifest::Profile gpu;
+  gpu.vendor = "nvidia";
+  only.families = {"burnin"};
+  only.duration_s = 4;
+  CHECK_FALSE(plan_tests(gpu, only));
+  only.duration_s = 5;
+  CHECK(plan_tests(gpu, only));
+}
+
+TEST_CASE("a processor's prediction is its tests' time and little more") {
+  manifest::Profile cpu;
+  cpu.vendor = "cpu";
+  for (const auto& family : {"memory", "bandwidth", "burnin", ""}) {
+    RequestOptions options;
+    if (*family) options.families = {family};
+    const auto plan = plan_tests(cpu, options);
+    REQUIRE(plan);
+    double of_tests = 0;   // the memory test's planted faults and its last patterns take half a second beside its time
+    for (const auto& check : all_checks())
+      if (check.device == "cpu" && std::find(plan->families.begin(), plan->families.end(), check.family) != plan->families.end())
+        of_tests += seconds_of(check, Level::quick, 0) + (check.family == "memory" ? 0.5 : 0);
+    CAPTURE(family);
+    CHECK(plan->predicted_s >= of_tests);
+    CHECK(plan->predicted_s <= 1.25 * of_tests);
+  }
+}
+
+TEST_CASE("what there is no test of gets no time, also not the time of the start") {
+  manifest::Profile npu;
+  npu.vendor = "rebellions";
+  RequestOptions memory_alone;
+  memory_alone.families = {"memory"};
+  const auto untested = plan_tests(npu, memory_alone);
+  REQUIRE(untested);
+  CHECK(untested->family_s == std::vector<std::pair<std::string, double>>{{"memory", 0.0}});
+  CHECK(json::Value(untested->members).string_or("vendor") == "rebellions");
+}
+
 TEST_CASE("a plan says what is sent and how long it takes") {
   manifest::Profile cpu;
   cpu.vendor = "cpu";
