@@ -69,6 +69,7 @@ Result<TestRequest> read_request(const json::Value& document) {
   out.device = document.string_or("device");
   if (out.device != "cpu" && out.device != "cuda" && out.device != "vendor")
     return error(code::unknown_test_device, "there is no test device '" + one_line(out.device, 40) + "'");
+  out.vendor = one_line(document.string_or("vendor"), 40);
   out.level = one_line(document.string_or("level", "quick"), 20);
   auto families = words_at(document, "families");
   if (families.empty()) for (const auto family : all_families) families.emplace_back(to_string(family));
@@ -109,6 +110,7 @@ json::Value to_json(const TestRequest& request) {
   json::Array kernels;
   for (const auto& kernel : request.kernels) kernels.emplace_back(json::Object{{"name", kernel.name}, {"reason", kernel.reason}, {"proven", kernel.proven}, {"wrong", kernel.wrong}});
   return json::Object{{"device", request.device},
+                      {"vendor", request.vendor},
                       {"level", request.level},
                       {"kernels", kernels},
                       {"load", to_string(request.load.kind)},
@@ -157,10 +159,10 @@ void TestSink::test_done(std::string_view test, std::string_view status, double 
                     {"duration_s", duration_s}});
 }
 
-std::unique_ptr<Device> make_device(std::string_view kind) {
+std::unique_ptr<Device> make_device(std::string_view kind, std::string_view vendor) {
   if (kind == "cpu") return make_cpu_device();
   if (kind == "cuda") return make_cuda_device();
-  if (kind == "vendor") return make_vendor_device();
+  if (kind == "vendor") return make_vendor_device(std::string(vendor));
   return nullptr;
 }
 

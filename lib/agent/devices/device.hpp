@@ -40,6 +40,7 @@ struct KernelProof { std::string name, reason; bool proven = false, wrong = fals
 // What is to be done, read from a request with bounds: durations 0.1 s to 30 days, fractions 0.01 to 0.98.
 struct TestRequest {
   std::string device;
+  std::string vendor;                // whose accelerators the node is to have, by its profile; empty: not said
   std::string level = "quick";
   std::vector<Family> families;
   double duration_s = 30;
@@ -87,7 +88,8 @@ class Device {
 
 std::unique_ptr<Device> make_cpu_device();
 // Accelerators of which only their makers' tools know: Rebellions, FuriosaAI, AMD, Intel Gaudi.
-std::unique_ptr<Device> make_vendor_device();
+// With a vendor, what is not there is that maker's tool; without one, all of them.
+std::unique_ptr<Device> make_vendor_device(std::string vendor = {});
 // Parameters for tests alone: nodes have these libraries, and an empty image is the built-in one.
 struct CudaLibraries {
   std::string driver = "libcuda.so.1", nvml = "libnvidia-ml.so.1";
@@ -108,6 +110,6 @@ std::string cuda_least_driver(); // "CUDA 13.0 or R580": the oldest driver that 
 bool gpu_given_up();
 
 // null when the kind is unknown.
-std::unique_ptr<Device> make_device(std::string_view kind);
+std::unique_ptr<Device> make_device(std::string_view kind, std::string_view vendor = {});
 
 }  // namespace kfab::agent::devices

@@ -211,8 +211,16 @@ class ReportFolder {
   std::string path_;
 };
 
+// Which tool is missing: that of the maker whose accelerators the node is to have, or any where nobody said whose.
+std::string missing_tool_words(std::string_view vendor) {
+  const auto own = std::find_if(tools().begin(), tools().end(), [&](const Tool& one) { return one.vendor == vendor; });
+  if (own == tools().end()) return "none of rbln-smi, rbln-stat, furiosa-smi, amd-smi and hl-smi is on the node";
+  return fmt::format("{}{} is not on the node", own->name, vendor == "rebellions" ? " (or rbln-stat, its older name)" : "");
+}
+
 class VendorDevice final : public Device {
  public:
+  explicit VendorDevice(std::string vendor) : vendor_(std::move(vendor)) {}
   std::string_view kind() const override { return "vendor"; }
 
   Result<std::vector<Accelerator>> accelerators() override {
@@ -252,7 +260,7 @@ class VendorDevice final : public Device {
       if (why.empty()) why = answer.problems.empty() ? std::string(tool.name) + " lists no device" : answer.problems.front();
       whys += (whys.empty() ? "" : "; ") + why;
     }
-    if (whys.empty()) return error(code::driver_missing, "none of rbln-smi, rbln-stat, furiosa-smi, amd-smi and hl-smi is on the node");
+    if (whys.empty()) return error(code::driver_missing, missing_tool_words(vendor_));
     return error(broken ? code::vendor_tool_failed : code::no_accelerator, one_line(whys, 400));
   }
 
@@ -376,12 +384,13 @@ class VendorDevice final : public Device {
     return listed ? std::string() : "after the load its maker's tool no longer lists it";
   }
 
+  std::string vendor_;   // by the node's profile
   const Tool* tool_ = nullptr;
   ToolAnswer answer_;
 };
 
 }  // namespace
 
-std::unique_ptr<Device> make_vendor_device() { return std::make_unique<VendorDevice>(); }
+std::unique_ptr<Device> make_vendor_device(std::string vendor) { return std::make_unique<VendorDevice>(std::move(vendor)); }
 
 }  // namespace kfab::agent::devices

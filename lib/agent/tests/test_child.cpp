@@ -141,7 +141,7 @@ int run_child(int in, int out) {
   if (!order) return 2;
   const auto request = devices::read_request((*order)["request"]);
   if (!request) return 2;
-  const auto device = devices::make_device(request->device);
+  const auto device = devices::make_device(request->device, request->vendor);
   if (!device) return 2;
   const std::string wanted = order->string_or("accelerator");
   if (request->device == "cuda") see_what_is_tested(order->string_or("do"), order->string_or("family"), wanted);

@@ -226,6 +226,26 @@ TEST_CASE("the whole device over stand-in tools: health, what is not driven, and
   CHECK(nothing.code("inventory") == "KF4001");
 }
 
+TEST_CASE("of a maker whose tool is not there that tool is named, and no other's") {
+  const auto words_of = [](std::string_view vendor) {
+    const auto seen = in_process_of_its_own([&](devices::TestSink& sink) {
+      ::setenv("PATH", "/none", 1);
+      const auto found = devices::make_device("vendor", vendor)->accelerators();
+      sink.test_done("inventory", "not_run", 0, found ? "" : found.error().message, found ? "" : to_string(found.error().code));
+    });
+    CHECK(seen.code("inventory") == "KF4001");
+    return seen.done("inventory").string_or("reason");
+  };
+  CHECK(words_of("furiosa") == "furiosa-smi is not on the node");
+  CHECK(words_of("rebellions") == "rbln-smi (or rbln-stat, its older name) is not on the node");
+  CHECK(words_of("") == "none of rbln-smi, rbln-stat, furiosa-smi, amd-smi and hl-smi is on the node");
+  // It travels with the request.
+  const auto request = devices::read_request(json::Object{{"device", "vendor"}, {"vendor", "amd"}});
+  REQUIRE(request);
+  CHECK(request->vendor == "amd");
+  CHECK(devices::read_request(devices::to_json(*request))->vendor == "amd");
+}
+
 TEST_CASE("bits are no bytes") {
   const auto of = [](const char* text) {
     const auto found = read_bandwidth(text);
