@@ -7,27 +7,27 @@
 
 namespace kfab::fleet {
 
-RelayPlan::RelayPlan(const std::vector<ssh::Target>& targets) : rack_of_(targets.size(), 0), racks_(1) {
+RelayPlan::RelayPlan(const std::vector<ssh::Target>& targets) : rack_of_(targets.size(), no_rack), machine_of_(targets.size()) {
   std::map<std::string, std::vector<std::size_t>> members;
   for (std::size_t i = 0; i < targets.size(); ++i) {
     if (!targets[i].rack.empty() && is_plain_host(targets[i].address)) members[targets[i].rack].push_back(i);
   }
+  std::size_t racks = no_rack;
   for (const auto& [name, nodes] : members) {
     if (nodes.size() < smallest_rack) continue;
-    racks_.push_back({.state = State::idle});
-    for (const std::size_t node : nodes) rack_of_[node] = racks_.size() - 1;
+    ++racks;
+    for (const std::size_t node : nodes) rack_of_[node] = racks;
   }
 }
 
 RelayPlan::Way RelayPlan::ask(std::size_t node, const std::string& machine) {
+  if (rack_of_[node] == no_rack) return Way::direct;
+  machine_of_[node] = machine;
   Rack& its = rack(node);
-  const bool led = its.state != State::idle && its.state != State::off;
-  if (led && its.machine != machine) return Way::direct;   // what the rack's relay hands out does not run there
   switch (its.state) {
     case State::idle:
       its.state = State::leading;
       its.leader = node;
-      its.machine = machine;
       return Way::direct;
     case State::leading:
     case State::starting: its.waiting.push_back(node); return Way::wait;
@@ -37,7 +37,7 @@ RelayPlan::Way RelayPlan::ask(std::size_t node, const std::string& machine) {
   return Way::direct;
 }
 
-const RelayEndpoint& RelayPlan::endpoint(std::size_t node) const { return racks_[rack_of_[node]].endpoint; }
+const RelayEndpoint& RelayPlan::endpoint(std::size_t node) const { return racks_.at({rack_of_[node], machine_of_[node]}).endpoint; }
 
 bool RelayPlan::stored(std::size_t node) {
   Rack& its = rack(node);

@@ -2,7 +2,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ssh/target.hpp"
@@ -17,7 +19,8 @@ struct RelayEndpoint {
 };
 
 // Who gets the agent from whom, when it travels over the control host's link once per rack: the first node of a rack
-// that lacks it is sent it and then serves the others, which wait for that meanwhile. Whatever goes wrong with a rack's
+// that lacks it is sent it and then serves the others, which wait for that meanwhile. Nodes of a rack with other processors need
+// another agent, and are a rack of their own here. Whatever goes wrong with a rack's
 // relay, its nodes are sent the agent directly: a relay can cost time, never a node. Pure.
 class RelayPlan {
  public:
@@ -26,8 +29,7 @@ class RelayPlan {
   explicit RelayPlan(const std::vector<ssh::Target>&);
 
   enum class Way : std::uint8_t { direct, wait, relay };
-  // It has no agent; `machine` is what it runs, as `uname -m` names it. A rack's relay hands out that of the first node that asks:
-  // a node with other processors is sent its own directly.
+  // It has no agent; `machine` is what it runs, as `uname -m` names it.
   Way ask(std::size_t node, const std::string& machine = {});
   const RelayEndpoint& endpoint(std::size_t node) const;     // of its rack, after Way::relay
   // It has the agent now. True: it is to serve its rack, and serving() or failed() has to follow.
@@ -40,18 +42,19 @@ class RelayPlan {
 
  private:
   enum class State : std::uint8_t { idle, leading, starting, serving, off };
-  struct Rack {
-    State state = State::off;
+  struct Rack {   // its nodes of one machine
+    State state = State::idle;
     std::size_t leader = 0;
-    std::string machine{};   // what the leader runs
     RelayEndpoint endpoint{};
     std::vector<std::size_t> waiting{};
   };
-  Rack& rack(std::size_t node) { return racks_[rack_of_[node]]; }
+  Rack& rack(std::size_t node) { return racks_[{rack_of_[node], machine_of_[node]}]; }
   void release(Rack&);
 
+  static constexpr std::size_t no_rack = 0;
   std::vector<std::size_t> rack_of_;
-  std::vector<Rack> racks_;
+  std::vector<std::string> machine_of_;   // of those that asked
+  std::map<std::pair<std::size_t, std::string>, Rack> racks_;
   std::vector<std::size_t> released_;
 };
 

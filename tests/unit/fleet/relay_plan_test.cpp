@@ -53,27 +53,26 @@ TEST_CASE("a relay that fails costs nobody the agent, and a leader that dies is 
   CHECK(plan.ask(3) == Way::direct);
 }
 
-TEST_CASE("a node with other processors than its rack's first gets its own agent, and the rack's relay serves the others") {
-  RelayPlan plan(rack_of(5));
+TEST_CASE("nodes of a rack with other processors have a relay of their own, whoever asks first") {
+  RelayPlan plan(rack_of(6));
   CHECK(plan.ask(0, "aarch64") == Way::direct);
   CHECK(plan.ask(1, "x86_64") == Way::direct);
-  CHECK_FALSE(plan.stored(1));   // it does not lead
   CHECK(plan.ask(2, "aarch64") == Way::wait);
+  CHECK(plan.ask(3, "x86_64") == Way::wait);
   CHECK(plan.stored(0));
-  plan.gone(1);
+  CHECK(plan.stored(1));
   plan.serving(0, {"n0", 4711, "t"});
   CHECK(plan.take_released() == std::vector<std::size_t>{2});
-  CHECK(plan.ask(3, "x86_64") == Way::direct);
   CHECK(plan.ask(2, "aarch64") == Way::relay);
-}
-
-TEST_CASE("a rack whose first node dies is led by the next, whatever its processors") {
-  RelayPlan plan(rack_of(4));
-  CHECK(plan.ask(0, "aarch64") == Way::direct);
-  plan.gone(0);
-  CHECK(plan.ask(1, "x86_64") == Way::direct);
-  CHECK(plan.ask(2, "x86_64") == Way::wait);
-  CHECK(plan.ask(3, "aarch64") == Way::direct);
+  CHECK(plan.endpoint(2).port == 4711);
+  plan.failed(0);   // which is none of the others' business
+  CHECK(plan.take_released().empty());
+  plan.serving(1, {"n1", 4712, "t"});
+  CHECK(plan.take_released() == std::vector<std::size_t>{3});
+  CHECK(plan.ask(3, "x86_64") == Way::relay);
+  CHECK(plan.endpoint(3).port == 4712);
+  CHECK(plan.ask(4, "aarch64") == Way::direct);
+  CHECK(plan.ask(5, "x86_64") == Way::relay);
 }
 
 TEST_CASE("small racks, nodes of no rack and hostile addresses have no relay; racks do not wait for each other") {
