@@ -96,8 +96,9 @@ CommonStart agree_on_start(SiteSession& session, const std::vector<NodeTest>& te
   const Timestamp now = env.clock.now();
   out.start.at = std::chrono::ceil<seconds>(now + std::chrono::milliseconds(static_cast<long long>(wait_s * 1000)));
   if (!out.ready.empty())
-    env.events.emit({.type = "message", .message = fmt::format("{} begin together at {}, in {}; their clocks are within {} of this host's",
-                                                              plural(static_cast<long long>(out.ready.size()), "node"), to_rfc3339(out.start.at), brief_duration_s(wait_s), format_duration_s(farthest))});
+    env.events.emit({.type = "message", .message = fmt::format("{} at {}, in {}; {} within {} of this host's",
+                                                              out.ready.size() == 1 ? std::string("1 node begins") : fmt::format("{} nodes begin together", with_thousands(static_cast<long long>(out.ready.size()))),
+                                                              to_rfc3339(out.start.at), brief_duration_s(wait_s), out.ready.size() == 1 ? "its clock is" : "their clocks are", format_duration_s(farthest))});
   return out;
 }
 
