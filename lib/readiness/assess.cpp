@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include <fmt/format.h>
@@ -7,6 +8,7 @@
 #include "base/codes/readiness.hpp"
 #include "base/text.hpp"
 #include "manifest/criteria_choice.hpp"
+#include "nodeset/nodeset.hpp"
 #include "readiness/blockers.hpp"
 #include "readiness/forecast.hpp"
 #include "readiness/gates.hpp"
@@ -200,6 +202,28 @@ Diagnostics unknown_nodes(const manifest::Site& site, const EvidenceIndex& index
   return rows;
 }
 
+// Names that were declared as those of one machine are judged one by one, and each counts with its accelerators: that is said. They
+// are one where they tell of the same processor; a GPU counts under one of them anyway.
+Diagnostics names_of_one_machine(const manifest::Site& site, const EvidenceIndex& index) {
+  struct Names { std::vector<std::string> nodes; std::int64_t accelerators = 0; };
+  std::map<std::string_view, Names> machines;
+  for (const auto& node : site.nodes) {
+    const NodeEvidence* evidence = node.identity_by_name ? index.find(node.name) : nullptr;
+    if (!evidence) continue;
+    for (const auto* record : evidence->accelerators) {
+      Names& its = machines[record->id];
+      its.nodes.push_back(node.name);
+      its.accelerators += accelerators_of(site.find_profile(node.profile));
+    }
+  }
+  Diagnostics rows;
+  for (const auto& [id, names] : machines)
+    if (names.nodes.size() > 1)
+      rows.push_back(make_diagnostic(code::names_of_one_machine, fmt::format("{} tell of one and the same {}: a machine that counts as {} nodes with {}", nodeset::fold_names(names.nodes),
+                                                                             one_line(id, 60), with_thousands(static_cast<long long>(names.nodes.size())), plural(names.accelerators, "accelerator"))));
+  return rows;
+}
+
 std::unordered_set<std::string_view> serials_in(const store::Evidence& evidence) {
   std::unordered_set<std::string_view> serials;
   for (const auto& record : evidence.nodes)
@@ -308,6 +332,7 @@ Readiness assess(const manifest::Site& site, const store::Evidence& evidence, co
   read_statements(site, {}, out);
   read_runs(evidence, out);
   out.diagnostics = unknown_nodes(site, index);
+  for (auto& why : names_of_one_machine(site, index)) out.diagnostics.push_back(std::move(why));
   conclude(out);
   out.sites.push_back(summary_of(site, out, evidence, context.now));
 

@@ -121,6 +121,24 @@ TEST_CASE("evidence about strangers counts for nothing and is told") {
   CHECK(r.diagnostics.at(0).code == code::evidence_of_unknown_node);
 }
 
+TEST_CASE("names of one machine count each, and that is said") {
+  auto s = site(3);
+  auto e = evidence(s);
+  std::erase_if(e.accelerators, [](const auto& record) { return record.index > 0; });
+  for (auto& record : e.accelerators) record.device = "cpu";
+  for (auto& node : s.nodes) node.identity_by_name = true;
+  const auto told = [&] { return assess(s, e, context()).diagnostics; };
+  CHECK(told().empty());   // they say that they may be one, and are three
+  for (auto& record : e.accelerators)
+    if (record.node != "n00003") record.id = "cpu-board";
+  const auto two = told();
+  REQUIRE(two.size() == 1);
+  CHECK(two[0].code == code::names_of_one_machine);
+  CHECK(two[0].message == "n[00001-00002] tell of one and the same cpu-board: a machine that counts as 2 nodes with 16 accelerators");
+  for (auto& node : s.nodes) node.identity_by_name = false;
+  CHECK(told().empty());
+}
+
 TEST_CASE("nodes of no tranche make none ready") {
   auto s = site(2);
   s.nodes[1].tranche.clear();
