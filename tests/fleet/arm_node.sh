@@ -9,7 +9,7 @@ libraries=/usr/aarch64-linux-gnu
 [ -e $libraries/lib/libc.so.6 ] || { echo "skipped: no C library for Arm in $libraries"; exit 77; }
 "$kfab" version | grep -q '^agent *aarch64:' || { echo "skipped: this kfab has no agent for Arm processors"; exit 77; }
 
-# As the first process of namespaces of its own: the kernel starts programs for Arm by the emulator, and uname -m names them.
+# As the first process of namespaces of its own, in which the kernel starts programs for Arm by the emulator.
 if [ "${2:-}" != inside ]; then
   unshare --user --map-root-user --mount --pid --fork --mount-proc sh -c 'mount -t binfmt_misc none /proc/sys/fs/binfmt_misc' 2> /dev/null ||
     { echo "skipped: no binfmt_misc of our own here (user namespaces, and Linux 6.7)"; exit 77; }
