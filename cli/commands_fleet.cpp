@@ -94,12 +94,11 @@ RebootOptions reboot_options(const Args& args) {
 }
 
 // The options are those of the run as it was typed, read by the same tables, in the folder where it was.
-CommandOutput adapt_resume(const Args& args, Env& env) {
+CommandOutput go_on_with(const ToResume& found, const Args& args, Env& env) {
+  if (const auto* newest = std::get_if<PassedOver>(&found.what)) return run_resume(*newest);
   const bool of_tests = args.flag("follow") || args.flag("stop");
-  auto found = find_resumable(args.positional("RUN"), env, of_tests ? Wanted::detached_tests : Wanted::anything);
-  if (!found) return not_started(std::move(found).error());
-  const auto* provisioned = std::get_if<Resumable>(&*found);
-  const auto* tested = std::get_if<DetachedRun>(&*found);
+  const auto* provisioned = std::get_if<Resumable>(&found.what);
+  const auto* tested = std::get_if<DetachedRun>(&found.what);
   const std::string run_id = provisioned ? provisioned->run_id : tested->run_id;
   const auto& argv = provisioned ? provisioned->argv : tested->argv;
   const std::string& directory = provisioned ? provisioned->directory : tested->directory;
@@ -136,6 +135,19 @@ CommandOutput adapt_resume(const Args& args, Env& env) {
   options.unattended = args.flag("yes");
   options.reboot = options.reboot || args.flag("reboot");
   return run_resume(*provisioned, std::move(options), env);
+}
+
+CommandOutput adapt_resume(const Args& args, Env& env) {
+  const bool of_tests = args.flag("follow") || args.flag("stop");
+  const auto found = find_resumable(args.positional("RUN"), env, of_tests ? Wanted::detached_tests : Wanted::anything);
+  if (!found) return not_started(found.error());
+  CommandOutput output = go_on_with(*found, args, env);
+  if (!found->newer || std::holds_alternative<PassedOver>(found->what)) return output;
+  if (auto why = told_of(*found->newer)) {
+    why->help.push_back("gone on with was the last run of which something was left, which is older");
+    output.diagnostics.push_back(std::move(*why));
+  }
+  return output;
 }
 
 CommandOutput adapt_reboot(const Args& args, Env& env) {
@@ -316,7 +328,9 @@ std::vector<CommandSpec> fleet_commands() {
                       "judged beside the others. A node that would be tested by something else now is left out.\n\n"
                       "The new run is linked to the one that it goes on with, and `kfab runs` tells both. Naming any run of such a chain means the "
                       "whole of it: what any of them has done is done. When nothing is left the verdicts on record are told, and no node is asked.\n\n"
-                      "Without RUN the last run that can be gone on with is meant; `kfab runs` lists them.",
+                      "Without RUN the last run that can be gone on with is meant; `kfab runs` lists them. Tests that were watched and came to their end are "
+                      "none, whatever they found, nor are runs that change nothing: where the newest run is one of these and its answer was not yes, that is "
+                      "told (KF3182); where nothing is left of any run, how the newest ended is the answer.",
        .examples = {{"kfab resume", "the last run"},
                     {"kfab resume 20261121T164158Z-7f3a9c --yes", "a certain run, without asking"},
                     {"kfab resume --follow", "stay with a soak until its verdict"}},

@@ -123,53 +123,105 @@ Result<std::map<std::string, std::string>> tests_left_to_nodes(const std::string
   return out;
 }
 
-Result<std::variant<Resumable, DetachedRun>> find_resumable(const std::string& wanted, Env& env, Wanted kind) {
-  KFAB_TRY(store, store::Store::open(env.state_dir));
-  std::vector<store::RunRecord> candidates;
-  if (!wanted.empty()) {
-    KFAB_TRY(run, store->run(wanted));
-    candidates.push_back(std::move(run));
-  } else {
-    KFAB_TRY(runs, store->runs(most_runs));
-    candidates = std::move(runs);
+namespace {
+
+// The run that gave its tests to the nodes, where the named one only asked after them: the one stands for the other.
+Status stand_for_asked(store::RunRecord& run, json::Value& work, const store::Store& store) {
+  KFAB_TRY(chain, store.chain(run.id));
+  for (const auto& id : chain) {
+    KFAB_TRY(of, store.work(id));
+    if (!read_detached(of)) continue;
+    KFAB_TRY(first, store.run(id));
+    run = std::move(first);
+    work = std::move(of);
+    break;
   }
+  return ok();
+}
+
+Result<DetachedRun> tests_of(const store::RunRecord& run, const json::Value& work, std::vector<DetachedJob> jobs, const store::Store& store) {
+  KFAB_TRY(done, store.node_records(run.id, "validate"));
+  DetachedRun tests = detached_run(run, work, std::move(jobs), done);
+  KFAB_TRY(chain, store.chain(run.id));
+  tests.chain = std::move(chain);
+  return tests;
+}
+
+Result<ToResume> find_named(const std::string& wanted, const store::Store& store) {
+  KFAB_TRY(run, store.run(wanted));
+  KFAB_TRY(work, store.work(run.id));
+  if (work.is_null()) KFAB_TRY_VOID(stand_for_asked(run, work, store));
+  if (auto jobs = read_detached(work)) {
+    KFAB_TRY(tests, tests_of(run, work, std::move(*jobs), store));
+    return ToResume{std::move(tests), {}};
+  }
+  KFAB_TRY(left, left_of_chain(run.id, store));
+  if (left) return ToResume{std::move(*left), {}};
+  return error(code::nothing_to_resume, fmt::format("the run {} changed no node and left no tests to one", one_line(wanted, 60)));
+}
+
+// Tests that came to an end are over, whatever they found; only those that were cut are gone on with unasked.
+Result<bool> is_over(const Resumable& tests, const store::Store& store) {
+  KFAB_TRY(newest, store.run(tests.chain.back()));
+  return tests.left.empty() || (newest.finished_at && newest.outcome != Outcome::cancelled);
+}
+
+Result<ToResume> find_newest(const store::Store& store, Wanted kind) {
+  KFAB_TRY(runs, store.runs(most_runs));
+  ToResume found;
   std::optional<DetachedRun> over;   // the newest run of tests, when nothing is left of it
-  for (store::RunRecord& run : candidates) {
-    KFAB_TRY(work, store->work(run.id));
-    if (work.is_null() && !wanted.empty()) {   // one that asked after tests stands for the run that gave them to the nodes
-      KFAB_TRY(chain, store->chain(run.id));
-      for (const auto& id : chain) {
-        KFAB_TRY(of, store->work(id));
-        if (!read_detached(of)) continue;
-        KFAB_TRY(first, store->run(id));
-        run = std::move(first);
-        work = std::move(of);
-        break;
-      }
-    }
+  std::optional<PassedOver> harmless;   // the newest that did what it should and leaves nothing; it hides no other
+  for (const store::RunRecord& run : runs) {
+    KFAB_TRY(work, store.work(run.id));
     if (auto jobs = read_detached(work)) {
-      KFAB_TRY(done, store->node_records(run.id, "validate"));
-      DetachedRun tests = detached_run(run, work, std::move(*jobs), done);
-      KFAB_TRY(chain, store->chain(run.id));
-      tests.chain = std::move(chain);
-      if (!tests.left.empty() || !wanted.empty()) return std::variant<Resumable, DetachedRun>(std::move(tests));
+      KFAB_TRY(tests, tests_of(run, work, std::move(*jobs), store));
+      if (!tests.left.empty()) {
+        found.what = std::move(tests);
+        return found;
+      }
       if (!over) over = std::move(tests);   // one of which something is left may have begun before it
       continue;
     }
-    if (wanted.empty() && (work.is_null() || kind == Wanted::detached_tests)) continue;   // it was asked about and not agreed to, or does nothing that could be left
-    KFAB_TRY(left, left_of_chain(run.id, *store));
+    if (kind == Wanted::detached_tests) continue;
+    const bool is_newest = !over && !found.newer;
+    if (work.is_null()) {   // it was asked about and not agreed to, or does nothing that could be left
+      KFAB_TRY(links, store.links(run.id));
+      if (!links.continues.empty()) continue;   // of these the run before speaks, which comes yet
+      if (run.outcome == Outcome::yes) harmless = harmless.value_or(PassedOver{run, 0, 0});   // an inventory, a plan
+      else if (is_newest) found.newer = PassedOver{run, 0, 0};
+      continue;
+    }
+    KFAB_TRY(left, left_of_chain(run.id, store));
     if (!left) continue;
-    if (wanted.empty() && is_testing(left->command)) {
-      // Tests that came to an end are over, whatever they found; only those that were cut are gone on with unasked.
-      KFAB_TRY(newest, store->run(left->chain.back()));
-      if (left->left.empty() || (newest.finished_at && newest.outcome != Outcome::cancelled)) continue;
+    if (is_testing(left->command)) {
+      KFAB_TRY(ended, is_over(*left, store));
+      if (ended && is_newest) found.newer = PassedOver{run, left->nodes, left->left.size()};
+      if (ended) continue;
     }
     if (over) break;
-    return std::variant<Resumable, DetachedRun>(std::move(*left));
+    found.what = std::move(*left);
+    return found;
   }
-  if (over) return std::variant<Resumable, DetachedRun>(std::move(*over));
-  return error(code::nothing_to_resume, wanted.empty() ? std::string("no run is recorded that changed a node, or left tests to one")
-                                                       : fmt::format("the run {} changed no node and left no tests to one", one_line(wanted, 60)));
+  if (!over && !found.newer) found.newer = std::move(harmless);
+  if (over) found.what = std::move(*over);
+  else if (found.newer) found.what = *found.newer;
+  if (over || found.newer) return found;
+  return error(code::nothing_to_resume, kind == Wanted::detached_tests ? "no run is recorded that left tests to a node" : "no run is recorded that changed a node, or left tests to one");
+}
+
+bool has_left(const Resumable& run) { return !run.left.empty(); }
+bool has_left(const DetachedRun& run) { return !run.left.empty(); }
+bool has_left(const PassedOver&) { return false; }
+
+}  // namespace
+
+Result<ToResume> find_resumable(const std::string& wanted, Env& env, Wanted kind) {
+  KFAB_TRY(store, store::Store::open(env.state_dir));
+  if (!wanted.empty()) return find_named(wanted, *store);
+  KFAB_TRY(found, find_newest(*store, kind));
+  // That an older run has nothing left is no answer where the newest came to a bad end.
+  if (found.newer && !std::visit([](const auto& run) { return has_left(run); }, found.what)) found.what = *found.newer;
+  return found;
 }
 
 }  // namespace kfab::commands

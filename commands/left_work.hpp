@@ -22,11 +22,24 @@ namespace kfab::commands {
 // they found; those that were cut are not, unless what was found until then is a failure.
 bool is_done(std::string_view command, const store::NodeRecord&);
 
+// The newest run of all, where it is not one that is gone on with unasked: tests that were watched and came to an end, or a run that
+// kept nothing to go on with. One that did what it should and leaves nothing, as an inventory, is the newest only where there is
+// no other.
+struct PassedOver {
+  store::RunRecord run;
+  std::size_t nodes = 0, left = 0;   // of tests: left are those that were not tested to the end
+};
+
+struct ToResume {
+  std::variant<Resumable, DetachedRun, PassedOver> what;
+  std::optional<PassedOver> newer{};   // than what is gone on with; the same where nothing is
+};
+
 // Of the named run, or of the last one that can be gone on with: one of provision, reboot or tests, or one whose tests were left
-// to the nodes. Where no run is named, watched tests are meant only when they were cut. Errors: unknown_run,
-// nothing_to_resume (no such run was kept, or it changed nothing).
+// to the nodes. Where no run is named, watched tests are meant only when they were cut; where nothing is left of any, the newest
+// run of all. Errors: unknown_run, nothing_to_resume (the named run kept no work, or none is recorded at all).
 enum class Wanted : std::uint8_t { anything, detached_tests };   // where no run is named
-Result<std::variant<Resumable, DetachedRun>> find_resumable(const std::string& run, Env&, Wanted = Wanted::anything);
+Result<ToResume> find_resumable(const std::string& run, Env&, Wanted = Wanted::anything);
 
 // What the chain of a run has left, or nothing where none of it kept what it set out to do.
 Result<std::optional<Resumable>> left_of_chain(const std::string& run_id, const store::Store&);

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/codes/plan.hpp"
 #include "base/text.hpp"
 #include "commands/run_lock.hpp"
 #include "nodeset/nodeset.hpp"
@@ -39,7 +40,34 @@ Selection what_is_left(const Resumable& run) {
   return {{}, nodeset::fold_names(names), {}};
 }
 
+std::string end_of(const PassedOver& newest) {
+  return newest.run.outcome ? fmt::format("ended with {}", to_string(*newest.run.outcome)) : std::string("has no end on record");
+}
+
+std::string typed(const PassedOver& newest) { return one_line("kfab " + join(newest.run.argv, " "), 200); }
+
 }  // namespace
+
+std::optional<Diagnostic> told_of(const PassedOver& newest) {
+  if (newest.run.outcome == Outcome::yes) return std::nullopt;
+  const std::string& id = newest.run.id;
+  Diagnostic why = make_diagnostic(code::run_passed_over, fmt::format("the newest run, {}, {} and is not gone on with: {}", id, end_of(newest), typed(newest)));
+  const auto nodes = [](std::size_t count) { return plural(static_cast<long long>(count), "node"); };
+  if (newest.left > 0) why.help.push_back(fmt::format("{} of {} not tested to the end: kfab resume {} tests what is left", newest.left, nodes(newest.nodes), id));
+  else if (newest.nodes > 0) why.help.push_back(fmt::format("its tests of {} are over: kfab readiness MANIFEST tells what they found; what was repaired since is tested anew by what was typed", nodes(newest.nodes)));
+  else why.help.push_back(fmt::format("it kept nothing to go on with: kfab runs {} tells what became of it, and what was typed does it anew", id));
+  return why;
+}
+
+CommandOutput run_resume(const PassedOver& newest) {
+  CommandOutput output;
+  output.site.name = newest.run.site;
+  const bool answered = newest.run.outcome == Outcome::yes || newest.run.outcome == Outcome::no;
+  output.outcome = answered ? *newest.run.outcome : Outcome::incomplete;
+  if (auto why = told_of(newest)) output.diagnostics.push_back(std::move(*why));
+  output.render = plain_text(fmt::format("Nothing is gone on with. The newest run, {}, {}: {}\n", newest.run.id, end_of(newest), typed(newest)));
+  return output;
+}
 
 CommandOutput run_resume(const Resumable& run, ProvisionOptions options, Env& env) {
   if (auto done = nothing_left(run, env)) return std::move(*done);

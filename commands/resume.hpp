@@ -1,5 +1,7 @@
 #pragma once
 
+#include <optional>
+
 #include "commands/left_work.hpp"
 #include "commands/provision.hpp"
 #include "commands/reboot.hpp"
@@ -24,5 +26,11 @@ CommandOutput run_resume(const Resumable&, RebootOptions options, Env&);
 
 // The same of tests that were watched: nodes whose tests came to their end are judged by what is kept of them, beside the others.
 CommandOutput run_resume(const Resumable&, ValidateOptions options, Env&);
+
+// The newest run, of which nothing is gone on with: how it ended, as its outcome, and what can be done. Nothing is.
+CommandOutput run_resume(const PassedOver&);
+
+// What is told of it, also where an older run is gone on with; nothing where its answer was yes.
+std::optional<Diagnostic> told_of(const PassedOver&);
 
 }  // namespace kfab::commands

@@ -149,7 +149,9 @@ expect "only those that were left were tested" 0 "\"continues\": \"$id\"" "\"nod
 run resume "$id"
 expect "then it is told as one" 0 "Nothing is left of $id: 6 nodes done, on record: 6 " "$id, then $new"
 run resume
-expect "tests that are over are not gone on with unasked" 2 KF3180
+expect "tests that are over are not gone on with unasked, and are named" 0 "Nothing is gone on with. The newest run, $new, ended with yes: kfab resume"
+run resume --follow
+expect "nor were any left to nodes" 2 KF3180
 "$kfab" "${tests[@]}" > "$work/out" 2> "$work/err" < /dev/null &
 killed=$!
 for _ in $(seq 1 300); do [ "$(tested)" = 1 ] && break; sleep 0.05; done
