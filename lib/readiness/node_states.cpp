@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -304,9 +305,16 @@ class Judge {
     return device.newest->verdict == Verdict::pass && current(*device.newest) && rank_if_whole(device.newest->level) >= std::max(rank_of(rules_.level), 0);
   }
 
-  // A step that is missing does not hide what the tests have found.
+  // A step that is missing does not hide what the tests have found, however their run ended: that stands first, and the step after it.
   void tell_failure() {
     if (!rules_.profile) return;
+    const std::string step = std::exchange(status_.reason, {});
+    const Code code = status_.code;
+    if (!tests_failed()) say(code, step);
+    else if (!step.empty()) status_.reason += fmt::format("; besides, {}", step);
+  }
+
+  bool tests_failed() {
     const store::AcceleratorRecord* bad = nullptr;
     status_.accelerators_failed = 0;
     for (const Device& device : devices()) {
@@ -316,8 +324,8 @@ class Judge {
     }
     const auto* record = evidence_->validate;
     if (bad) failed(code::node_failed_validation, words_about(*bad), bad->verdict);
-    else if (record && record->outcome == NodeOutcome::ok && (record->verdict == Verdict::fail || record->verdict == Verdict::degraded))
-      passed(*record, code::node_failed_validation, "validate");
+    else if (record && (record->verdict == Verdict::fail || record->verdict == Verdict::degraded)) passed(*record, code::node_failed_validation, "validate");
+    return status_.state == NodeState::failed;
   }
 
   static std::string words_about(const store::AcceleratorRecord& bad) {

@@ -450,15 +450,25 @@ TEST_CASE("a step that is missing does not hide that the tests have failed") {
     CHECK(n.state == NodeState::failed);
     CHECK(n.code == code::node_failed_validation);
     CHECK(n.accelerators_failed == 1);
-    CHECK(has(n.reason, "three wrong bits"));
+    const std::string step = missing == std::string("inventory") ? "no inventory was taken" : "it was never provisioned";
+    CHECK(n.reason.find("three wrong bits") < n.reason.find("; besides, " + step));   // the failure first, and both
+    CHECK(has(n.reason, "; besides, " + step));
     e.accelerators[3].verdict = Verdict::pass;
     record(e, "n00001", "validate").verdict = Verdict::fail;
     record(e, "n00001", "validate").reason = "one is missing";
-    n = first(s, e);
-    CHECK(n.state == NodeState::failed);
-    CHECK(has(n.reason, "one is missing"));
+    // However the run ended: a node that was started again under its burn-in did not end it.
+    for (const NodeOutcome outcome : {NodeOutcome::ok, NodeOutcome::failed}) {
+      CAPTURE(to_string(outcome));
+      record(e, "n00001", "validate").outcome = outcome;
+      n = first(s, e);
+      CHECK(n.state == NodeState::failed);
+      CHECK(n.code == code::node_failed_validation);
+      CHECK(n.reason == "validate: one is missing; besides, " + step);
+    }
+    record(e, "n00001", "validate").outcome = NodeOutcome::ok;
     record(e, "n00001", "validate").verdict = Verdict::not_judged;
     CHECK(first(s, e).verdict == Verdict::not_judged);
+    CHECK(first(s, e).reason == step);
   }
 }
 
