@@ -159,12 +159,13 @@ std::vector<CommandSpec> file_commands() {
        .help = "list what was done: when, by whom, how it ended, what was left",
        .description = "From the records in the state directory; no node is asked. A run without an end was killed, or still goes on, or another "
                       "went on with it, which is named then: what is done and left is told as it is after that. With RUN also the nodes that are not "
-                      "done, why, the runs that belong together, and what happened beside it.",
+                      "done, why, the runs that belong together, and what happened beside it. Nodes whose tests `kfab resume --stop` ended, or something "
+                      "else before their end, are neither done nor left, but counted as cut.",
        .examples = {{"kfab runs", "the last twenty"}, {"kfab runs 20261121T164158Z-7f3a9c", "one, with the nodes it left"}},
        .positionals = {{.name = "RUN", .kind = Kind::text, .help = "id of a run", .required = false}},
        .options = {{.name = "limit", .kind = Kind::integer, .value = "N", .help = "at most N runs, the newest", .fallback = "20", .min = 1, .max = 100000}},
        .exit_codes = {0},
-       .schema = "kfab.runs/1.1",
+       .schema = "kfab.runs/1.2",
        .run = adapt_runs},
       {.name = "lock",
        .help = "keep others off a tranche or the site, and see who works there",

@@ -8,6 +8,7 @@
 #include "base/text.hpp"
 #include "commands/left_work.hpp"
 #include "commands/run_lock.hpp"
+#include "commands/validate_nodes.hpp"
 #include "nodeset/nodeset.hpp"
 #include "term/table.hpp"
 
@@ -49,6 +50,11 @@ Result<RunRow> row_of(const store::RunRecord& run, const store::Store& store, co
   row.nodes = nodes.size();
   for (const auto& [node, digest] : nodes) {
     const auto record = by_node.find(node);
+    if (detached && record != by_node.end() && record->second.detail.bool_or(cut_short_mark, false) && record->second.verdict == Verdict::not_judged) {
+      ++row.cut;
+      if (whole) row.cut_nodes.push_back(record->second);
+      continue;
+    }
     // What was left to the nodes is done when there is a result, whatever it is.
     if (record != by_node.end() && (detached || is_done(run.command, record->second))) {
       ++row.done;
@@ -64,6 +70,22 @@ std::string outcome_text(const RunRow& row) {
   return row.run.outcome ? std::string(to_string(*row.run.outcome)) : std::string(word_of(row.state));
 }
 
+std::size_t left_of(const RunRow& row) { return row.nodes - row.done - row.cut; }
+
+json::Value nodes_json(const std::vector<store::NodeRecord>& nodes) {
+  json::Array list;
+  for (const auto& node : nodes)
+    list.emplace_back(json::Object{{"node", node.node}, {"verdict", to_string(node.verdict)}, {"reason", node.reason.empty() ? json::Value() : json::Value(node.reason)}});
+  return list;
+}
+
+void render_by_reason(const std::vector<store::NodeRecord>& nodes, term::Writer& out) {
+  std::map<std::string, std::vector<std::string>> by_reason;
+  for (const auto& node : nodes) by_reason[node.reason.empty() ? "not ended" : node.reason].push_back(node.node);
+  if (!by_reason.empty()) out.line();
+  for (const auto& [reason, names] : by_reason) out.text(term::Style::strong, nodeset::fold_names(names)).line(": " + one_line(reason, 300));
+}
+
 std::string shown_argv(const store::RunRecord& run) { return one_line("kfab " + join(run.argv, " "), 100); }
 
 }  // namespace
@@ -71,10 +93,8 @@ std::string shown_argv(const store::RunRecord& run) { return one_line("kfab " + 
 json::Value to_json(const RunsResult& result) {
   json::Array runs;
   for (const auto& row : result.runs) {
-    json::Array argv, left, events;
+    json::Array argv, events;
     for (const auto& word : row.run.argv) argv.emplace_back(word);
-    for (const auto& node : row.left)
-      left.emplace_back(json::Object{{"node", node.node}, {"verdict", to_string(node.verdict)}, {"reason", node.reason.empty() ? json::Value() : json::Value(node.reason)}});
     for (const auto& [at, event] : row.events)
       events.emplace_back(json::Object{{"at", to_rfc3339(at)}, {"type", event.type}, {"node", event.node.empty() ? json::Value() : json::Value(event.node)}, {"message", event.message}});
     json::Object run{{"id", row.run.id}, {"command", row.run.command}, {"argv", std::move(argv)}, {"site", row.run.site}, {"who", row.run.who}};
@@ -83,8 +103,9 @@ json::Value to_json(const RunsResult& result) {
     run.set("outcome", row.run.outcome ? json::Value(to_string(*row.run.outcome)) : json::Value()).set("state", word_of(row.state));
     run.set("continues", row.links.continues.empty() ? json::Value() : json::Value(row.links.continues));
     run.set("continued_by", row.links.continued_by.empty() ? json::Value() : json::Value(row.links.continued_by));
-    run.set("nodes", row.nodes).set("done", row.done).set("left", row.nodes - row.done);
-    run.set("left_nodes", result.one ? json::Value(std::move(left)) : json::Value()).set("events", result.one ? json::Value(std::move(events)) : json::Value());
+    run.set("nodes", row.nodes).set("done", row.done).set("cut", row.cut).set("left", left_of(row));
+    run.set("left_nodes", result.one ? nodes_json(row.left) : json::Value()).set("cut_nodes", result.one ? nodes_json(row.cut_nodes) : json::Value());
+    run.set("events", result.one ? json::Value(std::move(events)) : json::Value());
     runs.emplace_back(std::move(run));
   }
   return json::Object{{"runs", std::move(runs)}};
@@ -93,6 +114,8 @@ json::Value to_json(const RunsResult& result) {
 void render(const RunsResult& result, term::Writer& out) {
   if (result.runs.empty()) return out.line("No run is recorded."), void();
   std::vector<term::Column> columns{{"Run"}, {"Started"}, {"Who"}, {"Site"}, {"Outcome"}, {"Nodes", term::Align::right}, {"Left", term::Align::right}};
+  const bool any_cut = std::any_of(result.runs.begin(), result.runs.end(), [](const RunRow& row) { return row.cut > 0; });
+  if (any_cut) columns.push_back({"Cut", term::Align::right});
   const bool continued = std::any_of(result.runs.begin(), result.runs.end(), [](const RunRow& row) { return !row.links.continued_by.empty(); });
   if (continued) columns.push_back({"Continued by"});
   columns.push_back({"Command", term::Align::left, true});
@@ -100,7 +123,8 @@ void render(const RunsResult& result, term::Writer& out) {
   for (const auto& row : result.runs) {
     const std::string outcome = outcome_text(row);
     std::vector<term::Cell> cells{row.run.id, to_rfc3339(row.run.started_at).substr(0, 16), one_line(row.run.who, 40), one_line(row.run.site, 40), {outcome, term::style_of(outcome)},
-                                  with_thousands(static_cast<long long>(row.nodes)), with_thousands(static_cast<long long>(row.nodes - row.done))};
+                                  with_thousands(static_cast<long long>(row.nodes)), with_thousands(static_cast<long long>(left_of(row)))};
+    if (any_cut) cells.emplace_back(with_thousands(static_cast<long long>(row.cut)));
     if (continued) cells.emplace_back(row.links.continued_by);
     cells.emplace_back(shown_argv(row.run));
     table.row(std::move(cells));
@@ -112,12 +136,14 @@ void render(const RunsResult& result, term::Writer& out) {
     out.line().line(fmt::format("Runs that go on with each other: {}", join(row.chain, ", then ")));
     if (!row.links.continued_by.empty()) out.line("Done and left are told as they are after the last of them.");
   }
-  std::map<std::string, std::vector<std::string>> by_reason;
-  for (const auto& node : row.left) by_reason[node.reason.empty() ? "not ended" : node.reason].push_back(node.node);
-  if (!by_reason.empty()) out.line();
-  for (const auto& [reason, names] : by_reason) out.text(term::Style::strong, nodeset::fold_names(names)).line(": " + one_line(reason, 300));
+  render_by_reason(row.left, out);
+  render_by_reason(row.cut_nodes, out);
   for (const auto& [at, event] : row.events) out.line(fmt::format("{}  {}", to_rfc3339(at), one_line(event.message, 400)));
   if (!row.left.empty()) out.line().line(fmt::format("To go on with them: kfab resume {}", row.run.id));
+  if (row.cut_nodes.empty()) return;
+  std::vector<std::string> cut;
+  for (const auto& node : row.cut_nodes) cut.push_back(node.node);
+  out.line().line(fmt::format("Their tests were cut, and nothing is left to go on with. To test them anew: kfab validate MANIFEST -w '{}'", nodeset::fold_names(cut)));
 }
 
 CommandOutput run_runs(const RunsOptions& options, Env& env) {

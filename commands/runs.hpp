@@ -28,7 +28,9 @@ struct RunRow {
   // That it was to work on; those of them that are as they were to be, by it or by the runs that went on with it. 0 where it is
   // not known.
   std::size_t nodes = 0, done = 0;
+  std::size_t cut = 0;                          // of tests left to nodes: ended early and fetched, so that they are neither done nor left
   std::vector<store::NodeRecord> left{};        // of one run: the nodes that are not done, those that never ended with an empty reason
+  std::vector<store::NodeRecord> cut_nodes{};   // of one run
   std::vector<store::StoredEvent> events{};     // of one run
   std::vector<std::string> chain{};             // of one run: those that go on with each other, the first to the newest; it alone: none does
 };

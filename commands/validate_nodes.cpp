@@ -38,6 +38,7 @@ JudgedBy judged_by(const NodeTest& test, const ValidatedNode& node) {
 json::Value detail_of(const NodeTest& test, const ValidatedNode& node) {
   json::Object detail{{"level", node.level}, {"device", node.device}, {"criteria", node.criteria}};
   add_report(detail, node.report, node.judgement, test.plan.families, node.cut, node.cut_fails, test.profile->sha256);
+  if (!node.cut.empty() && !node.cut_fails) detail.set(std::string(cut_short_mark), true);
   return detail;
 }
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -46,6 +47,9 @@ struct Cut {
   std::string why;
   bool fails = false;   // and is a failure by itself: the node fell over under the tests
 };
+
+// In what is kept of a node: its tests were ended early, so that they came to no end. A fact that is read without the whole document.
+inline constexpr std::string_view cut_short_mark = "cut_short";
 
 // Of what the node is asked to do: equal tests have equal digests.
 std::string digest_of(const NodeTest&);

@@ -43,6 +43,7 @@ KFAB_EMBEDDED(schema_reboot_1_2)
 KFAB_EMBEDDED(schema_report)
 KFAB_EMBEDDED(schema_runs)
 KFAB_EMBEDDED(schema_runs_1_1)
+KFAB_EMBEDDED(schema_runs_1_2)
 KFAB_EMBEDDED(schema_schema)
 KFAB_EMBEDDED(schema_selftest)
 KFAB_EMBEDDED(schema_show)
@@ -103,6 +104,7 @@ constexpr Source sources[] = {
     {"kfab.report/1.0", embedded_schema_report},
     {"kfab.runs/1.0", embedded_schema_runs},
     {"kfab.runs/1.1", embedded_schema_runs_1_1},
+    {"kfab.runs/1.2", embedded_schema_runs_1_2},
     {"kfab.schema/1.0", embedded_schema_schema},
     {"kfab.selftest/1.0", embedded_schema_selftest},
     {"kfab.show/1.0", embedded_schema_show},

@@ -105,7 +105,7 @@ run runs "$first"
 expect "and so does it of one" 0 "Runs that go on with each other: $first, then 20"
 next=$(sed -nE "s/.*each other: $first, then ([^,]*).*/\1/p" "$work/out")
 run runs "$first" -o json
-expect "in JSON as well" 0 '"schema": "kfab.runs/1.1"' '"state": "continued"' '"continues": null' "\"continued_by\": \"$next\"" '"done": 6' '"left": 0'
+expect "in JSON as well" 0 '"schema": "kfab.runs/1.2"' '"state": "continued"' '"continues": null' "\"continued_by\": \"$next\"" '"done": 6' '"left": 0'
 run runs "$next" -o json
 expect "from the other side too" 0 "\"continues\": \"$first\""
 run plan "$work/site.yaml" --exit-code

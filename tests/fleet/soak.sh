@@ -155,6 +155,11 @@ expect "a long one begins" 3 'about (9|1[0-9]) min|min [0-9]+ s left'
 run resume --stop -o json
 expect "and is ended" 3 'KF2106' 'asked to stop' '"verdict": "not_judged"'
 check "nothing is left at work" "$(running)" 0
+cut=$("$kfab" runs --limit 2 -o json | sed -nE 's/.*"id": "(.*)",/\1/p' | tail -n 1)
+run runs "$cut" -o json
+expect "a node that was stopped is not told as done" 0 '"done": 0' '"cut": 1' '"left": 0' '"cut_nodes": \[' 'asked to stop'
+run runs "$cut"
+expect "and how to test it is said" 0 'LEFT +CUT' 'near: .*asked to stop' "kfab validate MANIFEST -w 'near'"
 run resume --stop
 expect "there is nothing left to stop, and the answer stands" 3 'Nothing is left'
 run validate "$work/site.yaml" -w near --detach --attach
