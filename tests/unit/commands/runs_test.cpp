@@ -37,6 +37,7 @@ struct Ledger : kfab::test::World {
     AgentRun run;
     run.end.node = name;
     run.end.outcome = NodeOutcome::ok;
+    run.end.hello = json::Object{{"board_serial", "B-" + name}};
     recorder->put(findings_of(env, env.run_id, test, {0, {}, run.end, {}}, judged(test, run, std::move(cut))));
   }
   json::Value told(const std::string& run = {}) {
