@@ -27,6 +27,7 @@
 //   flip_link=FT      a bit of each copy from device F to device T is wrong
 //   most_peers=N      a GPU connects no more than N others at a time
 //   no_peer           no GPU reaches another     unreachable=FT   device F does not reach device T
+// KFAB_FAKE_CUDA_CONTEXTS names a file that gets a line "PROCESS DEVICE" for every context that is opened.
 //   blind             comparisons find nothing idle  comparisons compare nothing
 
 #include <algorithm>
@@ -81,6 +82,8 @@ Faults& faults() {
 constexpr int most_devices = 8;
 thread_local int current = 0;   // the device whose context is this thread's
 int sticky[most_devices] = {};
+int retained[most_devices] = {};          // holders of the device's context
+std::set<int> reached[most_devices];      // devices whose memory a context may use
 bool full_mantissas = false;    // what was multiplied last
 long launched_on[most_devices] = {}, products = 0, copies = 0;
 bool spinning[most_devices] = {};                        // a kernel there waits for the host
@@ -190,6 +193,11 @@ bool hung(int device) {
   return faults().has("hang") && faults().get("only", device) == device && launched_on[device] >= faults().get("hang", 1);
 }
 void stick(Stream& stream) { stream.stuck = stuck_work[stream.device] = true; }
+// Into the file that the test named: which process opened a context on which device.
+void opened(int device) {
+  if (const char* path = std::getenv("KFAB_FAKE_CUDA_CONTEXTS"))
+    if (std::FILE* file = std::fopen(path, "a")) std::fprintf(file, "%d %d\n", int(::getpid()), device), std::fclose(file);
+}
 // For ever, as far as any test is concerned.
 void block_if(bool waits) {
   if (waits) ::sleep(1000);
@@ -236,14 +244,22 @@ int cuDeviceGetPCIBusId(char* id, int length, int device) { return std::snprintf
 int cuDeviceCanAccessPeer(int* can, int from, int to) { return *can = !faults().has("no_peer") && faults().get("unreachable", -1) != from * 10 + to, 0; }
 int cuDevicePrimaryCtxRetain(void** context, int device) {
   if (faults().has("context") && faults().get("only", device) == device) return int(faults().get("context", 0));
+  if (retained[device]++ == 0) opened(device);
   return *context = reinterpret_cast<void*>(std::intptr_t(device) + 1), lost();
 }
-int cuDevicePrimaryCtxRelease_v2(int device) { return block_if(stuck_work[device]), 0; }
-int cuCtxSetCurrent(void* context) { return current = int(reinterpret_cast<std::intptr_t>(context)) - 1, lost(); }
-int cuCtxEnablePeerAccess(void*, unsigned) {
-  static int peers[most_devices] = {};
-  return ++peers[current] > faults().get("most_peers", most_devices) ? 711 : lost();
+int cuDevicePrimaryCtxRelease_v2(int device) {
+  block_if(stuck_work[device]);
+  if (--retained[device] == 0) reached[device].clear();
+  return 0;
 }
+int cuCtxSetCurrent(void* context) { return current = int(reinterpret_cast<std::intptr_t>(context)) - 1, lost(); }
+int cuCtxEnablePeerAccess(void* peer, unsigned) {
+  const int other = int(reinterpret_cast<std::intptr_t>(peer)) - 1;
+  if (reached[current].count(other)) return 704;
+  if (long(reached[current].size()) >= faults().get("most_peers", most_devices)) return 711;
+  return reached[current].insert(other), lost();
+}
+int cuCtxDisablePeerAccess(void* peer) { return reached[current].erase(int(reinterpret_cast<std::intptr_t>(peer)) - 1) ? lost() : 705; }
 int cuMemGetInfo_v2(std::size_t* free, std::size_t* total) { return *free = free_bytes(), *total = total_bytes(), lost(); }
 int cuMemAlloc_v2(unsigned long long* pointer, std::size_t bytes) {
   if (lost()) return sticky[current];

@@ -17,6 +17,8 @@ namespace kfab::agent::devices::cuda {
 namespace {
 
 constexpr std::uint64_t usual_buffer = std::uint64_t{512} << 20;
+// Of a copy over a link, in a quick look that nobody gave a size; within the GPU it stays what no cache holds.
+constexpr std::uint64_t quick_host_copy = std::uint64_t{64} << 20, quick_peer_copy = std::uint64_t{128} << 20;
 constexpr std::uint64_t ring_bytes = std::uint64_t{2} << 20;
 
 // Buffers of one GPU and, where asked for, of the host beside it, each of twice the size of a copy.
@@ -58,8 +60,13 @@ std::string_view words_of(bool multiprocessors) { return multiprocessors ? "mult
 
 class Bandwidth {
  public:
-  Bandwidth(Session& session, const Accelerator& accelerator, const TestRequest& request, double seconds, std::uint64_t bytes, TestSink& sink)
-      : session_(session), accelerator_(accelerator), request_(request), quick_(request.level == "quick"), seconds_(seconds), bytes_(bytes), sink_(sink), copies_(session, bytes, request, sink) {}
+  Bandwidth(Session& session, const Accelerator& accelerator, const TestRequest& request, double seconds, std::uint64_t bytes, KeptContexts& kept, TestSink& sink)
+      : session_(session), accelerator_(accelerator), request_(request), quick_(request.level == "quick"), seconds_(seconds), bytes_(bytes),
+        host_bytes_(over_link(quick_host_copy)), peer_bytes_(over_link(quick_peer_copy)), kept_(kept), sink_(sink), copies_(session, bytes, request, sink) {}
+  ~Bandwidth() {
+    for (const auto& peer : sessions_) session_.part_from(*peer), peer->part_from(session_);
+    static_cast<void>(session_.use());
+  }
 
   Status run() {
     KFAB_TRY_VOID(copies_.prepare());
@@ -83,6 +90,7 @@ class Bandwidth {
   }
 
  private:
+  std::uint64_t over_link(std::uint64_t quick_bytes) const { return quick_ && request_.buffer_bytes == 0 ? std::min(quick_bytes, bytes_) : bytes_; }
   // What criteria do not rest on.
   void others() {
     if (own_.host) {
@@ -113,6 +121,7 @@ class Bandwidth {
   // says so, so that the others' links do not stand for all.
   void test_of_link(CopyTest one) {
     one.sample_s = sample_s_;
+    one.bytes = peer_bytes_;
     if (watch_.seconds() < overtime * seconds_ + extra_s * std::min(1.0, request_.silence_s / watched_s)) return test(std::move(one));
     leave_out(one.name);
     sink_.measurement(one.name, fmt::format("bandwidth.{}_gbps", one.name), json::Value(), "gbps", "not measured: the time was used up before its turn came", {}, one.link);
@@ -120,7 +129,7 @@ class Bandwidth {
 
   void with_host() {
     const NearNode node(accelerator_.numa_node);
-    if (auto taken = own_.take_host(bytes_); !taken) return end_by(sink_, "host_to_device_memcpy_ce", 0, taken.error());
+    if (auto taken = own_.take_host(host_bytes_); !taken) return end_by(sink_, "host_to_device_memcpy_ce", 0, taken.error());
     std::fill_n(own_.host->as<std::uint64_t>(), own_.host->bytes() / 8, 0);
     std::fill_n(own_.opposite->as<std::uint64_t>(), own_.opposite->bytes() / 8, 0);
     const double local = part_on_node(own_.host->as<void>(), own_.host->bytes(), accelerator_.numa_node);
@@ -141,6 +150,7 @@ class Bandwidth {
     const std::string how = fmt::format("{}, {}", words_of(sm), place_);
     const auto copy = [&](const char* name, std::vector<Flow> flows, const std::string& words) {
       CopyTest one{fmt::format("{}_{}", name, suffix_of(sm)), std::move(flows), Figures::first, "", words};
+      one.bytes = host_bytes_;
       if (sm) test_if_time(std::move(one));
       else test(std::move(one));
     };
@@ -210,17 +220,17 @@ class Bandwidth {
     if (std::find(request_.sick.begin(), request_.sick.end(), id) != request_.sick.end()) return of_peer("it hung or was lost before, and is left alone");
     auto opened = Session::open_peer(session_.libraries(), session_, other);
     if (!opened) return of_peer(fmt::format("{} ({})", opened.error().message, to_string(opened.error().code)));
-    auto session = std::move(*opened);
+    sessions_.push_back(std::move(*opened));
+    Session* const session = sessions_.back().get();
+    kept_.keep(*session);
     KFAB_TRY_VOID(session_.reach(*session));
     KFAB_TRY_VOID(session->reach(session_));
     Station station;
-    station.session = session.get();
+    station.session = session;
     station.index = other;
     station.numa_node = described ? described->numa_node : -1;
-    auto taken = station.take_device(bytes_);
+    auto taken = station.take_device(peer_bytes_);
     if (taken) peers_.push_back(std::move(station));
-    // Before its session: memory goes back to a driver whose context is current.
-    sessions_.push_back(std::move(session));
     KFAB_TRY_VOID(session_.use());
     return taken ? ok() : Status(of_peer(fmt::format("{} ({})", taken.error().message, to_string(taken.error().code))));
   }
@@ -257,7 +267,7 @@ class Bandwidth {
     bool hosts = true;
     for (auto& peer : peers_) {
       const NearNode node(peer.numa_node);   // each beside its own processors
-      const auto taken = peer.take_host(bytes_);
+      const auto taken = peer.take_host(host_bytes_);
       static_cast<void>(session_.use());
       if (taken) continue;
       end_by(sink_, "all_to_host_memcpy_ce", 0, taken.error());
@@ -317,7 +327,8 @@ class Bandwidth {
   Stopwatch watch_;
   int left_out_ = 0;
   std::string first_left_out_;
-  std::uint64_t bytes_;
+  std::uint64_t bytes_, host_bytes_, peer_bytes_;   // of a copy: within the GPU, with the host, with another GPU
+  KeptContexts& kept_;
   TestSink& sink_;
   Copies copies_;
   std::string place_;
@@ -328,12 +339,12 @@ class Bandwidth {
 
 }  // namespace
 
-void run_bandwidth(Session& session, const Accelerator& accelerator, const TestRequest& request, double seconds, TestSink& sink) {
+void run_bandwidth(Session& session, const Accelerator& accelerator, const TestRequest& request, double seconds, KeptContexts& kept, TestSink& sink) {
   const auto memory = session.memory_info();
   if (!memory) return end_by(sink, "bandwidth", 0, memory.error());
   std::uint64_t bytes = request.buffer_bytes ? request.buffer_bytes : usual_buffer;
   bytes = std::max<std::uint64_t>(std::min(bytes, memory->free / 16) >> 12 << 12, 4096);
-  if (const auto ran = Bandwidth(session, accelerator, request, seconds, bytes, sink).run(); !ran) end_by(sink, "bandwidth", 0, ran.error());
+  if (const auto ran = Bandwidth(session, accelerator, request, seconds, bytes, kept, sink).run(); !ran) end_by(sink, "bandwidth", 0, ran.error());
 }
 
 }  // namespace kfab::agent::devices::cuda

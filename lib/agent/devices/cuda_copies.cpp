@@ -16,7 +16,7 @@ constexpr int warm_up_copies = 4, timed_copies = 16, quick_part = 4;
 constexpr unsigned long long spin_limit_ns = 10'000'000'000ull;
 constexpr std::uint64_t source_seed = 0x5eed, target_seed = 0xbad;
 constexpr std::uint64_t ring_stride = 128;
-constexpr std::uint64_t hops = 100'000;
+constexpr std::uint64_t usual_hops = 100'000, quick_hops = 5'000;   // of about a microsecond each: events tell both times to a part in a thousand
 // PCIe 1 over one lane moves 0.2 GB/s: what is slower than half of that does not work.
 constexpr double slowest_gbps = 0.1, usual_silence_s = 120, most_sample_s = 1;
 
@@ -39,7 +39,7 @@ exact::CheckState host_check(const std::uint64_t* p, std::uint64_t words, std::u
 }  // namespace
 
 Copies::Copies(Session& session, std::uint64_t bytes, const TestRequest& request, TestSink& sink)
-    : session_(session), bytes_(bytes), samples_wanted_(std::max(request.samples, 1)),
+    : session_(session), most_bytes_(bytes), bytes_(bytes), hops_(request.level == "quick" ? quick_hops : usual_hops), samples_wanted_(std::max(request.samples, 1)),
       warm_up_(request.level == "quick" ? warm_up_copies / quick_part : warm_up_copies), timed_(request.level == "quick" ? timed_copies / quick_part : timed_copies),
       silence_s_(request.silence_s), sink_(sink), working_(&session) {}
 
@@ -292,6 +292,7 @@ void Copies::tell(const CopyTest& test, const Samples& samples, bool enough) {
 
 double Copies::run(const CopyTest& test) {
   if (dead_) return 0;
+  bytes_ = test.bytes ? std::min(test.bytes, most_bytes_) : most_bytes_;
   std::vector<Session*> others;
   for (const auto& flow : test.flows)
     for (auto* one : {flow.by, flow.from.owner, flow.to.owner})
@@ -322,21 +323,21 @@ Status Copies::latency_samples(const End& memory, std::uint64_t bytes, std::vect
     KFAB_TRY_VOID(session_.upload(out.at(), &nowhere, sizeof nowhere));
     KFAB_TRY_VOID(session_.record(start, session_.stream()));
     const bool planting = i == 0;   // the first way warms up, and goes a step too far: the comparison proves itself by it
-    KFAB_TRY_VOID(session_.launch("kfab_chase", {1, 1, 1}, session_.stream(), memory.address, static_cast<unsigned long long>(hops + planting), out.at()));
+    KFAB_TRY_VOID(session_.launch("kfab_chase", {1, 1, 1}, session_.stream(), memory.address, static_cast<unsigned long long>(hops_ + planting), out.at()));
     KFAB_TRY_VOID(session_.record(end, session_.stream()));
     KFAB_TRY_VOID(session_.wait(end, limit_for(0)));
     KFAB_TRY(seconds, session_.seconds_between(start, end));
     sink_.progress("latency", i, samples_wanted_, "dependent reads");
     std::uint64_t arrived = 0;
     KFAB_TRY_VOID(session_.download(&arrived, out.at(), sizeof arrived));
-    if (planting) proven = arrived != memory.address + hops % links * ring_stride;
-    const std::uint64_t expected = memory.address + (hops + planting) % links * ring_stride;
+    if (planting) proven = arrived != memory.address + hops_ % links * ring_stride;
+    const std::uint64_t expected = memory.address + (hops_ + planting) % links * ring_stride;
     ++wrong.checked;
     if (arrived != expected) {
       ++wrong.mismatches;
       wrong.mask |= arrived ^ expected;
     }
-    if (!planting) ns.push_back(seconds / double(hops) * 1e9);
+    if (!planting) ns.push_back(seconds / double(hops_) * 1e9);
   }
   return ok();
 }
@@ -351,7 +352,7 @@ void Copies::latency(const std::string& name, const End& memory, std::uint64_t b
   const bool enough = int(ns.size()) >= samples_wanted_;
   if (status && wrong.checked) {
     sink_.measurement(name, fmt::format("bandwidth.{}_ns", name), enough ? json::Value(median_of(ns)) : json::Value(), "ns",
-                      fmt::format("{} dependent reads, {} bytes apart in {} KiB, {}; {}", hops, ring_stride, bytes >> 10, how, describe_samples(ns)), ns, link);
+                      fmt::format("{} dependent reads, {} bytes apart in {} KiB, {}; {}", hops_, ring_stride, bytes >> 10, how, describe_samples(ns)), ns, link);
     sink_.measurement(name, fmt::format("bandwidth.{}.mismatches", name), double(wrong.mismatches), "count",
                       fmt::format("{} ways through the ring, each of which must end where it should", wrong.checked), {}, link);
   }
@@ -378,10 +379,10 @@ Status Copies::stream_samples(const std::string& test) {
   constexpr Operation operations[] = {{"copy", 2}, {"scale", 2}, {"add", 3}, {"triad", 3}};
   std::vector<DeviceMemory> arrays;
   for (int i = 0; i < 3; ++i) {
-    KFAB_TRY(memory, session_.allocate(bytes_));
+    KFAB_TRY(memory, session_.allocate(most_bytes_));
     arrays.push_back(std::move(memory));
   }
-  const unsigned long long pairs = bytes_ / 16, elements = bytes_ / 8;
+  const unsigned long long pairs = most_bytes_ / 16, elements = most_bytes_ / 8;
   const auto run = [&](int operation) {
     return session_.launch("kfab_stream", session_.filling(pairs, 512), lane.get(), arrays[0].at(), arrays[1].at(), arrays[2].at(), pairs, operation);
   };
@@ -418,7 +419,7 @@ Status Copies::stream_samples(const std::string& test) {
       KFAB_TRY_VOID(session_.record(after_event, lane.get()));
       KFAB_TRY_VOID(session_.wait(after_event, limit_for(0)));
       KFAB_TRY(seconds, session_.seconds_between(before_event, after_event));
-      samples[operation].push_back(double(bytes_) * operations[operation].arrays / std::max(seconds, 1e-9) * 1e-9);
+      samples[operation].push_back(double(most_bytes_) * operations[operation].arrays / std::max(seconds, 1e-9) * 1e-9);
     }
     sink_.progress(test, i + 1, samples_wanted_, fmt::format("{:.1f} GB/s", samples[3].back()));
   }
@@ -427,7 +428,7 @@ Status Copies::stream_samples(const std::string& test) {
   const bool enough = int(samples[3].size()) >= std::min(samples_wanted_, 10);
   for (int operation = 0; operation < 4; ++operation)
     sink_.measurement(test, fmt::format("bandwidth.stream_{}_gbps", operations[operation].name), enough ? json::Value(median_of(samples[operation])) : json::Value(), "gbps",
-                      fmt::format("3 arrays of {} MiB; {}", bytes_ >> 20, describe_samples(samples[operation])), samples[operation]);
+                      fmt::format("3 arrays of {} MiB; {}", most_bytes_ >> 20, describe_samples(samples[operation])), samples[operation]);
   sink_.measurement(test, "bandwidth.stream.mismatches", double(state.mismatches), "count", fmt::format("{} elements compared", state.checked));
   if (!proven) sink_.test_done(test, "failed", whole.seconds(), "the checker missed a planted fault", to_string(code::checker_not_proven));
   else if (!enough) sink_.test_done(test, "not_run", whole.seconds(), "stopped before there were enough samples", to_string(code::test_stopped));

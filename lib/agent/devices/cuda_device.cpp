@@ -89,13 +89,14 @@ class CudaDevice final : public Device {
       case Family::health: break;
       case Family::burnin: cuda::run_burnin(**session, request, seconds, telemetry, sink); break;
       case Family::memory: cuda::run_memory(**session, request, seconds, sink); break;
-      case Family::bandwidth: cuda::run_bandwidth(**session, accelerator, request, seconds, sink); break;
+      case Family::bandwidth: kept_.keep(**session), cuda::run_bandwidth(**session, accelerator, request, seconds, kept_, sink); break;
     }
     telemetry.report(to_string(family), sink);
   }
 
  private:
   CudaLibraries libraries_;
+  cuda::KeptContexts kept_;   // of all GPUs that copies of one reached: the next one's turn begins at once
 };
 
 }  // namespace

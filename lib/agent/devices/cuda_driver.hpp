@@ -32,6 +32,7 @@ struct Uuid { unsigned char bytes[16]; };
   F(context_release, "cuDevicePrimaryCtxRelease_v2", (DeviceHandle device))                                                \
   F(context_current, "cuCtxSetCurrent", (void* context))                                                                   \
   F(enable_peer, "cuCtxEnablePeerAccess", (void* peer, unsigned flags))                                                    \
+  F(disable_peer, "cuCtxDisablePeerAccess", (void* peer))                                                                  \
   F(memory_info, "cuMemGetInfo_v2", (std::size_t * free, std::size_t * total))                                             \
   F(allocate, "cuMemAlloc_v2", (Pointer * pointer, std::size_t bytes))                                                     \
   F(release, "cuMemFree_v2", (Pointer pointer))                                                                            \

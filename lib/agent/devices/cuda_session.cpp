@@ -132,6 +132,21 @@ Status Session::reach(const Session& peer) const {
   return enabled == already_enabled ? ok() : driver_->checked(enabled, "reach the peer's memory");
 }
 
+void Session::part_from(const Session& peer) const {
+  if (!driver_->gave_up() && use()) static_cast<void>(driver_->disable_peer(peer.context_));
+}
+
+void KeptContexts::keep(const Session& session) {
+  if (std::any_of(kept_.begin(), kept_.end(), [&](const auto& one) { return one.second == session.device(); })) return;
+  void* context = nullptr;   // the device's primary one, which the session has open
+  if (session.driver()->context_retain(&context, session.device()) == 0) kept_.emplace_back(session.driver(), session.device());
+}
+
+KeptContexts::~KeptContexts() {
+  if (gpu_given_up()) return;
+  for (const auto& [driver, device] : kept_) driver->context_release(device);
+}
+
 Session::~Session() {
   if (driver_->gave_up()) return;
   if (stream_) driver_->stream_destroy(stream_);

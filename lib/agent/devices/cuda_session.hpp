@@ -101,8 +101,9 @@ class Session {
   const CudaLibraries& libraries() const { return libraries_; }
   // What follows on this thread concerns this GPU.
   Status use() const { return driver_->checked(driver_->context_current(context_), "use the GPU's context"); }
-  // Lets this GPU reach the memory of another.
+  // Lets this GPU reach the memory of another, and no longer: a GPU connects only so many at a time.
   Status reach(const Session& peer) const;
+  void part_from(const Session& peer) const;
   // Whether the image has a kernel of that name.
   bool has(const char* kernel) { return find(kernel).has_value(); }
 
@@ -155,6 +156,20 @@ class Session {
   std::vector<std::pair<std::string, void*>> functions_;
 };
 
+// Contexts that stay open from one session to the next. To open one takes a driver a good part of a second, and copies of one GPU after
+// the other open all of a node for each of them.
+class KeptContexts {
+ public:
+  KeptContexts() = default;
+  KeptContexts(const KeptContexts&) = delete;
+  KeptContexts& operator=(const KeptContexts&) = delete;
+  ~KeptContexts();
+  void keep(const Session&);
+
+ private:
+  std::vector<std::pair<std::shared_ptr<Driver>, DeviceHandle>> kept_;
+};
+
 // The id of a device that the driver lists and cannot describe: its place in the driver's order.
 std::string nameless(int ordinal);
 
@@ -167,7 +182,7 @@ void prove_kernels(Session&, const TestRequest&, TestSink&);
 // The three families.
 void run_burnin(Session&, const TestRequest&, double seconds, NvmlSampler&, TestSink&);
 void run_memory(Session&, const TestRequest&, double seconds, TestSink&);
-void run_bandwidth(Session&, const Accelerator&, const TestRequest&, double seconds, TestSink&);
+void run_bandwidth(Session&, const Accelerator&, const TestRequest&, double seconds, KeptContexts&, TestSink&);
 
 // Ends a test by what went wrong: "failed" where the accelerator is at fault, else "not_run".
 void end_by(TestSink&, std::string_view test, double seconds, const Diagnostic&);

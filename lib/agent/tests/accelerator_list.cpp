@@ -81,6 +81,11 @@ class Lister {
 
 }  // namespace
 
+json::Value AcceleratorList::described(const std::string& id) const {
+  const auto one = std::find_if(found.begin(), found.end(), [&](const auto& message) { return message.string_or("id") == id; });
+  return one == found.end() ? json::Value() : *one;
+}
+
 std::vector<std::string> AcceleratorList::ids() const {
   std::vector<std::string> out;
   for (const auto& one : found) out.push_back(one.string_or("id"));

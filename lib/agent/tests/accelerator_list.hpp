@@ -18,6 +18,7 @@ struct AcceleratorList {
   Code no_cuda_code{};
 
   std::vector<std::string> ids() const;
+  json::Value described(const std::string& id) const;   // its message
 };
 
 // Lists them in a process of its own, because a sick driver can hang there already, and says all that is to be said of it (test

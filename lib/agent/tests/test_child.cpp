@@ -4,6 +4,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -37,6 +38,7 @@ class PipeSink final : public devices::TestSink {
       said_progress_ = true;
       last_progress_ = now;
     }
+    note_failure(message);
     if (!message.find("accelerator")) message.set("accelerator", accelerator_);
     if (!message.find("device")) message.set("device", device_);
     const std::string line = json::dump(message) + "\n";
@@ -53,14 +55,28 @@ class PipeSink final : public devices::TestSink {
   }
   bool stop_requested() const override { return asked_to_stop || broken_; }
 
+  // What follows is of another accelerator.
+  void begin_turn(const std::string& accelerator) {
+    accelerator_ = accelerator;
+    emit(json::Object{{"type", "turn"}});
+  }
+  // Whether something failed that may have left this process with less than a whole driver: a context that an error has spoilt, work that
+  // does not end.
+  bool failed() const { return failed_; }
+
  private:
+  void note_failure(const json::Object& message) {
+    const json::Value told(message);
+    if (told.string_or("type") == "test_done" && (told.string_or("status") == "failed" || told.string_or("code") == to_string(code::peer_failed))) failed_ = true;
+  }
+
   int out_;
   std::string accelerator_, device_;
   std::chrono::milliseconds pause_;
   bool said_progress_ = false;
   std::chrono::steady_clock::time_point last_progress_{};
   std::mutex mutex_;
-  std::atomic<bool> broken_{false};
+  std::atomic<bool> broken_{false}, failed_{false};
 };
 
 // Tells the watch over the counters when a test has ended.
@@ -88,6 +104,18 @@ void run_watched(devices::Device& device, devices::Family family, const devices:
   WatchedSink watched(sink, watch);
   device.run(family, one, request, seconds, watched);
   watch.finish(to_string(family), sink);
+}
+
+// The family of the order on one accelerator.
+void run_family(devices::Device& device, const std::vector<devices::Accelerator>& found, const devices::TestRequest& request, const json::Value& order, const std::string& id,
+                devices::TestSink& sink) {
+  const auto family = std::find_if(request.families.begin(), request.families.end(), [&](const auto one) { return to_string(one) == order.string_or("family"); });
+  const auto one = std::find_if(found.begin(), found.end(), [&](const auto& accelerator) { return accelerator.id == id; });
+  const double seconds = order.double_or("seconds", 10);
+  if (family == request.families.end() || one == found.end())
+    return sink.test_done(order.string_or("family"), "failed", 0, "the accelerator is no longer there", to_string(code::accelerator_lost));
+  if (request.device == "vendor") return device.run(*family, *one, request, seconds, sink);   // its maker's tool is all there is to ask
+  run_watched(device, *family, *one, request, seconds, order["before"], sink);
 }
 
 // What a sick test does, for the self-test.
@@ -191,19 +219,13 @@ int run_child(int in, int out) {
     }
     return 0;
   }
-  for (const auto family : request->families) {
-    if (to_string(family) != order->string_or("family")) continue;
-    for (const auto& one : *found) {
-      if (one.id != wanted) continue;
-      if (request->device == "vendor") {   // its maker's tool is all there is to ask
-        device->run(family, one, *request, order->double_or("seconds", 10), sink);
-      } else {
-        run_watched(*device, family, one, *request, order->double_or("seconds", 10), (*order)["before"], sink);
-      }
-      return 0;
-    }
+  run_family(*device, *found, *request, *order, wanted, sink);
+  for (const auto& next : order->array_at("then")) {
+    // What broke here is nobody else's: another process takes the rest.
+    if (sink.failed() || sink.stop_requested() || devices::gpu_given_up() || next.as_string() == nullptr) break;
+    sink.begin_turn(*next.as_string());
+    run_family(*device, *found, *request, *order, *next.as_string(), sink);
   }
-  sink.test_done(order->string_or("family"), "failed", 0, "the accelerator is no longer there", to_string(code::accelerator_lost));
   return 0;
 }
 

@@ -33,7 +33,7 @@ struct Child {
   int out = -1, err = -1;
   std::string line, last_words;
   SteadyTime started{}, heard{}, signalled{};
-  bool term_sent = false, kill_sent = false, reaped = false, over_long = false, concluded = false;
+  bool term_sent = false, kill_sent = false, reaped = false, over_long = false, concluded = false, unheard = false;
   int status = 0;
   TestEnd end;
 };
@@ -147,12 +147,35 @@ std::vector<TestEnd> run_test_processes(const std::vector<TestOrder>& orders, co
     children[i].end = {TestEnd::Kind::not_started, fmt::format("no process could be started: {}", std::strerror(errno)), false};
   }
 
+  // Only the next in the order's own list: what a process makes up neither ends a turn nor prolongs one.
+  const auto begins_turn = [&](std::size_t i, const json::Value& message) {
+    const std::size_t next = children[i].end.turn;
+    return message.string_or("type") == "turn" && next < orders[i].then.size() && message.string_or("accelerator") == orders[i].then[next];
+  };
+  // Who goes on to the next turn has done the last one whole, whatever was asked of it meanwhile; but who was killed over a turn is
+  // heard no further.
+  const auto next_turn = [&](std::size_t i) {
+    Child& child = children[i];
+    child.unheard = child.kill_sent;
+    if (child.unheard) return;
+    child.end.kind = TestEnd::Kind::finished;
+    child.end.stopped = false;
+    child.end.goes_on = true;
+    if (ended) ended(i, child.end);
+    const std::size_t next = child.end.turn + 1;
+    child.end = {};
+    child.end.turn = next;
+    child.end.stopped = child.term_sent;
+    child.started = std::chrono::steady_clock::now();
+  };
   // One line, whole or what there is of it at the end. What is no object is looked at no further: there may be much of it.
   const auto line_of = [&](std::size_t i) {
     Child& child = children[i];
     const bool object = !child.line.empty() && child.line.front() == '{';
-    if (auto message = object ? json::parse(child.line) : Result<json::Value>(json::Value()); message && message->is_object()) take(i, *message);
-    else if (!trim(child.line).empty()) ++child.end.unreadable;
+    if (auto message = object ? json::parse(child.line) : Result<json::Value>(json::Value()); message && message->is_object()) {
+      if (begins_turn(i, *message)) next_turn(i);
+      else if (!child.unheard) take(i, *message);
+    } else if (!trim(child.line).empty()) ++child.end.unreadable;
     child.line.clear();
   };
   const auto lines_of = [&](std::size_t i, std::string_view bytes) {

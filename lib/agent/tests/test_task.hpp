@@ -44,7 +44,8 @@ namespace kfab::agent {
 // reason, one that broke (hung, crashed, lost its device, or whose checker missed the planted fault) is "failed".
 // Counters are read before and after every test; what they moved by comes as measurements counters.<name>, xid.<number> and
 // pcie.<name> of the family, whose detail names the tests that moved them (health/watch.hpp), also when a test's process died.
-// Each accelerator and family runs in a process of its own under a watchdog, so that it costs no other its result.
+// Each accelerator and family runs in a process of its own under a watchdog, so that it costs no other its result. Copies, which take
+// turns, share one for as long as nothing fails in it: of eight GPUs it opens 8 contexts where eight processes would open 64.
 // Of device cuda CUDA_VISIBLE_DEVICES is not obeyed: each test sees its own GPU, copies see all. Where CUDA does not start the GPUs are
 // those of NVML (health/inventory.hpp).
 // Errors: unknown device or family. No accelerator at all is a message (test_done not_run), not an error.
