@@ -110,6 +110,7 @@ void Process::take_globals(const Args& args) {
 std::optional<Diagnostic> Process::find_state_dir(const Args& args) {
   const auto variable = [&](std::string_view name) { return world_.getenv(name).value_or(std::string{}); };
   state_dir_ = args.text("state");
+  state_dir_named_ = !state_dir_.empty() && state_dir_ != variable("KFAB_STATE_DIR");
   if (!state_dir_.empty()) return std::nullopt;
   const std::string xdg = variable("XDG_STATE_HOME"), home = variable("HOME");
   if (xdg.starts_with('/')) state_dir_ = xdg + "/kfab";   // a relative one is to be ignored, says XDG
@@ -138,6 +139,7 @@ Env Process::make_env() {
           .cancel = cancel_,
           .getenv = world_.getenv,
           .state_dir = state_dir_,
+          .state_dir_named = state_dir_named_,
           .run_id = run_id_,
           .started_at = started_at_,
           .command_line = world_.words,

@@ -68,6 +68,7 @@ class Process {
   bool short_diagnostics_ = false, assume_yes_ = false, no_input_ = false;
   term::StreamFacts out_facts_{}, err_facts_{};
   std::string state_dir_;
+  bool state_dir_named_ = false;
   std::string manifest_;   // as a word that can be typed: the manifest's path, or the nodes in its stead; empty: neither
   NullEventSink nowhere_;
   std::unique_ptr<term::ProgressSink> progress_;

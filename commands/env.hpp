@@ -35,6 +35,7 @@ struct Env {
   CancelToken& cancel;
   std::function<std::optional<std::string>(std::string_view)> getenv;
   std::filesystem::path state_dir;               // --state, KFAB_STATE_DIR, XDG_STATE_HOME/kfab: runs, host keys, locks
+  bool state_dir_named = false;                  // by --state: a command that only reads refuses one that is not there
   std::string run_id;                            // of this run: base/ids.hpp
   Timestamp started_at{};
   std::vector<std::string> command_line{};       // as typed, without the program's name: for the run's record

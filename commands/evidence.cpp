@@ -9,6 +9,7 @@
 #include "base/codes/store.hpp"
 #include "base/result.hpp"
 #include "base/text.hpp"
+#include "commands/kept_records.hpp"
 #include "commands/left_work.hpp"
 #include "commands/site_session.hpp"
 #include "provision/desired_state.hpp"
@@ -55,16 +56,10 @@ std::variant<Grounds, CommandOutput> read_grounds(const std::string& path, Env& 
   if (grounds.loaded.site() == nullptr && grounds.loaded.program() == nullptr)
     return not_started(error(code::not_a_site, "readiness is of a Site or a Program, and '" + path + "' is neither"));
   grounds.context.now = env.clock.now();
-  std::error_code problem;
-  if (std::filesystem::exists(env.state_dir, problem) && !std::filesystem::is_directory(env.state_dir, problem))
-    return not_started(error(code::file_unreadable, "the state directory '" + env.state_dir.string() + "' is no directory"));
-  if (env.state_dir.empty()) return grounds;
-  // Not to be let in is another thing than that there is nothing.
-  const auto file = env.state_dir / "kfab.db";
-  const bool there = std::filesystem::exists(file, problem);
-  if (problem) return not_started(error(code::store_unwritable, fmt::format("{}: {}", one_line(file.string(), 200), problem.message())));
-  if (!there) {
-    grounds.loaded.diagnostics.push_back(make_diagnostic(code::store_missing, fmt::format("there is no store in {}", one_line(env.state_dir.string(), 200))));
+  const auto there = has_records(env);
+  if (!there) return not_started(there.error());
+  if (!*there) {
+    if (!env.state_dir.empty()) grounds.loaded.diagnostics.push_back(no_records(env));
     return grounds;
   }
   auto opened = store::Store::open(env.state_dir);

@@ -22,7 +22,7 @@ struct Grounds {
 
 // Reads the grounds from the manifest at `path` ("-" is standard input) and the store in Env::state_dir. A store that
 // does not exist is no evidence, and is not made. The output of a command that could not start: a manifest with
-// errors, one that is neither Site nor Program, or a store that cannot be read.
+// errors, one that is neither Site nor Program, or a store that cannot be read (kept_records.hpp).
 std::variant<Grounds, CommandOutput> read_grounds(const std::string& path, Env&, store::EvidenceScope);
 
 // What each node last told of itself, by name; the evidence must hold full details.

@@ -9,6 +9,7 @@
 #include "base/codes/plan.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
+#include "commands/kept_records.hpp"
 #include "commands/site_session.hpp"
 #include "store/store.hpp"
 #include "validation/learn.hpp"
@@ -40,7 +41,7 @@ std::string as_name(std::string_view text) {
 }
 
 Result<store::NodeRecord> last_inventory(const manifest::Site& site, const std::string& node, const Env& env) {
-  KFAB_TRY(store, store::Store::open(env.state_dir, site.metadata.name));
+  KFAB_TRY(store, open_records(env, site.metadata.name));
   KFAB_TRY(evidence, store->evidence(site.metadata.name, {}, {.full_details = true, .figures = store::EvidenceScope::Figures::none}));
   for (auto& record : evidence.nodes)
     if (record.node == node && record.step == "inventory" && record.detail["facts"].is_object()) return std::move(record);

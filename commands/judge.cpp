@@ -13,6 +13,7 @@
 #include "base/codes/validation.hpp"
 #include "base/text.hpp"
 #include "commands/criteria_checks.hpp"
+#include "commands/kept_records.hpp"
 #include "commands/recorder.hpp"
 #include "commands/site_session.hpp"
 #include "commands/test_records.hpp"
@@ -295,7 +296,7 @@ CommandOutput run_judge(const JudgeOptions& options, Env& env) {
   auto chosen = CriteriaChoice::make(*site, options.criteria, env, output.sources);
   if (auto* wrong = std::get_if<Diagnostics>(&chosen)) return refuse_all(std::move(*wrong));
   const auto& choice = std::get<CriteriaChoice>(chosen);
-  auto store = store::Store::open(env.state_dir, site->metadata.name);
+  auto store = open_records(env, site->metadata.name);
   if (!store) return refuse(std::move(store).error());
   if (!options.run.empty())
     if (auto run = (*store)->run(options.run); !run) return refuse(std::move(run).error());

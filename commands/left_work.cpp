@@ -8,6 +8,7 @@
 #include "base/codes/plan.hpp"
 #include "base/codes/store.hpp"
 #include "base/text.hpp"
+#include "commands/kept_records.hpp"
 
 namespace kfab::commands {
 namespace {
@@ -216,7 +217,7 @@ bool has_left(const PassedOver&) { return false; }
 }  // namespace
 
 Result<ToResume> find_resumable(const std::string& wanted, Env& env, Wanted kind) {
-  KFAB_TRY(store, store::Store::open(env.state_dir));
+  KFAB_TRY(store, open_records(env));
   if (!wanted.empty()) return find_named(wanted, *store);
   KFAB_TRY(found, find_newest(*store, kind));
   // That an older run has nothing left is no answer where the newest came to a bad end.

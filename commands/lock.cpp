@@ -10,6 +10,7 @@
 #include "base/codes/commands.hpp"
 #include "base/codes/plan.hpp"
 #include "base/text.hpp"
+#include "commands/kept_records.hpp"
 #include "commands/recorder.hpp"
 #include "commands/run_lock.hpp"
 #include "json/shorthand.hpp"
@@ -134,7 +135,7 @@ CommandOutput run_lock(const LockOptions& options, Env& env) {
     return stopped;
   };
   if (auto known = check_tranches(*site, options); !known) return stop(std::move(known).error());
-  auto store = store::Store::open(env.state_dir, site->metadata.name);
+  auto store = options.action == LockAction::take ? store::Store::open(env.state_dir, site->metadata.name) : open_records(env, site->metadata.name);
   if (!store) return stop(std::move(store).error());
   auto result = act(options, *site, **store, env);
   if (!result) return stop(std::move(result).error());

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/text.hpp"
+#include "commands/kept_records.hpp"
 #include "commands/left_work.hpp"
 #include "commands/run_lock.hpp"
 #include "commands/validate_nodes.hpp"
@@ -147,7 +148,7 @@ void render(const RunsResult& result, term::Writer& out) {
 }
 
 CommandOutput run_runs(const RunsOptions& options, Env& env) {
-  auto store = store::Store::open(env.state_dir);
+  auto store = open_records(env);
   if (!store) return not_started(std::move(store).error());
   RunsResult result;
   result.one = !options.run.empty();
@@ -169,6 +170,7 @@ CommandOutput run_runs(const RunsOptions& options, Env& env) {
     result.runs.push_back(std::move(*row));
   }
   CommandOutput output;
+  if (const auto there = has_records(env); result.runs.empty() && there && !*there) output.diagnostics.push_back(no_records(env));
   output.data = to_json(result);
   output.render = [result = std::move(result)](term::Writer& out) { render(result, out); };
   return output;

@@ -124,7 +124,7 @@ Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& fi
   std::unique_ptr<Database> db(new Database(handle, file.string()));
   if (code != SQLITE_OK) return db->error_of(code);
   // What nodes told is nobody else's, whatever the directory allows. Another's store keeps its mode.
-  ::chmod(file.c_str(), S_IRUSR | S_IWUSR);
+  if (file != ":memory:") ::chmod(file.c_str(), S_IRUSR | S_IWUSR);
   sqlite3_extended_result_codes(handle, 1);
   sqlite3_busy_timeout(handle, busy_wait_ms);
   // What is read may be damaged: a schema from it must not call functions that have effects.

@@ -48,6 +48,7 @@ class Statement {
 
 class Database {
  public:
+  // ":memory:" is a new one without a file.
   static Result<std::unique_ptr<Database>> open(const std::filesystem::path& file);
   ~Database();
   Database(const Database&) = delete;

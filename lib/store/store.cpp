@@ -61,7 +61,12 @@ Result<std::unique_ptr<Store>> Store::open(const std::filesystem::path& dir, con
     return error(problem == std::errc::no_space_on_device ? code::store_full : code::store_unwritable,
                  fmt::format("cannot make the directory {}: {}", one_line(dir.string(), 160), problem.message()));
   if (made) std::filesystem::permissions(dir, std::filesystem::perms::owner_all, problem);
-  const auto file = dir / "kfab.db";
+  return of_file(dir / "kfab.db", site);
+}
+
+Result<std::unique_ptr<Store>> Store::empty(const std::string& site) { return of_file(":memory:", site); }
+
+Result<std::unique_ptr<Store>> Store::of_file(const std::filesystem::path& file, const std::string& site) {
   auto impl = std::make_unique<Impl>();
   KFAB_TRY(db, Database::open(file));
   KFAB_TRY_VOID(migrate(*db, file.string()));

@@ -55,6 +55,8 @@ class Store {
   // Opens or makes the store, and the directory with it (mode 0700). Further errors: store_newer. A damaged or foreign
   // file is left as it is. `site` is the one of runs that name none.
   static Result<std::unique_ptr<Store>> open(const std::filesystem::path& dir, const std::string& site = {});
+  // One without any record, in memory: for whoever only reads where there is none.
+  static Result<std::unique_ptr<Store>> empty(const std::string& site = {});
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
@@ -118,6 +120,7 @@ class Store {
  private:
   class Impl;
   explicit Store(std::unique_ptr<Impl>);
+  static Result<std::unique_ptr<Store>> of_file(const std::filesystem::path&, const std::string& site);
   std::unique_ptr<Impl> impl_;
 };
 

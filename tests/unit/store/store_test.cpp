@@ -372,3 +372,12 @@ TEST_CASE("the directory is made for its owner alone") {
   REQUIRE(Store::open(place));
   CHECK((std::filesystem::status(place).permissions() & std::filesystem::perms::mask) == std::filesystem::perms::owner_all);
 }
+
+TEST_CASE("a store without a file is as any other, and empty") {
+  auto store = Store::empty("here");
+  REQUIRE(store);
+  CHECK((*store)->runs(10)->empty());
+  CHECK_FALSE((*store)->run("20261121T000000Z-000001"));
+  CHECK((*store)->evidence("here")->nodes.empty());
+  CHECK_FALSE(std::filesystem::exists(":memory:"));
+}
