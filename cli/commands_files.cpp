@@ -83,7 +83,7 @@ CommandOutput adapt_lock(const Args& args, Env& env) {
   options.reason = args.given("break") ? args.text("break") : args.text("reason");
   options.for_s = args.duration_s("for").value_or(0);
   const int asked = static_cast<int>(args.flag("list")) + static_cast<int>(args.flag("release")) + static_cast<int>(args.given("break"));
-  if (asked > 1) return not_started(error(code::bad_value, "--list, --release and --break exclude each other"));
+  if (asked > 1) return not_started(error(code::options_exclude, "--list, --release and --break exclude each other"));
   if (asked == 1) options.action = args.flag("list") ? LockAction::list : args.flag("release") ? LockAction::release : LockAction::break_;
   return run_lock(options, env);
 }

@@ -63,7 +63,7 @@ CommandOutput adapt_plan(const Args& args, Env& env) {
 }
 
 CommandOutput adapt_provision(const Args& args, Env& env) {
-  if (args.flag("check") && args.flag("reboot")) return not_started(error(code::bad_value, "--check changes nothing, so it cannot reboot"));
+  if (args.flag("check") && args.flag("reboot")) return not_started(error(code::options_exclude, "--check changes nothing, so it cannot reboot"));
   return run_provision(provision_options(args, args.flag("check") ? provision::Mode::plan : provision::Mode::apply), env);
 }
 
@@ -103,11 +103,11 @@ CommandOutput go_on_with(const ToResume& found, const Args& args, Env& env) {
   const auto& argv = provisioned ? provisioned->argv : tested->argv;
   const std::string& directory = provisioned ? provisioned->directory : tested->directory;
   if (provisioned && of_tests)
-    return not_started(error(code::bad_value, fmt::format("{} is a run of {}: --follow and --stop are for tests that were left to the nodes by --detach; without a run they mean the last of those", run_id, provisioned->command)));
+    return not_started(error(code::option_not_of_run, fmt::format("{} is a run of {}: --follow and --stop are for tests that were left to the nodes by --detach; without a run they mean the last of those", run_id, provisioned->command)));
   Parsed typed = parse(argv, env.getenv);
   const std::string name = typed.wish == Parsed::Wish::run ? std::string(typed.args.command()->name) : std::string();
   if (args.flag("reboot") && !(provisioned && provisioned->command == "provision"))
-    return not_started(error(code::bad_value, fmt::format("{} is no run of provision: --reboot is for nodes whose roles ask for a reboot", run_id)));
+    return not_started(error(code::option_not_of_run, fmt::format("{} is no run of provision: --reboot is for nodes whose roles ask for a reboot", run_id)));
   const bool watched = provisioned && is_test_command(provisioned->command);
   if (provisioned ? name != provisioned->command : !is_test_command(name))
     return not_started(error(code::nothing_to_resume, fmt::format("what was typed for {} cannot be read any more: kfab {}", run_id, one_line(join(argv, " "), 200))));
@@ -168,7 +168,7 @@ CommandOutput adapt_hostkeys(const Args& args, Env& env) {
   options.all = args.flag("verbose");
   options.show_first = args.text("output") == "table";
   if (options.action != HostKeysAction::trust && (args.given("replace") || args.given("fingerprints") || args.flag("allow-duplicates")))
-    return not_started(error(code::bad_value, "--replace, --fingerprints and --allow-duplicates belong to `kfab hostkeys trust`"));
+    return not_started(error(code::option_misplaced, "--replace, --fingerprints and --allow-duplicates belong to `kfab hostkeys trust`"));
   return run_hostkeys(options, env);
 }
 

@@ -50,15 +50,15 @@ constexpr TestCommand families_by_command[] = {{"validate", ""}, {"memtest", "me
 Status sound_load(const Args& args, const validation::LoadOptions& load) {
   constexpr double least_period_s = 0.02, most_period_s = 3600, least_duty = 0.05, most_duty = 0.95;   // as the agent takes them
   if (!has_option(args, "load")) return ok();
-  if (args.given("load-period") && !load.shaped()) return error(code::bad_value, "--load-period belongs to --load stepped or pulsed");
-  if (args.given("load-duty") && load.kind != "pulsed") return error(code::bad_value, "--load-duty belongs to --load pulsed");
+  if (args.given("load-period") && !load.shaped()) return error(code::option_misplaced, "--load-period belongs to --load stepped or pulsed");
+  if (args.given("load-duty") && load.kind != "pulsed") return error(code::option_misplaced, "--load-duty belongs to --load pulsed");
   if (load.period_s < least_period_s || load.period_s > most_period_s) return error(code::bad_value, "--load-period is from 20ms to 1h");
   if (load.duty < least_duty || load.duty > most_duty) return error(code::bad_value, "--load-duty is from 5 to 95 per cent");
   return ok();
 }
 
 CommandOutput adapt_tests(const Args& args, Env& env) {
-  if (args.flag("detach") && args.flag("attach")) return not_started(error(code::bad_value, "--detach and --attach exclude each other"));
+  if (args.flag("detach") && args.flag("attach")) return not_started(error(code::options_exclude, "--detach and --attach exclude each other"));
   ValidateOptions options = test_options_of(args);
   if (auto sound = sound_load(args, options.load); !sound) return not_started(std::move(sound).error());
   return run_validate(options, env);

@@ -124,7 +124,7 @@ namespace {
 
 // The nodes of a plan that -w and -x leave. The manifest is not looked at, so tranches and groups mean nothing here.
 Result<nodeset::NodeSet> shown_nodes(const provision::PlanFile& plan, const Selection& selection) {
-  if (!selection.tranches.empty()) return error(code::bad_value, "a plan file knows no tranches: select nodes by -w, or plan the tranche");
+  if (!selection.tranches.empty()) return error(code::option_misplaced, "a plan file knows no tranches: select nodes by -w, or plan the tranche");
   KFAB_TRY(all, nodeset::NodeSet::from_names(names_of(plan)));
   if (!selection.nodes.empty()) {
     KFAB_TRY(wanted, nodeset::NodeSet::parse(selection.nodes));

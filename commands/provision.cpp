@@ -219,10 +219,10 @@ bool holds_plan(const std::string& path) {
 
 CommandOutput run_provision(const ProvisionOptions& options, Env& env) {
   if (!holds_plan(options.site.manifest)) {
-    if (!options.manifest.empty()) return not_started(error(code::bad_value, "--manifest belongs to a plan file, and the first word is the manifest itself"));
+    if (!options.manifest.empty()) return not_started(error(code::option_misplaced, "--manifest belongs to a plan file, and the first word is the manifest itself"));
     return provision_manifest(options, env);
   }
-  if (!options.out_file.empty()) return not_started(error(code::bad_value, "--out saves a new plan; a plan file is shown, or applied by `kfab provision`"));
+  if (!options.out_file.empty()) return not_started(error(code::option_misplaced, "--out saves a new plan; a plan file is shown, or applied by `kfab provision`"));
   const auto text = read_file(options.site.manifest, largest_plan);
   if (!text) return not_started(text.error());
   const auto plan = provision::read_plan_file(*text, options.site.manifest);

@@ -53,7 +53,7 @@ class Undo {
  private:
   // A name that nobody knows is more likely wrong than done already.
   std::optional<Diagnostic> unknown_role() const {
-    if (options_.roles.empty()) return error(code::bad_value, "which roles? name them: --role NAME");
+    if (options_.roles.empty()) return error(code::missing_argument, "which roles? name them: --role NAME");
     std::vector<std::string> known;
     for (const auto& [name, role] : session_.site->roles) known.push_back(name);
     for (const auto& built_in : manifest::built_ins())   // whether a profile names them or not

@@ -152,7 +152,7 @@ printf 'b1 nonsense\n' > "$work/console"
 hostkeys trust -w b1 --yes --fingerprints "$work/console"
 expect "trust: a file that cannot be read" 2 KF2042
 hostkeys scan -w b1 --replace b1
-expect "scan does not replace" 2 KF1203
+expect "scan does not replace" 2 KF1213
 run hostkeys scan --state "$work/state2" -w 127.0.0.1 --port "$port_b"
 expect "scan: an address without a manifest" 1 'New: 127.0.0.1' "hostkeys trust -w '127.0.0.1'"
 
