@@ -201,7 +201,8 @@ std::vector<CommandSpec> fleet_commands() {
        .help = "read the facts of every node and hold them against the manifest",
        .description = "Processors, memory, disks, network, system and accelerators of every selected node are read by the agent and "
                       "compared with what the node's profile expects and with the declared serial number.\n\n"
-                      "A fact that cannot be had is null with the reason, never a guess. The same board serial under two names is a finding.",
+                      "A fact that cannot be had is null with the reason, never a guess. The same board serial under two names is a finding.\n\n"
+                      "Where a profile expects nothing the facts are recorded and there is no verdict: the exit code is 3, and KF1265 says what to do.",
        .examples = {{"kfab inventory site.yaml", "facts of every node"},
                     {"kfab inventory site.yaml -t p1 -o json", "of one tranche, for scripts"}},
        .positionals = {site_manifest()},

@@ -89,6 +89,22 @@ void find_clones(const SiteSession& session, InventoryResult& result, const std:
   }
 }
 
+// Facts that nothing is expected of are no verdict: told once for each profile, with what is to be done.
+Diagnostics without_expectations(const InventoryResult& result) {
+  std::map<std::string, std::vector<std::string>> by_profile;
+  for (const auto& node : result.nodes)
+    if (node.outcome == NodeOutcome::ok && node.verdict == Verdict::not_judged && node.expected.empty()) by_profile[node.profile].push_back(node.name);
+  Diagnostics out;
+  for (const auto& [profile, nodes] : by_profile) {
+    Diagnostic why = make_diagnostic(code::nothing_expected, profile.empty() ? std::string("no profile: facts are recorded, not judged")
+                                                                             : fmt::format("profile {} expects nothing: facts are recorded, not judged", one_line(profile, 60)));
+    if (nodes.size() == 1) why.node = nodes.front();
+    else why.help.push_back(fmt::format("{}: {}", plural(static_cast<long long>(nodes.size()), "node"), nodeset::fold_names(nodes)));
+    out.push_back(std::move(why));
+  }
+  return out;
+}
+
 std::string gpus_text(const json::Value& facts) {
   std::map<std::string, int> models;
   for (const auto& gpu : facts.array_at("gpus")) ++models[one_line(gpu.string_or("name", "GPU"), 40)];
@@ -189,11 +205,11 @@ CommandOutput run_inventory(const InventoryOptions& options, Env& env) {
   bool incomplete = false, no = false;
   for (const auto& node : result.nodes) {
     result.counts.add(node.outcome);
-    // Where nothing is expected the facts were what was asked for.
-    if (node.outcome != NodeOutcome::ok || (node.verdict == Verdict::not_judged && !node.expected.empty())) incomplete = true;
+    if (node.outcome != NodeOutcome::ok || node.verdict == Verdict::not_judged) incomplete = true;
     if (node.verdict == Verdict::fail) no = true;
     output.diagnostics.insert(output.diagnostics.end(), node.findings.begin(), node.findings.end());
   }
+  for (auto& why : without_expectations(result)) output.diagnostics.push_back(std::move(why));
   add_unanswered(output, result.summary);
   add_to(output, result.summary);
   output.outcome = overall(env, incomplete, no);
