@@ -73,7 +73,7 @@ std::string outcome_text(const RunRow& row) {
 
 std::size_t left_of(const RunRow& row) { return row.nodes - row.done - row.cut; }
 
-json::Value nodes_json(const std::vector<store::NodeRecord>& nodes) {
+json::Value records_json(const std::vector<store::NodeRecord>& nodes) {
   json::Array list;
   for (const auto& node : nodes)
     list.emplace_back(json::Object{{"node", node.node}, {"verdict", to_string(node.verdict)}, {"reason", node.reason.empty() ? json::Value() : json::Value(node.reason)}});
@@ -105,7 +105,7 @@ json::Value to_json(const RunsResult& result) {
     run.set("continues", row.links.continues.empty() ? json::Value() : json::Value(row.links.continues));
     run.set("continued_by", row.links.continued_by.empty() ? json::Value() : json::Value(row.links.continued_by));
     run.set("nodes", row.nodes).set("done", row.done).set("cut", row.cut).set("left", left_of(row));
-    run.set("left_nodes", result.one ? nodes_json(row.left) : json::Value()).set("cut_nodes", result.one ? nodes_json(row.cut_nodes) : json::Value());
+    run.set("left_nodes", result.one ? records_json(row.left) : json::Value()).set("cut_nodes", result.one ? records_json(row.cut_nodes) : json::Value());
     run.set("events", result.one ? json::Value(std::move(events)) : json::Value());
     runs.emplace_back(std::move(run));
   }
