@@ -17,8 +17,8 @@ namespace kfab::agent::devices::cuda {
 namespace {
 
 constexpr std::uint64_t usual_buffer = std::uint64_t{512} << 20;
-// Of a copy over a link, in a quick look that nobody gave a size; within the GPU it stays what no cache holds.
-constexpr std::uint64_t quick_host_copy = std::uint64_t{64} << 20, quick_peer_copy = std::uint64_t{128} << 20;
+// A quick look copies so small a part over links, of 512 MiB 64 with the host and 128 with a peer; within the GPU it stays what no cache holds.
+constexpr std::uint64_t quick_host_part = 8, quick_peer_part = 4, page = 4096;
 constexpr std::uint64_t ring_bytes = std::uint64_t{2} << 20;
 
 // Buffers of one GPU and, where asked for, of the host beside it, each of twice the size of a copy.
@@ -62,7 +62,7 @@ class Bandwidth {
  public:
   Bandwidth(Session& session, const Accelerator& accelerator, const TestRequest& request, double seconds, std::uint64_t bytes, KeptContexts& kept, TestSink& sink)
       : session_(session), accelerator_(accelerator), request_(request), quick_(request.level == "quick"), seconds_(seconds), bytes_(bytes),
-        host_bytes_(over_link(quick_host_copy)), peer_bytes_(over_link(quick_peer_copy)), kept_(kept), sink_(sink), copies_(session, bytes, request, sink) {}
+        host_bytes_(over_link(quick_host_part)), peer_bytes_(over_link(quick_peer_part)), kept_(kept), sink_(sink), copies_(session, bytes, request, sink) {}
   ~Bandwidth() {
     for (const auto& peer : sessions_) session_.part_from(*peer), peer->part_from(session_);
     static_cast<void>(session_.use());
@@ -90,7 +90,7 @@ class Bandwidth {
   }
 
  private:
-  std::uint64_t over_link(std::uint64_t quick_bytes) const { return quick_ && request_.buffer_bytes == 0 ? std::min(quick_bytes, bytes_) : bytes_; }
+  std::uint64_t over_link(std::uint64_t quick_part) const { return quick_ ? std::max(bytes_ / quick_part / page * page, page) : bytes_; }
   // What criteria do not rest on.
   void others() {
     if (own_.host) {
@@ -343,7 +343,7 @@ void run_bandwidth(Session& session, const Accelerator& accelerator, const TestR
   const auto memory = session.memory_info();
   if (!memory) return end_by(sink, "bandwidth", 0, memory.error());
   std::uint64_t bytes = request.buffer_bytes ? request.buffer_bytes : usual_buffer;
-  bytes = std::max<std::uint64_t>(std::min(bytes, memory->free / 16) >> 12 << 12, 4096);
+  bytes = std::max(std::min(bytes, memory->free / 16) / page * page, page);
   if (const auto ran = Bandwidth(session, accelerator, request, seconds, bytes, kept, sink).run(); !ran) end_by(sink, "bandwidth", 0, ran.error());
 }
 

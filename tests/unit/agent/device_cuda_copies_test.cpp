@@ -19,6 +19,7 @@ struct Copied {
   int samples = 2;
   double seconds = 600, silence_s = 6;
   std::vector<std::string> sick{};
+  std::uint64_t buffer_bytes = 64 << 10;
 };
 
 // The copies of the first GPU of the stand-in with that fault.
@@ -37,7 +38,7 @@ Collected copied(const std::string& fault, const Copied& ask = {}) {
     request.device = "cuda";
     request.level = ask.level;
     request.samples = ask.samples;
-    request.buffer_bytes = 64 << 10;
+    request.buffer_bytes = ask.buffer_bytes;
     request.silence_s = ask.silence_s;
     request.sick = ask.sick;
     device->run(Family::bandwidth, found->at(0), request, ask.seconds, sink);
@@ -137,11 +138,27 @@ TEST_CASE("cuda copies: a slow link has its figure, of fewer copies a sample, an
   CHECK(fast.find(" 4 + 16 copies a sample,") != std::string::npos);
 }
 
+TEST_CASE("cuda copies: a quick look copies less at a time over links, and as much as ever within the GPU") {
+  for (const bool quick : {true, false}) {
+    Copied ask;
+    if (!quick) ask.level = "standard";
+    ask.samples = 1;
+    ask.seconds = 0;   // what criteria rest on is measured all the same
+    ask.buffer_bytes = std::uint64_t{8} << 20;
+    const auto said = copied("devices=2,memory_mib=256", ask);
+    const auto mib = [&](const std::string& test) { return std::atoi(said.measured("bandwidth." + test + "_gbps").string_or("detail").c_str()); };   // "8 MiB, ..."
+    CAPTURE(quick);
+    CHECK(mib("device_local_copy") == 8);
+    CHECK(mib("device_to_device_memcpy_read_ce") == (quick ? 2 : 8));
+    CHECK(mib("host_to_device_memcpy_ce") == (quick ? 1 : 8));
+  }
+}
+
 TEST_CASE("cuda copies: a link whose turn does not come in time has a row that says so, and copies with the host always run") {
   Copied ask;
   ask.seconds = 0;
   ask.silence_s = 1;
-  const auto said = copied("devices=2,slow=4096", ask);
+  const auto said = copied("devices=2,slow=512", ask);
   CHECK(said.status("host_to_device_memcpy_ce") == "ran");
   CHECK(said.value("bandwidth.host_to_device_memcpy_ce_gbps") > 0);
   const auto& link = said.measured("bandwidth.device_to_device_memcpy_read_ce_gbps");
