@@ -24,9 +24,8 @@ std::optional<double> take_number(std::string_view& text) {
   return value;
 }
 
-}  // namespace
-
-std::optional<double> parse_duration_s(std::string_view text) {
+// Of any length.
+std::optional<double> read_duration_s(std::string_view text) {
   double total = 0;
   bool whole = true;   // nothing was read before
   if (text.empty()) return std::nullopt;
@@ -45,8 +44,19 @@ std::optional<double> parse_duration_s(std::string_view text) {
     total += *number * factor;
     whole = false;
   }
-  if (!std::isfinite(total) || total > 10.0 * 365 * 86400) return std::nullopt;
   return total;
+}
+
+}  // namespace
+
+std::optional<double> parse_duration_s(std::string_view text) {
+  const auto seconds = read_duration_s(text);
+  return seconds && *seconds <= most_duration_s ? seconds : std::nullopt;
+}
+
+bool is_too_long(std::string_view text) {
+  const auto seconds = read_duration_s(text);
+  return seconds && *seconds > most_duration_s;
 }
 
 std::optional<double> parse_percent(std::string_view text) {

@@ -47,8 +47,10 @@ class Args {
   std::vector<std::string> rest_;
 };
 
-// "30s", "5m", "1h30m", "500ms", "2d"; a bare number is seconds. Nothing when it is none of these.
+// "30s", "5m", "1h30m", "500ms", "2d", and 0 without a unit; at most ten years. Nothing when it is none of these.
 std::optional<double> parse_duration_s(std::string_view);
+inline constexpr double most_duration_s = 10.0 * 365 * 86400;
+bool is_too_long(std::string_view duration);   // a duration, but for that
 std::optional<double> parse_percent(std::string_view);
 
 }  // namespace kfab::cli

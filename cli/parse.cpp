@@ -113,6 +113,7 @@ std::optional<Diagnostic> check_value(const OptionSpec& option, const std::strin
     }
     case Kind::duration:
       if (parse_duration_s(value)) return std::nullopt;
+      if (is_too_long(value)) return bad("a duration of at most 87600h, which are ten years");
       return bad("a duration with its unit, such as 30s, 5m or 1h30m");
     case Kind::percent:
       if (parse_percent(value)) return std::nullopt;

@@ -56,10 +56,11 @@ LoadFigures load_figures(const std::vector<ValidatedNode>& nodes) {
 void render(const LoadFigures& load, term::Writer& out) {
   if (!load.worked_pct.empty()) {
     const bool several = load.worked_pct.size() > 1;
-    std::string line;
-    if (!load.asked_pct.empty()) line = fmt::format("asked to work {} %{} of the time, ", format_number(median_of(load.asked_pct), 1), range(load.asked_pct));
-    line += fmt::format("worked {} %{}{}", format_number(median_of(load.worked_pct), 1), range(load.worked_pct), line.empty() ? " of the burn-in's time" : "");
-    if (!load.off_pct.empty()) line += fmt::format(": {}{} % off what its time asks for", several ? "at most " : "", format_number(load.off_pct.back(), 1));
+    const bool shaped = !load.asked_pct.empty() && load.asked_pct.front() < 100;   // a steady load is asked to work all the time
+    const std::string worked = fmt::format("worked {} %{}", format_number(median_of(load.worked_pct), 1), range(load.worked_pct));
+    std::string line = fmt::format("the burn-in {} of its time", worked);
+    if (shaped) line = fmt::format("the burn-in was to work {} %{} of its time and {}", format_number(median_of(load.asked_pct), 1), range(load.asked_pct), worked);
+    if (shaped && !load.off_pct.empty()) line += fmt::format(", {}{} % off", several ? "at most " : "", format_number(load.off_pct.back(), 1));
     if (several) line += fmt::format(", on {} accelerators", load.worked_pct.size());
     out.line(line);
   }

@@ -67,15 +67,19 @@ void Recorder::work(const json::Value& document) {
 }
 
 void Recorder::finish(CommandOutput& output) {
+  // Evidence that is not kept is evidence that readiness will not see: such a run did not do what it was asked to, and its record says so.
+  const auto incomplete_if_lost = [&] {
+    if (!problems_.empty() && (output.outcome == Outcome::yes || output.outcome == Outcome::no)) output.outcome = Outcome::incomplete;
+  };
+  incomplete_if_lost();
   if (auto kept = store_->finish_run(env_.run_id, output.outcome, env_.clock.now()); !kept)
     problems_.push_back(std::move(kept).error());
+  incomplete_if_lost();
   if (problems_.empty()) return;
   Diagnostic why = error(code::not_recorded, fmt::format("{} of this run could not be kept", plural(static_cast<long long>(problems_.size()), "result")));
   why.help.push_back("the first reason: " + problems_.front().message);
   output.diagnostics.push_back(std::move(why));
   output.diagnostics.push_back(std::move(problems_.front()));
-  // Evidence that is not kept is evidence that readiness will not see: such a run did not do what it was asked to.
-  if (output.outcome == Outcome::yes || output.outcome == Outcome::no) output.outcome = Outcome::incomplete;
 }
 
 }  // namespace kfab::commands

@@ -108,7 +108,8 @@ void render(const SelftestResult& result, term::Writer& out) {
   for (const auto& fault : result.faults)
     if (!fault.planted.found) out.line(fmt::format("missed: {}{}: {} ({})", fault.node.empty() ? "" : fault.node + ": ", fault.planted.where, fault.planted.fault, fault.planted.detail));
   for (const auto& one : result.not_tried) out.line(fmt::format("not tried: {}{}: {}", one.node.empty() ? "" : one.node + ": ", one.where, one.reason));
-  out.line(fmt::format("{} of {} planted faults found, seed {}", result.found(), result.faults.size(), result.seed));
+  const std::string untried = result.not_tried.empty() ? "" : fmt::format("; {} not tried", plural(static_cast<long long>(result.not_tried.size()), "place"));
+  out.line(fmt::format("{} of {} planted faults found{}, seed {}", result.found(), result.faults.size(), untried, result.seed));
 }
 
 CommandOutput run_selftest(const SelftestOptions& options, Env& env) {

@@ -310,8 +310,15 @@ class Judge {
     if (!rules_.profile) return;
     const std::string step = std::exchange(status_.reason, {});
     const Code code = status_.code;
-    if (!tests_failed()) say(code, step);
-    else if (!step.empty()) status_.reason += fmt::format("; besides, {}", step);
+    if (tests_failed()) {
+      if (!step.empty()) status_.reason += fmt::format("; besides, {}", step);
+      return;
+    }
+    // Nor why they could not be judged: whoever takes the missing step would hear it only after that.
+    const auto* record = evidence_->validate;
+    const std::string open = record && record->verdict == Verdict::not_judged ? fmt::format("validate: {}", why(*record, to_string(record->outcome))) : std::string();
+    const bool told = open.empty() || step.empty() || step.find(open) != std::string::npos;
+    say(code, told ? step : fmt::format("{}; besides, {}", step, open));
   }
 
   bool tests_failed() {

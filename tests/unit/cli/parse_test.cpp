@@ -138,6 +138,12 @@ TEST_CASE("help and version wherever they stand; no words at all") {
 
 TEST_CASE("durations and percentages") {
   CHECK(parse_duration_s("30s") == std::optional(30.0));
+  CHECK(parse_duration_s("87600h").has_value());
+  for (const auto* one : {"87601h", "100000h", "9999999999999999999999999d"}) {
+    CHECK_FALSE(parse_duration_s(one));
+    CHECK(is_too_long(one));
+  }
+  for (const auto* one : {"87600h", "3", "soon", "-5s", ""}) CHECK_FALSE(is_too_long(one));
   CHECK(parse_duration_s("1h30m") == std::optional(5400.0));
   CHECK(parse_duration_s("250ms") == std::optional(0.25));
   CHECK(parse_duration_s("1.5m") == std::optional(90.0));

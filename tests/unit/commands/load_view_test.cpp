@@ -37,7 +37,7 @@ TEST_CASE("shares and parts of a load are told over all accelerators, its parts 
   CHECK(load.parts[0].power_w == std::vector<double>{690, 700});
   CHECK(load.parts[1].clock_mhz.empty());
   CHECK(shown({one, two}) ==
-        "asked to work 50 % of the time, worked 49 % (48 to 50): at most 2 % off what its time asks for, on 2 accelerators\n"
+        "the burn-in was to work 50 % of its time and worked 49 % (48 to 50), at most 2 % off, on 2 accelerators\n"
         "PART   ACCELERATORS  MIN W  MEDIAN W  MAX W  CLOCK MHZ  HOTTEST C\n"
         "pulse             2    690       695    700      1,710         62\n"
         "pause             2    120       125    130          -          -\n");
@@ -45,7 +45,7 @@ TEST_CASE("shares and parts of a load are told over all accelerators, its parts 
 
 TEST_CASE("of a load without parts there is the line of its shares alone, and of no load nothing") {
   CHECK(shown({node_with({{"asked_pct", 100}, {"worked_pct", 97.5}, {"off_pct", 2.5}})}) ==
-        "asked to work 100 % of the time, worked 97.5 %: 2.5 % off what its time asks for\n");
+        "the burn-in worked 97.5 % of its time\n");
   // Stopped before it did anything: asked for, and nothing known of what was worked.
   CHECK(load_figures({node_with({{"asked_pct", 50}, {"worked_pct", std::nullopt}})}).empty());
   CHECK(load_figures({}).empty());

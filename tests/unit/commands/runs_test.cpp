@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "base/codes/commands.hpp"
 #include "base/ids.hpp"
 #include "commands/detached.hpp"
 #include "commands/runs.hpp"
@@ -71,4 +72,22 @@ TEST_CASE_FIXTURE(Ledger, "a node whose tests were stopped is cut: it is not don
   CHECK(row.array_at("cut_nodes").at(0).string_or("node") == "stopped");
   CHECK(text.find("stopped: the report is incomplete: the tests were asked to stop") != std::string::npos);
   CHECK(text.find("kfab validate MANIFEST -w 'stopped'") != std::string::npos);
+}
+
+TEST_CASE_FIXTURE(Ledger, "a run whose results could not be kept is incomplete on record as well") {
+  Outcome found = Outcome::yes, wanted = Outcome::incomplete;
+  SUBCASE("all was well") {}
+  SUBCASE("something failed") { found = Outcome::no; }
+  SUBCASE("it was cut") { found = wanted = Outcome::cancelled; }
+  store::NodeRecord lost;
+  lost.run_id = "20260101T000000Z-000000";   // the store refuses what is of no run
+  lost.node = "n1";
+  lost.step = "validate";
+  recorder->put({{lost}, {}, {}});
+  CommandOutput output;
+  output.outcome = found;
+  recorder->finish(output);
+  CHECK(output.outcome == wanted);
+  CHECK(output.diagnostics.at(0).code == code::not_recorded);
+  CHECK(told().string_or("outcome") == to_string(wanted));
 }

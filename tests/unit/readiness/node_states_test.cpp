@@ -468,6 +468,8 @@ TEST_CASE("a step that is missing does not hide that the tests have failed") {
     record(e, "n00001", "validate").outcome = NodeOutcome::ok;
     record(e, "n00001", "validate").verdict = Verdict::not_judged;
     CHECK(first(s, e).verdict == Verdict::not_judged);
+    CHECK(first(s, e).reason == step + "; besides, validate: one is missing");
+    record(e, "n00001", "validate").verdict = Verdict::pass;
     CHECK(first(s, e).reason == step);
   }
 }
