@@ -173,7 +173,10 @@ void read_profile(const Cursor& root, Library& library, Profile& out) {
       std::string name;
       if (library.role(ref, name)) out.roles.push_back(std::move(name));
     });
-    fields.with("criteria", [&](const Cursor& ref) { library.criteria(ref, out.criteria); });
+    fields.with("criteria", [&](const Cursor& ref) {
+      library.criteria(ref, out.criteria);
+      out.criteria_span = ref.span();
+    });
     fields.values("vars", out.vars);
     fields.with("expect", [&](const Cursor& at) { read_expect(at, out.expect); });
     read_facts(fields, out.facts);

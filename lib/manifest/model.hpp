@@ -114,6 +114,7 @@ struct Profile {
   std::map<std::string, std::string> pins;      // driver, vbios, kernel: exact versions
   std::vector<std::string> roles;               // in order
   std::string criteria;                         // name of a criteria set
+  SourceSpan criteria_span;                     // where it names it
   std::map<std::string, json::Value> vars;      // for the roles' templates; overridden by group and node
   std::vector<Fact> facts;                      // what is said of this hardware and no other field holds
   json::Value expect;                           // facts that must hold: {"cpu.threads": {"min": 64}, "memory.total_gib": {...}}

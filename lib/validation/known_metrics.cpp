@@ -121,7 +121,9 @@ Diagnostics check_judges(const manifest::CriteriaSet& set, const manifest::Profi
   const std::string whom = profile == nullptr ? std::string("an accelerator") : fmt::format("an accelerator of profile {} (device {})", one_line(profile->name, 60), device);
   const std::string which = set.criteria.empty() ? std::string("hold no criterion that could judge") : std::string("hold none that can judge");
   Diagnostic why = make_diagnostic(code::criteria_judge_nothing, fmt::format("the criteria '{}' {} {}", one_line(set.name, 60), which, whom));
-  if (!set.criteria.empty() && set.criteria.front().span.line > 0) why.span = set.criteria.front().span;
+  // The set may be right for others: the mistake is where the profile names it.
+  if (profile != nullptr && profile->criteria_span.line > 0) why.span = profile->criteria_span;
+  else if (!set.criteria.empty() && set.criteria.front().span.line > 0) why.span = set.criteria.front().span;
   return {std::move(why)};
 }
 

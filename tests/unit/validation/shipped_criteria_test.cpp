@@ -165,6 +165,8 @@ TEST_CASE("a set that can judge no accelerator of a profile is told, and so is a
   one.optional = true;
   set.criteria = {one};
   CHECK(codes(check_judges(set, &cpu)) == std::vector<std::string>{"KF4131"});   // no test of a processor yields it
+  cpu.criteria_span.line = 7;
+  CHECK(check_judges(set, &cpu)[0].span->line == 7);                             // of the profile that names the set
   CHECK(check_judges(set, nullptr).empty());
   one.metric = "memory.gbps";
   set.criteria = {one};
