@@ -95,6 +95,8 @@ void read_criterion(const Cursor& at, Criterion& out) {
   fields.text("metric", out.metric, Need::required);
   fields.word("device", out.device, devices);
   fields.text("unit", out.unit, Need::required);
+  for (const auto& [key, span] : {std::pair{"metric", &out.metric_span}, std::pair{"unit", &out.unit_span}})
+    if (const YamlNode* value = at.node.find(key)) *span = Cursor{at.document, *value, at.path}.span();
   std::string word;
   fields.word("basis", word, bases);
   if (word == "fleet_relative") out.basis = Basis::fleet_relative;
@@ -107,6 +109,7 @@ void read_criterion(const Cursor& at, Criterion& out) {
   fields.with("limit", [&](const Cursor& value) {
     double number = 0;
     if (read_number(value, number, -1e15, 1e15)) out.limit = number;
+    out.limit_span = value.span();
   });
   fields.text("nominal", out.nominal_key);
   fields.with("factor", [&](const Cursor& value) { read_number(value, out.factor, 0, 1e6); });
@@ -227,21 +230,22 @@ void read_criteria(const Cursor& root, Library& library, CriteriaSet& out) {
       out.extends.push_back(name);
       for (const Criterion& one : base->second.criteria) take_criterion(out, one);
     });
-    std::vector<std::string> without;
-    fields.texts("without", without);
-    for (const std::string& id : without) {
+    fields.each("without", [&](const Cursor& at) {
+      std::string id;
+      if (!read_text(at, id)) return;
       const auto gone = std::remove_if(out.criteria.begin(), out.criteria.end(), [&](const Criterion& c) { return c.id == id; });
-      if (gone == out.criteria.end())
-        fields.with("without", [&](const Cursor& at) {
-          at.report(code::unknown_reference, fmt::format("no criterion '{}' is extended here", one_line(id, 60)), "nothing to leave out");
-        });
+      if (gone == out.criteria.end()) {
+        Words known;
+        for (const Criterion& one : out.criteria) known.push_back(one.id);
+        at.report(code::unknown_reference, fmt::format("no criterion '{}' is extended here", one_line(id, 60)), "nothing to leave out", nearest(id, known));
+      }
       out.criteria.erase(gone, out.criteria.end());
-    }
+    });
     Unique unique("criterion");
     fields.each("criteria", [&](const Cursor& at) {
       Criterion one;
       read_criterion(at, one);
-      if (!one.id.empty()) unique.add(at, one.id);
+      if (const YamlNode* id = at.node.find("id"); id && !one.id.empty()) unique.add({at.document, *id, at.path}, one.id);
       // The short name means something in this document only; sets that extend this one hold the words.
       if (const auto words = sources.find(one.source); words != sources.end()) one.source = words->second;
       take_criterion(out, std::move(one));

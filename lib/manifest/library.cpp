@@ -175,7 +175,7 @@ bool Library::refer(const Cursor& reference, std::string_view kind, std::string&
         if (one.kind == kind) known.emplace_back(one.name);
       auto near = nearest(text, known, 1);
       std::string label = near.empty() ? std::string("not declared, not built in") : std::string();
-      std::string what = to_lower(kind);
+      const std::string what = kind == kind_criteria ? "set of criteria" : to_lower(kind);
       reference.report(code::unknown_reference, fmt::format("there is no {} '{}'", what, one_line(text, 60)), std::move(label), std::move(near),
                        {fmt::format("known here: {}", known.empty() ? "none" : one_line(join(known, ", "), 300)),
                         fmt::format("a {} in another file is named by `file:PATH`", what)});

@@ -149,7 +149,7 @@ struct Criterion {
   bool optional_if_unsupported = false;   // `on_missing: skip_unsupported`: so only where the accelerator says that it has nothing of the kind
   std::string source;             // why this number
   std::string action;             // what to do about a violation; may be empty
-  SourceSpan span;
+  SourceSpan span, metric_span, unit_span, limit_span;   // of the whole, and of what it says
 };
 
 struct CriteriaSet {

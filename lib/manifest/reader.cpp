@@ -199,7 +199,8 @@ bool read_count(const Cursor& at, std::int64_t& out, std::int64_t least, std::in
 bool read_number(const Cursor& at, double& out, double least, double most) {
   const auto number = at.node.shape == Shape::scalar && !at.node.quoted ? read_number(at.node.text) : std::nullopt;
   if (!number) {
-    at.wrong_type("a number " + limits(least, most));
+    constexpr double told = 1e12;   // beyond, a range says no more than that it is a number
+    at.wrong_type(most < told ? "a number " + limits(least, most) : "a number");
     return false;
   }
   if (*number < least || *number > most) {

@@ -88,6 +88,15 @@ std::vector<std::string> similar_metrics(std::string_view id) {
   return nearest(std::string(id), all);
 }
 
+namespace {
+
+void locate(Diagnostic& why, const SourceSpan& token, const manifest::Criterion& criterion) {
+  const SourceSpan& span = token.line > 0 ? token : criterion.span;
+  if (span.line > 0) why.span = span;
+}
+
+}  // namespace
+
 Diagnostics check_metrics(const manifest::CriteriaSet& set) {
   Diagnostics found;
   for (const manifest::Criterion& criterion : set.criteria) {
@@ -101,14 +110,14 @@ Diagnostics check_metrics(const manifest::CriteriaSet& set) {
     if (is_never_missed(criterion)) {
       Diagnostic why = make_diagnostic(code::criterion_never_missed,
                                        fmt::format("criterion {}: no figure lies below {}", one_line(criterion.id, 80), format_number(*criterion.limit)));
-      if (criterion.span.line > 0) why.span = criterion.span;
+      locate(why, criterion.limit_span, criterion);
       found.push_back(std::move(why));
     }
     if (metric != nullptr && right_unit) continue;
     const std::string what = metric == nullptr ? fmt::format("no test of kfab yields {}", one_line(criterion.metric, 80))
                                                : fmt::format("{} is told in {}, not in {}", one_line(criterion.metric, 80), metric->unit, one_line(criterion.unit, 40));
     Diagnostic why = make_diagnostic(code::criterion_metric_unknown, fmt::format("criterion {}: {}", one_line(criterion.id, 80), what));
-    if (criterion.span.line > 0) why.span = criterion.span;
+    locate(why, metric == nullptr ? criterion.metric_span : criterion.unit_span, criterion);
     if (metric == nullptr) why.suggestions = similar_metrics(criterion.metric);
     found.push_back(std::move(why));
   }
