@@ -68,12 +68,22 @@ check "all of it" "$(cat "$(root n4)/etc/slow-2")" x
 # resume goes on to the end, with provision only where the run had not begun.
 provision
 expect "before kfab is killed all is as declared" 0 '^Done:'
-files="security/limits.d/60-kfab.conf modprobe.d/kfab-nouveau.conf chrony/chrony.conf sysctl.d/60-kfab.conf systemd/journald.conf.d/60-kfab.conf sudoers.d/60-kfab-operator"
-for node in "${nodes[@]}"; do (cd "$(root "$node")/etc" && sha256sum $files) > "$work/$node.sums"; done
-undo="cd /etc && rm -f $files; systemctl stop chrony; dpkg --purge --force-all tmux > /dev/null 2>&1; :"
+files="security/limits.d/60-kfab.conf modprobe.d/kfab-nouveau.conf chrony/chrony.conf systemd/journald.conf.d/60-kfab.conf sudoers.d/60-kfab-operator"
+shared=sysctl.d/60-kfab.conf   # each sysctl has its line in it: between two of them it holds some, all of them whole
+for node in "${nodes[@]}"; do
+  (cd "$(root "$node")/etc" && sha256sum $files $shared) > "$work/$node.sums"
+  cp "$(root "$node")/etc/$shared" "$work/$node.shared"
+done
+undo="cd /etc && rm -f $files $shared; systemctl stop chrony; dpkg --purge --force-all tmux > /dev/null 2>&1; :"
 half_files() {
   local node
-  for node in "${nodes[@]}"; do (cd "$(root "$node")/etc" && sha256sum -c --quiet --ignore-missing "$work/$node.sums" 2> /dev/null | grep FAILED); done
+  for node in "${nodes[@]}"; do
+    (cd "$(root "$node")/etc" && sha256sum -c --quiet --ignore-missing "$work/$node.sums" 2> /dev/null | grep FAILED | grep -v "^$shared:")
+    if [ -e "$(root "$node")/etc/$shared" ]; then
+      [ -z "$(tail -c 1 "$(root "$node")/etc/$shared")" ] || echo "$shared: ends within a line"
+      grep -vxFf "$work/$node.shared" "$(root "$node")/etc/$shared"
+    fi
+  done
 }
 all_there() {
   local node
