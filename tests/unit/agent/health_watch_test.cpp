@@ -7,6 +7,7 @@
 #include "agent/health/inventory.hpp"
 #include "agent/tests/test_task.hpp"
 #include "unit/agent/health_support.hpp"
+#include "unit/agent/task_support.hpp"
 
 using namespace health_test;
 
@@ -120,12 +121,7 @@ TEST_CASE("a state that arises under load is told again, and one that does not i
 
 TEST_CASE("the whole way: the task ties a died child's movement to its family, and a hung driver costs only itself") {
   const Node node;
-  struct Context final : TaskContext {
-    Collected said;
-    void emit(const json::Value& message) override { said.messages.push_back(message); }
-    bool stop_requested() const override { return false; }
-    double remaining_s() const override { return 100; }
-  } context;
+  CollectingTask context;
   const Sources kept = sources();
   sources() = node.sources;
   TestChildLaunch launch;
@@ -222,12 +218,7 @@ TEST_CASE("a burn-in goes on from the counters before the proof of its kernels")
 }
 
 TEST_CASE("the whole way without CUDA: health is read, and the rest says why it was not run") {
-  struct Context final : TaskContext {
-    Collected said;
-    void emit(const json::Value& message) override { said.messages.push_back(message); }
-    bool stop_requested() const override { return false; }
-    double remaining_s() const override { return 100; }
-  } context;
+  CollectingTask context;
   TestChildLaunch launch;
   launch.silence_s = 1;
   launch.argv = {"/bin/sh", "-c",

@@ -1,18 +1,13 @@
 #include <doctest/doctest.h>
 
 #include "agent/tests/selftest_task.hpp"
-#include "unit/agent/device_support.hpp"
+#include "unit/agent/task_support.hpp"
 
 using namespace kfab;
 using namespace kfab::agent;
 
 TEST_CASE("the self-test plants on this machine and finds all of it; what is not there is said") {
-  struct Context final : TaskContext {
-    Collected said;
-    void emit(const json::Value& message) override { said.messages.push_back(message); }
-    bool stop_requested() const override { return false; }
-    double remaining_s() const override { return 100; }
-  } context;
+  CollectingTask context;
   TestChildLaunch fork_only;
   fork_only.argv.clear();
   REQUIRE(run_selftest_task(json::Object{{"seed", 4711}, {"seconds", 0.3}, {"devices", json::Array{"cpu"}}}, context, fork_only));
@@ -33,14 +28,8 @@ TEST_CASE("the self-test plants on this machine and finds all of it; what is not
 }
 
 TEST_CASE("the self-test tells which tests planted nothing, and when a whole device did") {
-  struct Context final : TaskContext {
-    Collected said;
-    void emit(const json::Value& message) override { said.messages.push_back(message); }
-    bool stop_requested() const override { return false; }
-    double remaining_s() const override { return 100; }
-  };
   const auto told = [](const std::string& answer) {
-    Context context;
+    CollectingTask context;
     TestChildLaunch launch;
     launch.argv = {"/bin/sh", "-c",
                    "read -r line; case \"$line\" in"

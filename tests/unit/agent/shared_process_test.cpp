@@ -7,8 +7,8 @@
 #include "agent/tests/test_process.hpp"
 #include "agent/tests/test_task.hpp"
 #include "base/text.hpp"
-#include "unit/agent/device_support.hpp"
 #include "unit/agent/support.hpp"
+#include "unit/agent/task_support.hpp"
 
 // Copies take turns within one process, which starts the driver and opens each GPU once, for as long as nothing breaks.
 
@@ -17,21 +17,13 @@ using namespace kfab::agent;
 
 namespace {
 
-struct Context final : TaskContext {
-  Collected said;
-  std::function<bool()> stop = [] { return false; };
-  void emit(const json::Value& message) override { said.messages.push_back(message); }
-  bool stop_requested() const override { return stop(); }
-  double remaining_s() const override { return 100; }
-};
-
 json::Value copies_only() { return json::Object{{"device", "cpu"}, {"families", json::Array{"bandwidth"}}, {"family_s", json::Object{{"bandwidth", 0.1}}}}; }
 
 // A node of the accelerators a, b and c, whose test process does what stands for the one that its order begins with.
 struct Node {
   test::TemporaryDirectory dir;
   TestChildLaunch launch;
-  Context context;
+  CollectingTask context;
 
   Node(const std::string& from_a, const std::string& from_b, const std::string& from_c = "ran") {
     launch.argv = {"/bin/sh", "-c",

@@ -12,21 +12,13 @@
 #include "agent/tests/test_task.hpp"
 #include "base/codes/validation.hpp"
 #include "base/text.hpp"
-#include "unit/agent/device_support.hpp"
 #include "unit/agent/support.hpp"
+#include "unit/agent/task_support.hpp"
 
 using namespace kfab;
 using namespace kfab::agent;
 
 namespace {
-
-struct Context final : TaskContext {
-  Collected said;
-  std::function<bool()> stop = [] { return false; };
-  void emit(const json::Value& message) override { said.messages.push_back(message); }
-  bool stop_requested() const override { return stop(); }
-  double remaining_s() const override { return 100; }
-};
 
 json::Value request(std::string device = "cpu") {
   return json::Object{{"device", std::move(device)}, {"families", json::Array{"burnin"}}, {"duration_s", 0.2}, {"precisions", json::Array{"int8"}},
@@ -48,7 +40,7 @@ TestChildLaunch scripted(const std::string& for_a, double silence_s = long_silen
   return launch;
 }
 
-const json::Value& end_of(const Context& context, std::string_view accelerator) {
+const json::Value& end_of(const CollectingTask& context, std::string_view accelerator) {
   static const json::Value none;
   for (const auto& m : context.said.messages)
     if (m.string_or("type") == "test_done" && m.string_or("accelerator") == accelerator) return m;
@@ -58,7 +50,7 @@ const json::Value& end_of(const Context& context, std::string_view accelerator) 
 }  // namespace
 
 TEST_CASE("a test runs in a process of its own and its messages come back") {
-  Context context;
+  CollectingTask context;
   TestChildLaunch fork_only;
   fork_only.argv.clear();
   REQUIRE(run_test_task(request(), context, fork_only));
@@ -70,7 +62,7 @@ TEST_CASE("a test runs in a process of its own and its messages come back") {
 }
 
 TEST_CASE("without a driver, without a GPU: said, and no error of the task") {
-  Context context;
+  CollectingTask context;
   TestChildLaunch fork_only;
   fork_only.argv.clear();
   REQUIRE(run_test_task(request("cuda"), context, fork_only));
@@ -85,7 +77,7 @@ TEST_CASE("one that hangs, crashes, is killed or says nothing costs only its own
                           Row{"kill -9 $$", "KF4008", "signal 9 (KILL)"}, Row{":", "KF4008", "without a result"},
                           Row{"echo not json; echo '[1'", "KF4008", "without a result"}}) {
     CAPTURE(row.script);
-    Context context;
+    CollectingTask context;
     REQUIRE(run_test_task(request(), context, scripted(row.script, row.silence_s)));
     CHECK(end_of(context, "a").string_or("status") == "failed");
     CHECK(end_of(context, "a").string_or("code") == row.code);
@@ -106,7 +98,7 @@ TEST_CASE("an accelerator that hangs or is lost costs one silence: later familie
                    " *'\"accelerator\":\"a\"'*) " + row.script + ";;"
                    " *) echo '{\"type\":\"test_done\",\"test\":\"x\",\"status\":\"ran\"}';; esac"};
     launch.silence_s = short_silence_s;
-    Context context;
+    CollectingTask context;
     const auto began = std::chrono::steady_clock::now();
     REQUIRE(run_test_task(json::Object{{"device", "cpu"}, {"families", json::Array{"memory", "bandwidth", "burnin"}}, {"duration_s", 1}}, context, launch));
     CHECK(std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count() < 3 * short_silence_s);
@@ -138,7 +130,7 @@ TEST_CASE("an accelerator that hangs or is lost costs one silence: later familie
 
 TEST_CASE("an accelerator whose tests are all over is said to be done while another one hangs, and only such a one") {
   // The run is stopped, as at its deadline, long before the watchdog gives up the one that hangs.
-  Context context;
+  CollectingTask context;
   const auto done = [&](std::string_view accelerator) {
     return std::count_if(context.said.messages.begin(), context.said.messages.end(),
                          [&](const auto& m) { return m.string_or("type") == "accelerator_done" && m.string_or("accelerator") == accelerator; });
@@ -170,7 +162,7 @@ TEST_CASE("copies that go on telling of their progress are not taken for a hang;
   launch.silence_s = long_silence_s;
   for (const auto* family : {"bandwidth", "memory"}) {
     CAPTURE(family);
-    Context context;
+    CollectingTask context;
     REQUIRE(run_test_task(json::Object{{"device", "cpu"}, {"families", json::Array{family}}, {"family_s", json::Object{{family, 0.1}}}}, context, launch));
     const bool copies = std::string(family) == "bandwidth";
     CHECK(context.said.status("copy") == (copies ? "ran" : ""));
@@ -188,7 +180,7 @@ TEST_CASE("the burn-in takes the time that the tests before it left, where the t
                  " *) echo \"$line\" >> " + asked + "; echo '{\"type\":\"test_done\",\"test\":\"x\",\"status\":\"ran\"}';; esac"};
   for (const bool fill : {true, false}) {
     CAPTURE(fill);
-    Context context;
+    CollectingTask context;
     REQUIRE(run_test_task(json::Object{{"device", "cpu"}, {"families", json::Array{"memory", "burnin"}}, {"family_s", json::Object{{"memory", 4000}, {"burnin", 5000}}},
                                        {"fill_time", fill}}, context, launch));
     std::map<std::string, double> seconds;   // of the last run
@@ -212,7 +204,7 @@ TEST_CASE("who asks for patience has it of kernels that prove themselves as well
                  " *) case \"$line\" in *'\"proven\":true'*) touch " + proven + ";; esac; echo '{\"type\":\"test_done\",\"test\":\"gemm_bf16\",\"status\":\"ran\"}';; esac"};
   const auto ask = [&](double silence_s) {
     std::filesystem::remove(proven);
-    Context context;
+    CollectingTask context;
     json::Object request{{"device", "cuda"}, {"families", json::Array{"burnin"}}, {"duration_s", 0.2}};
     if (silence_s > 0) request.set("silence_s", silence_s);
     REQUIRE(run_test_task(request, context, launch));
@@ -231,7 +223,7 @@ TEST_CASE("who asks for patience has it of kernels that prove themselves as well
 }
 
 TEST_CASE("a child cannot speak for another accelerator") {
-  Context context;
+  CollectingTask context;
   REQUIRE(run_test_task(request(), context, scripted("echo '{\"type\":\"test_done\",\"accelerator\":\"b\",\"device\":\"cuda\",\"test\":\"gemm_int8\",\"status\":\"failed\"}'")));
   CHECK(end_of(context, "a").string_or("status") == "failed");
   CHECK(end_of(context, "a").string_or("device") == "cpu");
@@ -239,7 +231,7 @@ TEST_CASE("a child cannot speak for another accelerator") {
 }
 
 TEST_CASE("a driver that hangs before any test is told and waited for no longer") {
-  Context context;
+  CollectingTask context;
   TestChildLaunch launch;
   launch.argv = {"/bin/sh", "-c", "exec sleep 100"};
   launch.silence_s = 0.3;
@@ -247,13 +239,13 @@ TEST_CASE("a driver that hangs before any test is told and waited for no longer"
   CHECK(context.said.status("inventory") == "failed");
   CHECK(context.said.code("inventory") == "KF4007");
   launch.argv = {"/no/such/agent"};
-  Context other;
+  CollectingTask other;
   REQUIRE(run_test_task(request(), other, launch));
   CHECK(other.said.status("inventory") == "failed");
 }
 
 TEST_CASE("stopped from outside: children end, and what did not come to its end is not run") {
-  Context context;
+  CollectingTask context;
   bool listed = false;
   context.stop = [&] {
     for (const auto& m : context.said.messages) listed |= m.string_or("id") == "b";
@@ -269,7 +261,7 @@ TEST_CASE("stopped from outside: children end, and what did not come to its end 
 }
 
 TEST_CASE("requests that make no sense are refused") {
-  Context context;
+  CollectingTask context;
   CHECK(run_test_task(json::Object{{"device", "tpu"}}, context, {}).error().code == code::unknown_test_device);
   CHECK(run_test_task(json::Object{{"device", "cpu"}, {"families", json::Array{"x"}}}, context, {}).error().code == code::unknown_test_family);
 }
@@ -279,7 +271,7 @@ TEST_CASE("what a process said and cannot be read may have been its failure") {
   for (const auto& script : {"echo '{\"type\":\"mismatch\",\"test\":'; " + ran, ran + "; printf '{\"type\":\"test_done\",\"status\":\"failed\"'",
                              "printf 'a library prints: '; " + ran + "; " + ran}) {
     CAPTURE(script);
-    Context context;
+    CollectingTask context;
     REQUIRE(run_test_task(request(), context, scripted(script)));
     bool told = false;
     for (const auto& m : context.said.messages) told |= m.string_or("accelerator") == "a" && m.string_or("code") == "KF4120" && m.string_or("status") == "not_run";
@@ -289,7 +281,7 @@ TEST_CASE("what a process said and cannot be read may have been its failure") {
 }
 
 TEST_CASE("a process that talks without end is ended in its time") {
-  Context context;
+  CollectingTask context;
   TestChildLaunch launch = scripted("exec yes");
   launch.silence_s = 30;
   launch.overrun_factor = 1;
@@ -348,7 +340,7 @@ TEST_CASE("what a test's process started ends with it, though it ignores every s
                           Row{"ends", "sh -c \"" + stubborn + "\" >/dev/null 2>&1 & while [ ! -s " + pids + " ]; do sleep 0.05; done; echo '{\"type\":\"test_done\",\"test\":\"gemm_int8\",\"status\":\"ran\"}'", long_silence_s}}) {
     CAPTURE(row.how);
     std::filesystem::remove(pids);
-    Context context;
+    CollectingTask context;
     REQUIRE(run_test_task(request(), context, scripted(row.script, row.silence_s)));
     const auto left = pids_in(pids);
     CHECK(left.size() >= 1);
@@ -369,7 +361,7 @@ TEST_CASE("a maker's tool that hangs is gone when its device's process was kille
               "echo '{\"KMD_version\":\"3\",\"devices\":[{\"npu\":0,\"name\":\"X\",\"sid\":\"1\",\"status\":\"normal\",\"pci\":{\"dev\":\"0x1220\"}}],\"contexts\":[]}'\n", 0755);
   const std::string path = ::getenv("PATH");
   ::setenv("PATH", (dir.string() + ":/usr/bin:/bin").c_str(), 1);
-  Context context;
+  CollectingTask context;
   TestChildLaunch launch;
   launch.argv.clear();
   launch.silence_s = 2 * short_silence_s;   // it lists its device in that time, and both of its processes begin
